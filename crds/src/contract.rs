@@ -1,0 +1,89 @@
+//! All that the operator writes and the sidecar, or a person with kubectl, reads. Nothing else is shared.
+
+/// The sidecar serves the app here, on localhost only.
+pub const SIDECAR_PORT: u16 = 4100;
+/// Probes and metrics, on every interface.
+pub const ADMIN_PORT: u16 = 4101;
+pub const REDIS_PORT: u16 = 6379;
+
+pub const APP_CONTAINER: &str = "app";
+pub const SIDECAR_CONTAINER: &str = "sidecar";
+pub const REDIS_CONTAINER: &str = "redis";
+
+/// Environment of the sidecar, as the operator writes it and `sidecar/src/config.rs` reads it.
+pub mod env {
+    pub const LISTEN: &str = "HYPERPAGE_LISTEN";
+    pub const ADMIN_LISTEN: &str = "HYPERPAGE_ADMIN_LISTEN";
+    pub const LOG_LEVEL: &str = "HYPERPAGE_LOG_LEVEL";
+    pub const POD_NAME: &str = "POD_NAME";
+    pub const REDIS_MODE: &str = "HYPERPAGE_REDIS_MODE";
+    pub const REDIS_PASSWORD_FILE: &str = "HYPERPAGE_REDIS_PASSWORD_FILE";
+    /// In the sidecar always without a password; only the app's holds one.
+    pub const REDIS_URL: &str = "REDIS_URL";
+    pub const SESSION_ALLOW_CLIENT_IDS: &str = "SESSION_ALLOW_CLIENT_IDS";
+    pub const SESSION_ALLOW_IDENTITY_WRITES: &str = "SESSION_ALLOW_IDENTITY_WRITES";
+    pub const SESSION_TTL_SECONDS: &str = "SESSION_DEFAULT_TTL_SECONDS";
+}
+
+/// Admin paths of the sidecar that probes ask.
+pub mod path {
+    pub const STARTUP: &str = "/startupz";
+    pub const LIVE: &str = "/healthz";
+    pub const READY: &str = "/readyz";
+    pub const METRICS: &str = "/metrics";
+}
+
+/// Files mounted into the sidecar.
+pub mod mount {
+    pub const REDIS_AUTH: &str = "/run/hyperpage/redis";
+    pub const REDIS_PASSWORD: &str = "/run/hyperpage/redis/password";
+}
+
+/// Keys of the Secret `NAME-hp-redis`.
+pub mod secret {
+    pub const PASSWORD: &str = "password";
+    /// `redis://:PASSWORD@HOST:6379`, for the app alone.
+    pub const URL: &str = "url";
+}
+
+pub mod label {
+    pub const NAME: &str = "app.kubernetes.io/name";
+    /// The Hyperpage's name.
+    pub const INSTANCE: &str = "app.kubernetes.io/instance";
+    /// `app` or `redis`.
+    pub const COMPONENT: &str = "app.kubernetes.io/component";
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    pub const MANAGER: &str = "hyperpage-operator";
+    /// On the app's pods, as the original's manifests had it.
+    pub const APP: &str = "app";
+}
+
+pub mod annotation {
+    /// Hash of the child as the operator wants it.
+    pub const DESIRED: &str = "hyperpage.dev/desired";
+    /// Replicas held after autoscaling was removed, until `spec.replicas` next changes.
+    pub const HELD_REPLICAS: &str = "hyperpage.dev/held-replicas";
+}
+
+/// Server-side apply field managers. `REPLICAS` owns `spec.replicas` of the Deployment, and only while the
+/// operator decides it.
+pub mod manager {
+    pub const OPERATOR: &str = "hyperpage-operator";
+    pub const REPLICAS: &str = "hyperpage-operator/replicas";
+    pub const STATUS: &str = "hyperpage-operator/status";
+}
+
+/// Names of the children of the Hyperpage `hyperpage`.
+pub mod name {
+    /// Deployment, Service and HPA bear the Hyperpage's own name.
+    pub fn app(hyperpage: &str) -> String {
+        hyperpage.to_owned()
+    }
+    pub fn service_account(hyperpage: &str) -> String {
+        format!("{hyperpage}-hp-app")
+    }
+    /// Secret, ConfigMap, Service and StatefulSet of the standalone Redis.
+    pub fn redis(hyperpage: &str) -> String {
+        format!("{hyperpage}-hp-redis")
+    }
+}
