@@ -1,0 +1,13 @@
+//! Sessions and coordination on localhost for the app in the same pod.
+
+pub mod admin;
+pub mod app;
+pub mod config;
+pub mod dev;
+pub mod error;
+pub mod key;
+pub mod metrics;
+pub mod redis;
+pub mod router;
+pub mod session;
+pub mod telemetry;
