@@ -14,6 +14,7 @@ import { passThrough, Unavailable } from './sidecar.js';
 import { look, visit } from './visits.js';
 
 const PORT = Number(process.env.PORT || 3000);
+const HOST = process.env.HOST; // unset: every interface
 const POD = process.env.POD_NAME || os.hostname();
 const COOKIE = 'hyperpage-session';
 const COOKIE_SECONDS = 86_400;
@@ -140,4 +141,4 @@ server.on('error', (error) => {
   log('error', `failed to listen on port ${PORT}`, { error: error.message });
   process.exit(1);
 });
-server.listen(PORT, () => log('info', 'listening', { port: server.address().port }));
+server.listen(PORT, HOST, () => log('info', 'listening', { port: server.address().port }));
