@@ -1,1 +1,15 @@
+//! The harness: real programs, started and ended by the test that needs them.
 
+pub mod apiserver;
+pub mod audit;
+pub mod binaries;
+pub mod eventually;
+pub mod kube;
+pub mod leash;
+pub mod http;
+pub mod proxy;
+pub mod redis;
+pub mod scratch;
+pub mod sidecar;
+pub mod installation;
+pub mod trace;

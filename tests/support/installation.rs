@@ -1,0 +1,90 @@
+//! The operator as the chart installs it: its CRD, its account, exactly its verbs; and its process.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::apiserver::{ApiServer, User};
+use crate::binaries::{kubernetes, ours, output, workspace};
+use crate::eventually::eventually;
+use crate::leash::Leash;
+
+pub const NAMESPACE: &str = "hyperpage-system";
+/// The account of the chart, to which its roles are bound.
+pub const OPERATOR: &str = "system:serviceaccount:hyperpage-system:hyperpage-operator";
+pub const OPERATOR_USER: User = User {
+    name: OPERATOR,
+    groups: &["system:serviceaccounts", "system:serviceaccounts:hyperpage-system", "system:authenticated"],
+};
+
+/// Every object of the chart, as `helm install` would send it.
+pub fn chart() -> Result<Vec<Value>> {
+    let chart = workspace().join("charts/hyperpage-operator");
+    let mut helm = Command::new(kubernetes("helm"));
+    helm.args(["template", "hyperpage"]).arg(chart).args(["--include-crds", "--namespace", NAMESPACE]);
+    documents(&output(&mut helm)?)
+}
+
+pub fn documents(yaml: &str) -> Result<Vec<Value>> {
+    let all = serde_yaml::Deserializer::from_str(yaml).map(|document| Value::deserialize(document));
+    let all = all.collect::<Result<Vec<_>, _>>().context("YAML documents")?;
+    Ok(all.into_iter().filter(|document| !document.is_null()).collect())
+}
+
+/// All but the Deployment, which [`Operator`] stands for.
+pub async fn install(server: &ApiServer) -> Result<()> {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+    let mut items = chart()?;
+    items.retain(|item| item["kind"] != "Deployment");
+    let (crds, others): (Vec<_>, Vec<_>) =
+        items.into_iter().partition(|item| item["kind"] == "CustomResourceDefinition");
+    for (name, items) in [("namespace", vec![namespace]), ("crds", crds), ("chart", others)] {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+        server.apply(&list.to_string(), &format!("{name}.json"))?;
+    }
+    server.kubectl([
+        "wait",
+        "--for=condition=Established",
+        "--timeout=30s",
+        "crd/hyperpages.hyperpage.dev",
+    ])?;
+    Ok(())
+}
+
+/// The real binary, under the chart's account.
+pub struct Operator {
+    pub identity: String,
+    pub process: Leash,
+}
+
+impl Operator {
+    pub fn start(server: &ApiServer, identity: &str) -> Result<Self> {
+        let kubeconfig = server.kubeconfig(OPERATOR);
+        let kubeconfig = kubeconfig.to_str().context("a path in UTF-8")?;
+        let args = ["--admin-listen=127.0.0.1:0", "--namespace", NAMESPACE, "--identity", identity];
+        let binary: PathBuf = ours("hyperpage-operator");
+        let process = Leash::start(server.dir(), identity, &binary, args, &[("KUBECONFIG", kubeconfig)])?;
+        Ok(Self { identity: identity.to_owned(), process })
+    }
+
+    /// Waits until it holds the Lease.
+    pub async fn leads(&self, server: &ApiServer, within: Duration) {
+        eventually(&format!("{} leads", self.identity), within, async || {
+            self.process.alive()?;
+            let holder = holder(server)?;
+            anyhow::ensure!(holder == self.identity, "{holder:?} leads");
+            anyhow::Ok(())
+        })
+        .await;
+    }
+}
+
+/// Who holds the operator's Lease; empty when nobody does.
+pub fn holder(server: &ApiServer) -> Result<String> {
+    let path = "jsonpath={.spec.holderIdentity}";
+    server.kubectl(["get", "lease", "hyperpage-operator", "-n", NAMESPACE, "--ignore-not-found", "-o", path])
+}
