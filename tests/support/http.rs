@@ -1,0 +1,146 @@
+//! A small HTTP client: whole answers with how long they took.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+
+/// Far above every promise: an answer later than this is a hang.
+const HANG: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone)]
+pub struct Http {
+    base: String,
+    client: reqwest::Client,
+}
+
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: String,
+    pub elapsed: Duration,
+}
+
+/// One request as data.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub method: Method,
+    pub path: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Option<Vec<u8>>,
+}
+
+impl Request {
+    pub fn new(method: &str, path: impl Into<String>) -> Request {
+        let method = method.parse().expect("a method is a token");
+        Request { method, path: path.into(), headers: Vec::new(), body: None }
+    }
+
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Request {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Request {
+        self.body = Some(body.into());
+        self
+    }
+
+    /// `body` as application/json.
+    pub fn json(self, body: impl ToString) -> Request {
+        self.header("content-type", "application/json").body(body.to_string())
+    }
+}
+
+impl Http {
+    pub fn new(address: std::net::SocketAddr) -> Http {
+        let client = reqwest::Client::builder().timeout(HANG).no_proxy().build();
+        Http { base: format!("http://{address}"), client: client.expect("plain HTTP needs nothing") }
+    }
+
+    /// The answer, or the transport's error.
+    pub async fn try_send(&self, request: Request) -> Result<Answer, reqwest::Error> {
+        let Request { method, path, headers, body } = request;
+        let mut builder = self.client.request(method, format!("{}{path}", self.base));
+        for (name, value) in headers {
+            builder = builder.header(name, value);
+        }
+        if let Some(body) = body {
+            builder = builder.body(body);
+        }
+        let start = Instant::now();
+        let response = builder.send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = String::from_utf8_lossy(&response.bytes().await?).into_owned();
+        Ok(Answer { status, headers, body, elapsed: start.elapsed() })
+    }
+
+    pub async fn send(&self, request: Request) -> Answer {
+        let what = format!("{} {}", request.method, request.path.chars().take(200).collect::<String>());
+        match self.try_send(request).await {
+            Ok(answer) => answer,
+            Err(error) => panicking(&what, &error),
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Request::new("GET", path)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Request::new("DELETE", path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: impl ToString) -> Answer {
+        self.send(Request::new("POST", path).json(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: impl ToString) -> Answer {
+        self.send(Request::new("PUT", path).json(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: impl ToString) -> Answer {
+        self.send(Request::new("PATCH", path).json(body)).await
+    }
+}
+
+#[expect(clippy::panic, reason = "every request of a test is answered, well or badly")]
+fn panicking(what: &str, error: &reqwest::Error) -> ! {
+    panic!("no answer to {what}: {error:?}")
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The strong validator, quotes included.
+    pub fn etag(&self) -> String {
+        self.header("etag").map(str::to_owned).unwrap_or_else(|| self.no("ETag"))
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| self.no("JSON"))
+    }
+
+    /// The machine's name of an error on either surface: `error.code`, or the last word of `type`, or `code`.
+    pub fn code(&self) -> String {
+        let Ok(body) = serde_json::from_str::<Value>(&self.body) else { return String::new() };
+        let code = body["error"]["code"].as_str().or(body["code"].as_str());
+        code.or(body["type"].as_str()).unwrap_or_default().to_owned()
+    }
+
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Answer {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+
+    #[expect(clippy::panic, reason = "an answer without what the test needs fails it")]
+    #[track_caller]
+    fn no<T>(&self, what: &str) -> T {
+        panic!("no {what} in {self:?}")
+    }
+}

@@ -1,0 +1,247 @@
+//! A TCP proxy between a sidecar and its Redis that can fail like a network, or answer in Redis' place.
+//!
+//! It reads whole commands from the client, so that a fault begins between two commands; what Redis answers
+//! is passed on as it comes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, watch};
+
+/// What happens to bytes between client and Redis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    Pass,
+    /// Connections break, and new ones break at once.
+    Cut,
+    /// Nothing passes, nothing is lost: it all arrives, late, when the mode changes.
+    Stall,
+    /// What is sent now is lost, and the connection it was sent on is dead for good without a word.
+    BlackHole,
+    /// Commands arrive later by so much, in order.
+    Delay(Duration),
+    /// Redis gets nothing; each command is answered with these bytes, PING and the greeting apart.
+    Answer(&'static [u8]),
+    /// As `Answer`, PING included.
+    AnswerAll(&'static [u8]),
+}
+
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+    mode: watch::Sender<Mode>,
+    accept: tokio::task::JoinHandle<()>,
+}
+
+struct Shared {
+    upstream: AtomicU16,
+    /// Connections of an earlier generation are half-open: nothing passes on them, ever.
+    half_open: AtomicU64,
+    /// Connections of an earlier generation have their sending side closed towards the client.
+    half_closed: watch::Sender<u64>,
+    connections: AtomicU64,
+}
+
+impl Proxy {
+    pub async fn start(upstream: u16) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let mode = watch::Sender::new(Mode::Pass);
+        let shared = Arc::new(Shared {
+            upstream: AtomicU16::new(upstream),
+            half_open: AtomicU64::new(0),
+            half_closed: watch::Sender::new(0),
+            connections: AtomicU64::new(0),
+        });
+        let accept = tokio::spawn(accept(listener, shared.clone(), mode.subscribe()));
+        Proxy { port, shared, mode, accept }
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+
+    /// The peer of every present connection is gone without a FIN; new connections are fine.
+    pub fn half_open(&self) {
+        self.shared.half_open.store(self.shared.connections.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    /// Every present connection is closed towards the client, and still reads; new connections are fine.
+    pub fn half_close(&self) {
+        self.shared.half_closed.send_replace(self.shared.connections.load(Ordering::SeqCst));
+    }
+
+    /// How many connections were ever accepted.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accept.abort();
+        self.mode.send_replace(Mode::Cut);
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, mode: watch::Receiver<Mode>) {
+    while let Ok((client, _)) = listener.accept().await {
+        let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
+        // Cut connections end by dropping both sockets, whichever direction notices first.
+        let (shared, mode) = (shared.clone(), mode.clone());
+        tokio::spawn(async move {
+            let _ = Connection::serve(number, client, shared, mode).await;
+        });
+    }
+}
+
+/// What both directions of a connection know.
+struct Connection {
+    number: u64,
+    shared: Arc<Shared>,
+    dead: AtomicBool,
+    to_client: Mutex<OwnedWriteHalf>,
+}
+
+impl Connection {
+    async fn serve(
+        number: u64,
+        client: TcpStream,
+        shared: Arc<Shared>,
+        mut mode: watch::Receiver<Mode>,
+    ) -> io::Result<()> {
+        if *mode.borrow_and_update() == Mode::Cut {
+            return Ok(());
+        }
+        let redis = TcpStream::connect(("127.0.0.1", shared.upstream.load(Ordering::SeqCst))).await?;
+        client.set_nodelay(true)?;
+        redis.set_nodelay(true)?;
+        let (from_client, to_client) = client.into_split();
+        let (from_redis, to_redis) = redis.into_split();
+        let mut half_closed = shared.half_closed.subscribe();
+        let this =
+            Connection { number, shared, dead: AtomicBool::new(false), to_client: Mutex::new(to_client) };
+        tokio::select! {
+            end = this.requests(from_client, to_redis, mode.clone()) => end,
+            end = this.replies(from_redis, mode.clone()) => end,
+            () = until(&mut mode, |mode| *mode == Mode::Cut) => Ok(()),
+            () = until(&mut half_closed, |last| *last >= number) => {
+                this.to_client.lock().await.shutdown().await?;
+                std::future::pending().await
+            }
+        }
+    }
+
+    async fn requests(
+        &self,
+        mut client: OwnedReadHalf,
+        mut redis: OwnedWriteHalf,
+        mut mode: watch::Receiver<Mode>,
+    ) -> io::Result<()> {
+        let mut buffer = Vec::new();
+        while client.read_buf(&mut buffer).await? > 0 {
+            while let Some(length) = command_length(&buffer) {
+                let command: Vec<u8> = buffer.drain(..length).collect();
+                match self.settle(&mut mode).await {
+                    Mode::BlackHole => {}
+                    Mode::Answer(reply) if !is_greeting(&command) => {
+                        let ping = is_ping(&command);
+                        self.to_client
+                            .lock()
+                            .await
+                            .write_all(if ping { b"+PONG\r\n" } else { reply })
+                            .await?;
+                    }
+                    Mode::AnswerAll(reply) if !is_greeting(&command) => {
+                        self.to_client.lock().await.write_all(reply).await?;
+                    }
+                    Mode::Delay(delay) => {
+                        tokio::time::sleep(delay).await;
+                        redis.write_all(&command).await?;
+                    }
+                    Mode::Pass | Mode::Answer(_) | Mode::AnswerAll(_) => redis.write_all(&command).await?,
+                    Mode::Cut | Mode::Stall => return Ok(()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn replies(&self, mut redis: OwnedReadHalf, mut mode: watch::Receiver<Mode>) -> io::Result<()> {
+        let mut buffer = Vec::new();
+        while redis.read_buf(&mut buffer).await? > 0 {
+            match self.settle(&mut mode).await {
+                Mode::BlackHole => {}
+                Mode::Cut => return Ok(()),
+                Mode::Pass | Mode::Stall | Mode::Delay(_) | Mode::Answer(_) | Mode::AnswerAll(_) => {
+                    self.to_client.lock().await.write_all(&buffer).await?;
+                }
+            }
+            buffer.clear();
+        }
+        Ok(())
+    }
+
+    /// The mode to act by, once it is not to wait. A connection that lost bytes is lost.
+    async fn settle(&self, mode: &mut watch::Receiver<Mode>) -> Mode {
+        let settled = match mode.wait_for(|mode| *mode != Mode::Stall).await {
+            Ok(mode) => mode.clone(),
+            Err(_) => Mode::Cut,
+        };
+        if settled == Mode::BlackHole || self.number <= self.shared.half_open.load(Ordering::SeqCst) {
+            self.dead.store(true, Ordering::SeqCst);
+        }
+        if self.dead.load(Ordering::SeqCst) { Mode::BlackHole } else { settled }
+    }
+}
+
+/// Until the value is such, or nobody can change it any more.
+async fn until<T>(value: &mut watch::Receiver<T>, such: impl FnMut(&T) -> bool) {
+    let _ = value.wait_for(such).await;
+}
+
+fn is_greeting(command: &[u8]) -> bool {
+    [b"HELLO".as_slice(), b"AUTH", b"CLIENT", b"SELECT"].contains(&name(command).as_slice())
+}
+
+fn is_ping(command: &[u8]) -> bool {
+    name(command) == b"PING"
+}
+
+/// The command's name in capitals: the first bulk string of the array.
+fn name(command: &[u8]) -> Vec<u8> {
+    let line = command.split(|byte| *byte == b'\n').nth(2).unwrap_or_default();
+    line.trim_ascii().to_ascii_uppercase()
+}
+
+/// The length of the first command in `buffer`, an array of bulk strings, once all of it is there.
+fn command_length(buffer: &[u8]) -> Option<usize> {
+    let (count, mut at) = number(buffer, 0, b'*')?;
+    for _ in 0..count {
+        let (length, start) = number(buffer, at, b'$')?;
+        at = start + length + 2;
+    }
+    (at <= buffer.len()).then_some(at)
+}
+
+/// The number after `mark` at `at`, and where its line ends. Clients of Redis send nothing else.
+fn number(buffer: &[u8], at: usize, mark: u8) -> Option<(usize, usize)> {
+    let rest = buffer.get(at..).filter(|rest| !rest.is_empty())?;
+    assert_eq!(rest[0], mark, "not a Redis command: {:?}", String::from_utf8_lossy(rest));
+    let end = rest.iter().position(|byte| *byte == b'\r').filter(|end| end + 1 < rest.len())?;
+    let digits = std::str::from_utf8(&rest[1..end]).expect("a length is digits");
+    Some((digits.parse().expect("a length is a number"), at + end + 2))
+}
