@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# What this machine lacks for `make up`, all at once, each with the command that fixes it. Exit 0: `make up` can go on.
+#   --fix    install missing Debian packages (only for programs missing from PATH, never removing a package)
+#   --brief  print only what is wrong
+set -euo pipefail
+. "$(dirname "$0")/lib/common.sh"
+. "$RIG/lib/build.sh"
+. "$RIG/lib/doctor.sh"
+
+FIX='' BRIEF=''
+for arg in "$@"; do
+  case $arg in
+    --fix) FIX=yes ;;
+    --brief) BRIEF=yes ;;
+    *) STATUS=64 die "unknown option $arg; there are --fix and --brief" ;;
+  esac
+done
+
+packages          # first: later checks use what it installs
+root_and_kernel
+cgroups
+network
+toolchains
+resources
+verdict

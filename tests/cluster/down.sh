@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Remove all that `make up` made on this machine, also half of it, also another checkout's. Binaries and images stay.
+set -euo pipefail
+. "$(dirname "$0")/lib/common.sh"
+need_root down
+take_lock 'make down'
+began=$(date +%s%N)
+[ -d "$STATE" ] && [ "$(owner)" != "$OUT" ] && say "This is the cluster of $(owner)."
+cluster_stop
+rm -f "$LOCK"
+say "Nothing of a cluster is left on this machine ($((($(date +%s%N) - began) / 1000000)) ms). Binaries, images and logs stay in target/cluster."
