@@ -1,0 +1,192 @@
+//! Every command that README.md shows is run by something, and those that need no cluster are run here.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use tests::binaries::{output, workspace};
+use tests::eventually::eventually;
+use tests::leash::Leash;
+use tests::readme::{Block, blocks, parse, section};
+use tests::scratch::Scratch;
+
+use crate::tree::{Tree, assert_caught, assert_clean};
+use crate::{names, scripts};
+
+/// Includes building the sidecar.
+const START: Duration = Duration::from_secs(540);
+const STOP: Duration = Duration::from_secs(30);
+
+enum By {
+    /// A test of this name, here or elsewhere.
+    Test(&'static str),
+    /// This file runs it, by this line.
+    Script(&'static str, &'static str),
+    /// Nobody, and why.
+    Nobody(&'static str),
+}
+
+/// Who runs what, by how the command begins.
+const RUN: [(&str, By); 17] = [
+    ("make up", By::Script("tests/test.sh", "tests/cluster/up.sh")),
+    ("make down", By::Script("tests/test.sh", "tests/cluster/down.sh")),
+    ("make test", By::Script(".ci/run", "make test")),
+    ("LEVEL=sidecar make test", By::Script("tests/test.sh", "LEVEL:-")),
+    ("make check", By::Nobody("its parts are steps of make test, but for clippy and the format")),
+    ("make bench", By::Nobody("it takes a quiet machine, and judges nothing")),
+    ("UPDATE_EXPECT=1 cargo test", By::Nobody("it rewrites what another test checks")),
+    ("eval \"$(make -s kubeconfig)\"", By::Test("readme_kubeconfig_is_one_line")),
+    ("cargo run", By::Test("readme_dev_sidecar_serves_what_the_app_asks")),
+    ("id=$(curl", By::Test("readme_dev_sidecar_serves_what_the_app_asks")),
+    ("curl -fsS http://127.0.0.1:4100", By::Test("readme_dev_sidecar_serves_what_the_app_asks")),
+    ("make demo", By::Test("readme_demo_comes_up_counts_and_leaves_nothing")),
+    ("curl -fsS -c /tmp/hyperpage-jar", By::Test("readme_demo_comes_up_counts_and_leaves_nothing")),
+    ("kubectl --namespace demo get", By::Nobody("not yet")),
+    ("helm upgrade --install", By::Nobody("not yet")),
+    ("kubectl create namespace", By::Nobody("not yet")),
+    ("kubectl --namespace demo", By::Nobody("not yet")),
+];
+
+fn unlisted(tree: &Tree, blocks: &[Block], run: &[(&str, By)]) -> Vec<String> {
+    let commands: Vec<_> = blocks.iter().flat_map(|block| &block.commands).collect();
+    let mut problems = Vec::new();
+    for command in &commands {
+        if !run.iter().any(|(begin, _)| command.starts_with(begin)) {
+            problems.push(format!("README.md: nothing runs `{command}`"));
+        }
+        let target = command
+            .split_once("make ")
+            .and_then(|(_, rest)| rest.split([' ', ')']).find(|w| !w.starts_with('-')));
+        if let Some(target) = target.filter(|target| !scripts::targets(tree).any(|name| name == *target)) {
+            problems.push(format!("README.md: the Makefile has no {target}"));
+        }
+    }
+    let tests = names::tests(tree);
+    for (begin, by) in run {
+        if !commands.iter().any(|command| command.starts_with(begin)) {
+            problems.push(format!("README.md no longer shows `{begin}`"));
+        }
+        match by {
+            By::Test(name) if !tests.contains(name) => {
+                problems.push(format!("`{begin}`: there is no test {name}"))
+            }
+            By::Script(file, line) if !tree.files.get(*file).is_some_and(|text| text.contains(line)) => {
+                problems.push(format!("`{begin}`: {file} does not run {line}"));
+            }
+            By::Test(_) | By::Script(..) => {}
+            By::Nobody(why) => assert!(!why.is_empty(), "{begin}"),
+        }
+    }
+    problems
+}
+
+/// Runs a block in the root of the tree as a reader would, with some words exchanged.
+fn run(block: &Block, exchange: &[(&str, &str)]) -> String {
+    let script = exchange.iter().fold(block.script(), |script, (from, to)| script.replace(from, to));
+    output(Command::new("bash").args(["-c", &script]).current_dir(workspace()))
+        .expect("the README's commands work")
+}
+
+/// Starts a block of one command that goes on until it is told to stop. What it prints is the leash's log.
+fn start(dir: &Scratch, block: &Block, env: &[(&str, &str)]) -> Leash {
+    let [command] = &block.commands[..] else { panic!("one command expected: {:?}", block.commands) };
+    let script = format!("cd '{}' && exec {command}", workspace().display());
+    Leash::start(dir.path(), "readme", Path::new("/bin/bash"), ["-c", &script], env).expect("bash starts")
+}
+
+/// What stands in its log between `before` and the next of `ends`.
+async fn printed(process: &Leash, before: &str, ends: &[char]) -> String {
+    eventually(&format!("{before:?} is printed"), START, async || {
+        process.alive().expect("it goes on");
+        let log = process.log();
+        let found = log
+            .split_once(before)
+            .and_then(|(_, rest)| rest.split_once(ends))
+            .map(|(value, _)| value.to_owned());
+        found.ok_or(log)
+    })
+    .await
+}
+
+fn lives(pid: &str) -> bool {
+    Path::new("/proc").join(pid).exists()
+}
+
+#[test]
+fn readme_commands_are_run_by_something() {
+    assert_clean(unlisted(&Tree::read(), &blocks(), &RUN));
+}
+
+#[test]
+fn rules_about_the_readme_bite() {
+    let text = "# A\n## B\n```sh\nmake a \\\n  b  # why\n# note\n```\n```\nno\n```\n";
+    let parsed = parse(text);
+    assert_eq!((parsed.len(), parsed[0].section.as_str()), (1, "B"));
+    assert_eq!(parsed[0].commands, ["make a b"]);
+
+    let files = [("Makefile", "a: ## x\n"), ("x.sh", "make a"), ("t.rs", "#[test]\nfn it_runs() {}\n")];
+    let caught = |by: By, begin: &'static str| unlisted(&Tree::of(&files), &parsed, &[(begin, by)]);
+    assert_caught(&caught(By::Test("it_runs"), "make a"), &[]);
+    assert_caught(&caught(By::Test("it_ran"), "make a"), &["no test it_ran"]);
+    assert_caught(&caught(By::Script("x.sh", "make a"), "make a"), &[]);
+    assert_caught(&caught(By::Script("x.sh", "make b"), "make a"), &["does not run make b"]);
+    assert_caught(&caught(By::Test("it_runs"), "make b"), &["nothing runs", "no longer shows"]);
+    let gone = Tree::of(&files[1..]);
+    assert_caught(&unlisted(&gone, &parsed, &[("make a", By::Test("it_runs"))]), &["the Makefile has no a"]);
+}
+
+#[test]
+fn readme_kubeconfig_is_one_line() {
+    let line =
+        output(Command::new("make").args(["-s", "kubeconfig"]).current_dir(workspace())).expect("it prints");
+    assert!(line.starts_with("export KUBECONFIG=") && line.lines().count() == 1, "{line:?}");
+}
+
+#[tokio::test]
+async fn readme_dev_sidecar_serves_what_the_app_asks() {
+    let dir = Scratch::new("readme");
+    let env = [("HYPERPAGE_LISTEN", "127.0.0.1:0"), ("HYPERPAGE_ADMIN_LISTEN", "127.0.0.1:0")];
+    let sidecar = start(&dir, &section("On your laptop, without Kubernetes")[0], &env);
+    let port = printed(&sidecar, "\"listen\":\"127.0.0.1:", &['"']).await;
+    let children =
+        std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", sidecar.pid())).expect("linux");
+    assert_eq!(children.split_whitespace().count(), 1, "one private redis-server: {children:?}");
+
+    for block in section("The app's view") {
+        let answers = run(&block, &[("4100", &port)]);
+        assert!(answers.contains("\"preferences\""), "{answers}");
+    }
+
+    sidecar.signal("TERM").expect("it runs");
+    assert_eq!(sidecar.exited(STOP).await.expect("it ends"), 0, "{}", sidecar.tail(20));
+    assert!(!children.split_whitespace().any(lives), "its Redis is gone with it");
+}
+
+#[tokio::test]
+async fn readme_demo_comes_up_counts_and_leaves_nothing() {
+    let (dir, temporary) = (Scratch::new("readme"), Scratch::new("demo"));
+    let [_, demo, visits] = &section("On your laptop, without Kubernetes")[..] else {
+        panic!("three blocks")
+    };
+    let place = temporary.path().to_string_lossy();
+    let process = start(&dir, demo, &[("DEMO_PORT", "0"), ("TMPDIR", &place)]);
+    let port = printed(&process, "The demo:  http://127.0.0.1:", &['\n']).await;
+    printed(&process, "Ctrl-C stops", &['\n']).await;
+
+    let answers = run(visits, &[("8080", &port), ("/tmp", &dir.path().to_string_lossy())]);
+    let answers: Vec<serde_json::Value> =
+        answers.lines().map(|line| serde_json::from_str(line).expect("a visit is JSON")).collect();
+    assert_eq!((&answers[0]["visits"], &answers[1]["visits"]), (&1.into(), &2.into()), "{answers:?}");
+    assert_ne!(answers[0]["pod"], answers[1]["pod"], "another app answers");
+
+    let log = process.log();
+    let pids: Vec<_> =
+        log.split("process ").skip(1).filter_map(|rest| rest.split(['\n', ',']).next()).collect();
+    assert_eq!(pids.len(), 7, "three apps, three sidecars, one Redis: {log}");
+    assert!(pids.iter().all(|pid| lives(pid)), "{log}");
+    process.signal("TERM").expect("it runs");
+    process.exited(STOP).await.expect("it ends");
+    assert!(!pids.iter().any(|pid| lives(pid)), "a process is left: {log}");
+    let left: Vec<_> = std::fs::read_dir(temporary.path()).expect("ours").collect();
+    assert!(left.is_empty(), "{left:?}");
+}
