@@ -32,5 +32,5 @@ ours() {   # by executable, by arguments, by namespace or cgroup
   ip rule | sed 's/^/rule /'
   ipset list -n 2>/dev/null | sed 's/^/ipset /' || true
   for s in $SYSCTLS; do sysctl -e "$s"; done
-  find /run/containerd /var/lib/cni /var/log/containers -maxdepth 2 2>/dev/null | sed 's/^/file /' || true
+  find /run/containerd /var/lib/cni /var/lib/kubelet /var/log/containers -maxdepth 2 2>/dev/null | sed 's/^/file /' || true
 } | sort -u

@@ -92,8 +92,8 @@ remove_files() {
   done
   # Files that shims, the CNI library and the kubelet keep at places of their own.
   cat "$STATE"/n*/containerd/io.containerd.runtime.v2.task/k8s.io/*/address 2>/dev/null |
-    sed 's|unix://||; s|$|\n|' | sort -u | xargs -r rm -f
-  rm -f /var/lib/cni/results/hyperpage-pods-*
+    sed 's|unix://|\n|g' | sort -u | xargs -r rm -f
+  grep -ls "$STATE/" /var/lib/cni/results/* | xargs -r rm -f
   if [ -n "$data" ]; then
     find /var/log/containers -type l -lname "$data/run/*" -delete 2>/dev/null || true
     case $data in */target/cluster) rm -rf --one-file-system "$data/run" "$data/kubeconfig" ;; esac
@@ -104,7 +104,8 @@ remove_files() {
 
 # Directories of the whole machine that the tools make on first use, and iproute2's mount: gone again only if they
 # were not there before us.
-SHARED='/run/netns /run/containerd/fifo /run/containerd/s /run/containerd /var/lib/cni/results /var/lib/cni /var/log/containers'
+SHARED='/run/netns /run/containerd/fifo /run/containerd/s /run/containerd /var/lib/cni/results /var/lib/cni
+  /var/log/containers /var/lib/kubelet/device-plugins /var/lib/kubelet'
 note_shared() {
   local dir
   for dir in $SHARED; do [ -d "$dir" ] || echo "$dir"; done >"$STATE/new-directories"
@@ -112,5 +113,8 @@ note_shared() {
 }
 remove_shared() {
   if [ -e "$STATE/netns-mounted" ] && [ -z "$(ls /run/netns 2>/dev/null)" ]; then umount /run/netns 2>/dev/null || true; fi
-  [ ! -e "$STATE/new-directories" ] || xargs -r rmdir 2>/dev/null <"$STATE/new-directories" || true
+  [ -e "$STATE/new-directories" ] || return 0
+  # The one socket that a kubelet puts where no setting reaches.
+  ! grep -qx /var/lib/kubelet/device-plugins "$STATE/new-directories" || rm -f /var/lib/kubelet/device-plugins/kubelet.sock
+  xargs -r rmdir 2>/dev/null <"$STATE/new-directories" || true
 }

@@ -8,7 +8,7 @@ host_control_start() {
   note_shared
   network_start
   pki_start
-  rm -f "$OUT"/audit*.log
+  rm -f "$OUT"/audit*.log "$LOG"/{etcd,kube-*,n[0-9]*-*}.log
   etcd_start
   apiserver_start
   wait_for 60 kubectl get --raw /readyz
