@@ -10,6 +10,9 @@ pub const APP_CONTAINER: &str = "app";
 pub const SIDECAR_CONTAINER: &str = "sidecar";
 pub const REDIS_CONTAINER: &str = "redis";
 
+/// Environment of the app: where it finds the sidecar. It gets `env::POD_NAME` and `env::REDIS_URL` too.
+pub const APP_URL_ENV: &str = "HYPERPAGE_URL";
+
 /// Environment of the sidecar, as the operator writes it and `sidecar/src/config.rs` reads it.
 pub mod env {
     pub const LISTEN: &str = "HYPERPAGE_LISTEN";
@@ -17,6 +20,10 @@ pub mod env {
     pub const LOG_LEVEL: &str = "HYPERPAGE_LOG_LEVEL";
     pub const POD_NAME: &str = "POD_NAME";
     pub const REDIS_MODE: &str = "HYPERPAGE_REDIS_MODE";
+    pub const DRAIN_SECONDS: &str = "HYPERPAGE_DRAIN_SECONDS";
+    pub const REDIS_WAIT_REPLICAS: &str = "HYPERPAGE_REDIS_WAIT_REPLICAS";
+    /// A file with the URL of an external Redis, password and all.
+    pub const REDIS_URL_FILE: &str = "HYPERPAGE_REDIS_URL_FILE";
     pub const REDIS_PASSWORD_FILE: &str = "HYPERPAGE_REDIS_PASSWORD_FILE";
     /// In the sidecar always without a password; only the app's holds one.
     pub const REDIS_URL: &str = "REDIS_URL";
@@ -31,12 +38,15 @@ pub mod path {
     pub const LIVE: &str = "/healthz";
     pub const READY: &str = "/readyz";
     pub const METRICS: &str = "/metrics";
+    pub const OPENAPI: &str = "/openapi.json";
 }
 
 /// Files mounted into the sidecar.
 pub mod mount {
     pub const REDIS_AUTH: &str = "/run/hyperpage/redis";
     pub const REDIS_PASSWORD: &str = "/run/hyperpage/redis/password";
+    /// redis.conf, in Redis' own pod.
+    pub const REDIS_CONFIG: &str = "/etc/hyperpage/redis";
 }
 
 /// Keys of the Secret `NAME-hp-redis`.
@@ -50,8 +60,9 @@ pub mod label {
     pub const NAME: &str = "app.kubernetes.io/name";
     /// The Hyperpage's name.
     pub const INSTANCE: &str = "app.kubernetes.io/instance";
-    /// `app` or `redis`.
     pub const COMPONENT: &str = "app.kubernetes.io/component";
+    pub const COMPONENT_APP: &str = "app";
+    pub const COMPONENT_REDIS: &str = "redis";
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     pub const MANAGER: &str = "hyperpage-operator";
     /// On the app's pods, as the original's manifests had it.
@@ -61,6 +72,10 @@ pub mod label {
 pub mod annotation {
     /// Hash of the child as the operator wants it.
     pub const DESIRED: &str = "hyperpage.dev/desired";
+    /// On both pod templates: uid of the Secret that holds Redis' password, so that a new one rolls the pods.
+    pub const REDIS_AUTH: &str = "hyperpage.dev/redis-auth";
+    /// On Redis' pod template: hash of its configuration.
+    pub const REDIS_CONFIG: &str = "hyperpage.dev/redis-config";
     /// Replicas held after autoscaling was removed, until `spec.replicas` next changes.
     pub const HELD_REPLICAS: &str = "hyperpage.dev/held-replicas";
 }

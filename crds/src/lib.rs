@@ -1,1 +1,31 @@
+//! The `Hyperpage` resource, and all that operator and sidecar agree on. No client, no runtime: the sidecar
+//! depends on this crate and never talks to Kubernetes.
+
+#![expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` and all, into a function")]
+
+mod app;
+mod autoscaling;
+mod condition;
 pub mod contract;
+mod hyperpage;
+mod quantity;
+mod redis;
+mod resources;
+mod schema;
+mod service;
+mod sidecar;
+mod status;
+
+pub use app::{App, ImagePullPolicy};
+pub use autoscaling::Autoscaling;
+pub use condition::{ConditionType, Reason};
+pub use hyperpage::{Hyperpage, HyperpageSpec};
+pub use quantity::{NotAQuantity, bytes};
+pub use redis::{Redis, RedisMode};
+pub use resources::Resources;
+pub use service::{Service, ServiceType};
+pub use sidecar::{LogLevel, Sessions, Sidecar};
+pub use status::{HyperpageStatus, RedisStatus, SidecarStatus};
+
+#[cfg(test)]
+mod tests;

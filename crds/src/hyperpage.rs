@@ -1,0 +1,91 @@
+//! The resource itself, and the rules that look across its parts.
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::{App, Autoscaling, HyperpageStatus, Redis, Service, Sidecar, schema};
+
+/// A web app that runs on several pods and keeps its sessions, coordination and cache in one Redis. Each pod
+/// gets a sidecar that the app reaches at http://127.0.0.1:4100.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "hyperpage.dev",
+    version = "v1alpha1",
+    kind = "Hyperpage",
+    namespaced,
+    status = "HyperpageStatus",
+    shortname = "hp",
+    category = "hyperpage",
+    derive = "PartialEq",
+    cel,
+    doc = "A web app on several pods that keeps its sessions in one Redis, reached through a sidecar in every pod.",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(name = "App", type_ = "string", json_path = ".status.app"),
+    printcolumn(
+        name = "Redis",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='RedisReady')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
+    printcolumn(name = "Image", type_ = "string", priority = 1, json_path = ".spec.app.image"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("size(self.metadata.name) <= 45")
+        .message("metadata.name may have at most 45 characters, so that the names of its children fit"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name must be a DNS label: lower-case letters, digits and '-', beginning with a letter"),
+    validation = Rule::new("!self.metadata.name.contains('-hp-')")
+        .message("metadata.name may not contain '-hp-': names of that shape belong to the children of a Hyperpage")
+)]
+#[x_kube(
+    validation = Rule::new(
+        "!has(self.autoscaling) || !has(self.autoscaling.targetCPUUtilizationPercentage) || \
+         (has(self.app.resources.requests) && 'cpu' in self.app.resources.requests) || \
+         (has(self.app.resources.limits) && 'cpu' in self.app.resources.limits)"
+    ).message("autoscaling.targetCPUUtilizationPercentage is a share of app.resources.requests.cpu: set that request"),
+    validation = Rule::new(
+        "!has(self.autoscaling) || !has(self.autoscaling.targetMemoryUtilizationPercentage) || \
+         (has(self.app.resources.requests) && 'memory' in self.app.resources.requests) || \
+         (has(self.app.resources.limits) && 'memory' in self.app.resources.limits)"
+    ).message("autoscaling.targetMemoryUtilizationPercentage is a share of app.resources.requests.memory: set that request")
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::tighten)]
+pub struct HyperpageSpec {
+    /// How many pods run the app. `kubectl scale hp/NAME --replicas=N` changes it. Not used while
+    /// `autoscaling` is set.
+    #[serde(default = "three")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub replicas: i32,
+    /// The app: its image, and how its container runs.
+    pub app: App,
+    /// The Service in front of the app's pods. It has the name of this Hyperpage.
+    #[serde(default)]
+    pub service: Service,
+    /// Lets a HorizontalPodAutoscaler decide the number of pods. Absent: `replicas` decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
+    /// The sidecar that runs in each of the app's pods.
+    #[serde(default)]
+    pub sidecar: Sidecar,
+    /// Where sessions are kept.
+    #[serde(default)]
+    pub redis: Redis,
+}
+
+fn three() -> i32 {
+    3
+}

@@ -1,0 +1,69 @@
+//! The Redis behind the sidecars.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Resources, schema};
+
+/// Where sessions are kept. What is absent here gets its default from the operator, not from the schema.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Redis {
+    /// Standalone: the operator runs one Redis for this Hyperpage.
+    #[serde(default)]
+    pub mode: RedisMode,
+    /// The image of Redis, 7.0 or newer. Absent: the operator's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("!self.matches('[[:space:]]')").message("redis.image may not contain blanks"))]
+    pub image: Option<String>,
+    /// What Redis requests and may use. Absent: at most 256Mi of memory. Redis keeps data up to 60 % of the
+    /// memory limit (maxmemory) and then refuses writes (noeviction).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(
+        validation = Rule::new("has(self.limits) && 'memory' in self.limits")
+            .message("redis.resources needs limits.memory: maxmemory is 60 % of it"),
+        validation = Rule::new(
+            "!has(self.limits) || !('memory' in self.limits) || \
+             quantity(string(self.limits['memory'])).compareTo(quantity('64Mi')) >= 0"
+        ).message("redis.resources.limits.memory must be at least 64Mi")
+    )]
+    pub resources: Option<Resources>,
+    /// Directives of redis.conf by name, for example `hz: "20"`. Those that the operator sets are refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::directives")]
+    #[x_kube(
+        validation = Rule::new("self.all(k, k.matches('^[a-z][a-z0-9-]*$'))")
+            .message("a name in redis.config is a directive of redis.conf: lower-case letters, digits and '-'"),
+        validation = Rule::new("self.all(k, !self[k].matches('[\\\\n\\\\r]'))")
+            .message("a value in redis.config is one line"),
+        validation = Rule::new(
+            "self.all(k, !(k in ['aclfile', 'appendfsync', 'appendonly', 'appenddirname', 'appendfilename', 'bind', \
+             'cluster-enabled', 'daemonize', 'dbfilename', 'dir', 'enable-debug-command', 'enable-module-command', \
+             'include', 'loadmodule', 'masterauth', 'masteruser', 'maxmemory', 'maxmemory-policy', 'pidfile', 'port', \
+             'protected-mode', 'rename-command', 'replicaof', 'requirepass', 'slaveof', 'supervised', 'tls-port', \
+             'unixsocket', 'user']))"
+        ).message(
+            "redis.config may not set a directive that the operator sets: where Redis listens, who may enter, where and \
+             how data is kept, and maxmemory, which follows redis.resources.limits.memory"
+        )
+    )]
+    pub config: BTreeMap<String, String>,
+}
+
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RedisMode {
+    #[default]
+    Standalone,
+}
+
+impl RedisMode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Standalone => "Standalone",
+        }
+    }
+}

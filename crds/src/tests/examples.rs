@@ -1,0 +1,151 @@
+use super::rules::Example;
+
+const REQUEST_ABOVE_LIMIT: &str = "a request of cpu or memory may not be above its limit";
+
+pub(super) const EXAMPLES: &[Example] = &[
+    Example {
+        at: "",
+        message: "metadata.name may have at most 45 characters, so that the names of its children fit",
+        accepts: "metadata: {name: abcdefghijabcdefghijabcdefghijabcdefghijabcde}",
+        rejects: "metadata: {name: abcdefghijabcdefghijabcdefghijabcdefghijabcdef}",
+    },
+    Example {
+        at: "",
+        message: "metadata.name must be a DNS label: lower-case letters, digits and '-', beginning with a letter",
+        accepts: "metadata: {name: a-1}",
+        rejects: "metadata: {name: a.b}",
+    },
+    Example {
+        at: "",
+        message: "metadata.name may not contain '-hp-': names of that shape belong to the children of a Hyperpage",
+        accepts: "metadata: {name: a-hp}",
+        rejects: "metadata: {name: a-hp-redis}",
+    },
+    Example {
+        at: "spec",
+        message: "autoscaling.targetCPUUtilizationPercentage is a share of app.resources.requests.cpu: set that request",
+        accepts: "spec: {autoscaling: {maxReplicas: 5, targetCPUUtilizationPercentage: 70}, app: {resources: {limits: {cpu: 1}}}}",
+        rejects: "spec: {autoscaling: {maxReplicas: 5, targetCPUUtilizationPercentage: 70}, app: {resources: {limits: {memory: 1Gi}}}}",
+    },
+    Example {
+        at: "spec",
+        message: "autoscaling.targetMemoryUtilizationPercentage is a share of app.resources.requests.memory: set that request",
+        accepts: "spec: {autoscaling: {maxReplicas: 5, targetMemoryUtilizationPercentage: 70}, app: {resources: {requests: {memory: 1Gi}}}}",
+        rejects: "spec: {autoscaling: {maxReplicas: 5, targetMemoryUtilizationPercentage: 70}, app: {resources: {requests: {cpu: 1}}}}",
+    },
+    Example {
+        at: "spec.app",
+        message: "app.port may not be 4100 or 4101: the sidecar listens there",
+        accepts: "spec: {app: {port: 4102}}",
+        rejects: "spec: {app: {port: 4101}}",
+    },
+    Example {
+        at: "spec.app",
+        message: "app.drainSeconds must be less than app.terminationGracePeriodSeconds, or the app gets no time to stop",
+        accepts: "spec: {app: {drainSeconds: 44}}",
+        rejects: "spec: {app: {drainSeconds: 45}}",
+    },
+    Example {
+        at: "spec.app.image",
+        message: "app.image may not contain blanks",
+        accepts: "spec: {app: {image: 'localhost:5000/a/b@sha256:00'}}",
+        rejects: "spec: {app: {image: 'shop :1'}}",
+    },
+    Example {
+        at: "spec.app.env",
+        message: "app.env may not set REDIS_URL, HYPERPAGE_* or POD_*: the operator sets them",
+        accepts: "spec: {app: {env: [{name: REDIS_URL_2, value: x}, {name: A}]}}",
+        rejects: "spec: {app: {env: [{name: A}, {name: HYPERPAGE_URL, value: x}]}}",
+    },
+    Example {
+        at: "spec.app.env",
+        message: "an item of app.env has either value or valueFrom",
+        accepts: "spec: {app: {env: [{name: A, value: x}, {name: B, value: '', valueFrom: {fieldRef: {fieldPath: metadata.uid}}}]}}",
+        rejects: "spec: {app: {env: [{name: A, value: x, valueFrom: {fieldRef: {fieldPath: metadata.uid}}}]}}",
+    },
+    Example {
+        at: "spec.app.resources",
+        message: REQUEST_ABOVE_LIMIT,
+        accepts: "spec: {app: {resources: {requests: {cpu: 1000m, memory: 1024Mi}, limits: {cpu: 1, memory: 1Gi}}}}",
+        rejects: "spec: {app: {resources: {requests: {cpu: 1001m}, limits: {cpu: 1}}}}",
+    },
+    Example {
+        at: "spec.service",
+        message: "service.nodePort needs service.type NodePort or LoadBalancer",
+        accepts: "spec: {service: {type: NodePort, nodePort: 30080}}",
+        rejects: "spec: {service: {nodePort: 30080}}",
+    },
+    Example {
+        at: "spec.autoscaling",
+        message: "autoscaling.minReplicas may not be above autoscaling.maxReplicas",
+        accepts: "spec: {autoscaling: {minReplicas: 3, maxReplicas: 3, targetCPUUtilizationPercentage: 70}}",
+        rejects: "spec: {autoscaling: {maxReplicas: 2, targetCPUUtilizationPercentage: 70}}",
+    },
+    Example {
+        at: "spec.autoscaling",
+        message: "autoscaling needs targetCPUUtilizationPercentage, targetMemoryUtilizationPercentage or metrics",
+        accepts: "spec: {autoscaling: {maxReplicas: 5, metrics: [{type: Pods, pods: {metric: {name: m}, target: {type: AverageValue, averageValue: '1'}}}]}}",
+        rejects: "spec: {autoscaling: {maxReplicas: 5, metrics: []}}",
+    },
+    Example {
+        at: "spec.sidecar.image",
+        message: "sidecar.image may not contain blanks",
+        accepts: "spec: {sidecar: {image: a}}",
+        rejects: "spec: {sidecar: {image: ' a'}}",
+    },
+    Example {
+        at: "spec.sidecar.resources",
+        message: "sidecar.resources.requests must keep cpu and memory: without them an autoscaler cannot count the pod",
+        accepts: "spec: {sidecar: {resources: {requests: {cpu: 1, memory: 64Mi}}}}",
+        rejects: "spec: {sidecar: {resources: {requests: {cpu: 1}}}}",
+    },
+    Example {
+        at: "spec.sidecar.resources",
+        message: REQUEST_ABOVE_LIMIT,
+        accepts: "spec: {sidecar: {resources: {requests: {cpu: 20m, memory: 32Mi}, limits: {memory: 64Mi}}}}",
+        rejects: "spec: {sidecar: {resources: {requests: {cpu: 20m, memory: 32Mi}, limits: {memory: 16Mi}}}}",
+    },
+    Example {
+        at: "spec.redis.image",
+        message: "redis.image may not contain blanks",
+        accepts: "spec: {redis: {image: 'redis:8'}}",
+        rejects: "spec: {redis: {image: \"redis:8\\n\"}}",
+    },
+    Example {
+        at: "spec.redis.resources",
+        message: REQUEST_ABOVE_LIMIT,
+        accepts: "spec: {redis: {resources: {requests: {memory: 64Mi}, limits: {memory: 64Mi}}}}",
+        rejects: "spec: {redis: {resources: {requests: {memory: 65Mi}, limits: {memory: 64Mi}}}}",
+    },
+    Example {
+        at: "spec.redis.resources",
+        message: "redis.resources needs limits.memory: maxmemory is 60 % of it",
+        accepts: "spec: {redis: {resources: {limits: {memory: 1Gi}}}}",
+        rejects: "spec: {redis: {resources: {requests: {cpu: 100m}}}}",
+    },
+    Example {
+        at: "spec.redis.resources",
+        message: "redis.resources.limits.memory must be at least 64Mi",
+        accepts: "spec: {redis: {resources: {limits: {memory: 64Mi}}}}",
+        rejects: "spec: {redis: {resources: {limits: {memory: 63Mi}}}}",
+    },
+    Example {
+        at: "spec.redis.config",
+        message: "a name in redis.config is a directive of redis.conf: lower-case letters, digits and '-'",
+        accepts: "spec: {redis: {config: {lua-time-limit: '5000'}}}",
+        rejects: "spec: {redis: {config: {'hz 20': ''}}}",
+    },
+    Example {
+        at: "spec.redis.config",
+        message: "a value in redis.config is one line",
+        accepts: "spec: {redis: {config: {save: '3600 1 300 100'}}}",
+        rejects: "spec: {redis: {config: {hz: \"20\\nrequirepass x\"}}}",
+    },
+    Example {
+        at: "spec.redis.config",
+        message: "redis.config may not set a directive that the operator sets: where Redis listens, who may enter, where and \
+                  how data is kept, and maxmemory, which follows redis.resources.limits.memory",
+        accepts: "spec: {redis: {config: {maxmemory-samples: '5'}}}",
+        rejects: "spec: {redis: {config: {maxmemory: '0'}}}",
+    },
+];
