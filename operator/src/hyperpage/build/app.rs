@@ -1,0 +1,170 @@
+//! The Deployment: the user's container beside our sidecar.
+
+use std::collections::BTreeMap;
+
+use crds::{
+    App,
+    contract::{APP_CONTAINER, APP_URL_ENV, SIDECAR_PORT, annotation, env, label, name, secret},
+};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{
+            Container, ContainerPort, EnvVar, EnvVarSource, Lifecycle, LifecycleHandler, PodSpec,
+            PodTemplateSpec, Probe, SecretKeySelector, SleepAction, TCPSocketAction,
+            TopologySpreadConstraint,
+        },
+    },
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+};
+
+use super::{
+    SecretRef, Valid,
+    meta::{Component, label_selector, labels, metadata},
+    security, sidecar,
+};
+
+/// The container's port by name; probes and the Service refer to it.
+const PORT: &str = "http";
+
+/// `spec.replicas` is absent: it belongs to a second field manager, or to the autoscaler.
+pub(super) fn deployment(valid: &Valid, password: &SecretRef) -> Deployment {
+    Deployment {
+        metadata: metadata(valid, name::app(&valid.name), Component::App),
+        spec: Some(DeploymentSpec {
+            selector: label_selector(valid, Component::App),
+            // Numbers always sent: with only one of the pair ours, a stranger's other one could block the roll.
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".into()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::String("25%".into())),
+                    max_unavailable: Some(IntOrString::Int(0)),
+                }),
+            }),
+            revision_history_limit: Some(3),
+            progress_deadline_seconds: Some(600),
+            template: PodTemplateSpec {
+                metadata: Some(pod_metadata(valid, password)),
+                spec: Some(pod(valid, password)),
+            },
+            ..DeploymentSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn pod_metadata(valid: &Valid, password: &SecretRef) -> ObjectMeta {
+    let mut labels = labels(valid, Component::App);
+    labels.insert(label::APP.into(), valid.name.clone());
+    ObjectMeta {
+        labels: Some(labels),
+        annotations: Some(BTreeMap::from([(annotation::REDIS_AUTH.to_owned(), password.uid.clone())])),
+        ..ObjectMeta::default()
+    }
+}
+
+fn pod(valid: &Valid, password: &SecretRef) -> PodSpec {
+    PodSpec {
+        init_containers: Some(vec![sidecar::container(valid)]),
+        containers: vec![container(&valid.app, password)],
+        volumes: Some(vec![sidecar::auth_volume(password)]),
+        service_account_name: Some(name::service_account(&valid.name)),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(security::pod()),
+        termination_grace_period_seconds: Some(valid.app.termination_grace_period_seconds.into()),
+        topology_spread_constraints: Some(vec![
+            spread(valid, "topology.kubernetes.io/zone"),
+            spread(valid, "kubernetes.io/hostname"),
+        ]),
+        ..PodSpec::default()
+    }
+}
+
+fn container(app: &App, password: &SecretRef) -> Container {
+    let App {
+        image,
+        image_pull_policy,
+        port,
+        command,
+        args,
+        env,
+        env_from,
+        resources,
+        startup_probe,
+        liveness_probe,
+        readiness_probe,
+        drain_seconds,
+        termination_grace_period_seconds: _, // the pod's
+    } = app.clone();
+    Container {
+        name: APP_CONTAINER.into(),
+        image: Some(image),
+        image_pull_policy: image_pull_policy.map(|policy| policy.as_str().into()),
+        command: (!command.is_empty()).then_some(command),
+        args: (!args.is_empty()).then_some(args),
+        ports: Some(vec![ContainerPort {
+            name: Some(PORT.into()),
+            container_port: port,
+            protocol: Some("TCP".into()),
+            ..ContainerPort::default()
+        }]),
+        // Ours come first, so that the user's may refer to them as $(POD_NAME).
+        env: Some(our_env(password).into_iter().chain(env).collect()),
+        env_from: (!env_from.is_empty()).then_some(env_from),
+        resources: Some(security::resources(&resources)),
+        security_context: Some(security::container()),
+        startup_probe,
+        liveness_probe,
+        readiness_probe: Some(readiness_probe.unwrap_or_else(accepts_connections)),
+        lifecycle: drain(drain_seconds),
+        ..Container::default()
+    }
+}
+
+fn our_env(password: &SecretRef) -> [EnvVar; 3] {
+    let redis_url = EnvVar {
+        name: env::REDIS_URL.into(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: password.name.clone(),
+                key: secret::URL.into(),
+                optional: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+    };
+    [sidecar::value(APP_URL_ENV, format!("http://127.0.0.1:{SIDECAR_PORT}")), sidecar::pod_name(), redis_url]
+}
+
+fn accepts_connections() -> Probe {
+    Probe {
+        tcp_socket: Some(TCPSocketAction { port: IntOrString::String(PORT.into()), host: None }),
+        period_seconds: Some(5),
+        ..Probe::default()
+    }
+}
+
+/// The kubelet sleeps, so the image needs no shell. Clusters before 1.34 refuse to sleep for 0 seconds.
+fn drain(seconds: i32) -> Option<Lifecycle> {
+    (seconds > 0).then(|| Lifecycle {
+        pre_stop: Some(LifecycleHandler {
+            sleep: Some(SleepAction { seconds: seconds.into() }),
+            ..LifecycleHandler::default()
+        }),
+        ..Lifecycle::default()
+    })
+}
+
+/// Pods of one revision only: counting those that leave would let a roll pack the new ones on one node.
+fn spread(valid: &Valid, topology_key: &str) -> TopologySpreadConstraint {
+    TopologySpreadConstraint {
+        topology_key: topology_key.into(),
+        max_skew: 1,
+        when_unsatisfiable: "ScheduleAnyway".into(),
+        label_selector: Some(label_selector(valid, Component::App)),
+        match_label_keys: Some(vec!["pod-template-hash".into()]),
+        ..TopologySpreadConstraint::default()
+    }
+}

@@ -1,0 +1,73 @@
+//! From a valid Hyperpage to all its children, as values. Nothing here knows what already exists, and nothing
+//! reads the raw spec.
+
+mod app;
+mod autoscaler;
+mod meta;
+mod redis;
+mod security;
+mod service;
+mod sidecar;
+
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    autoscaling::v2::HorizontalPodAutoscaler,
+    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+};
+
+use super::validate::Valid;
+
+/// The Secret with Redis' password, as it is stored. Its uid is in both pod templates: a new password rolls
+/// everything that used the old one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretRef {
+    pub name: String,
+    pub uid: String,
+}
+
+/// Every child but the password Secret, which is made once and never applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Children {
+    pub service_account: ServiceAccount,
+    pub service: Service,
+    /// Without `spec.replicas`: that belongs to a second field manager.
+    pub deployment: Deployment,
+    pub hpa: Option<HorizontalPodAutoscaler>,
+    pub redis: RedisChildren,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct RedisChildren {
+    pub config_map: ConfigMap,
+    pub service: Service,
+    pub stateful_set: StatefulSet,
+}
+
+pub fn build(valid: &Valid, password: &SecretRef) -> Children {
+    let config_map = redis::config_map(valid);
+    Children {
+        service_account: service::service_account(valid),
+        service: service::service(valid),
+        deployment: app::deployment(valid, password),
+        hpa: autoscaler::hpa(valid),
+        redis: RedisChildren {
+            service: redis::service(valid),
+            stateful_set: redis::stateful_set(valid, password, &config_map),
+            config_map,
+        },
+    }
+}
+
+/// The Secret as it is first posted: immutable, so that nothing but its deletion changes the password.
+pub fn password_secret(valid: &Valid, password: &str) -> Secret {
+    redis::secret(valid, password)
+}
+
+/// Selects the app's pods, as `status.selector` wants it.
+pub fn app_selector(valid: &Valid) -> String {
+    meta::selector(valid, meta::Component::App)
+        .into_iter()
+        .map(|(label, value)| format!("{label}={value}"))
+        .collect::<Vec<_>>()
+        .join(",")
+}

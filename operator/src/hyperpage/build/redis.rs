@@ -1,0 +1,250 @@
+//! The standalone Redis: its password, configuration, Service and StatefulSet.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use crds::contract::{REDIS_CONTAINER, REDIS_PORT, annotation, mount, name, secret};
+use k8s_openapi::{
+    ByteString,
+    api::{
+        apps::v1::{
+            RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy,
+        },
+        core::v1::{
+            ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, ExecAction,
+            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, Secret, Service, ServicePort, ServiceSpec,
+            Volume, VolumeMount,
+        },
+    },
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+};
+use sha2::{Digest, Sha256};
+
+use super::{
+    SecretRef, Valid,
+    meta::{Component, label_selector, labels, metadata, selector},
+    security,
+};
+
+/// `redis` in the official images.
+const USER: i64 = 999;
+const PORT: &str = "redis";
+const CONF: &str = "redis.conf";
+
+pub(super) fn secret(valid: &Valid, password: &str) -> Secret {
+    let name = name::redis(&valid.name);
+    let url = format!("redis://:{password}@{name}:{REDIS_PORT}");
+    Secret {
+        metadata: metadata(valid, name, Component::Redis),
+        immutable: Some(true),
+        type_: Some("Opaque".into()),
+        data: Some(BTreeMap::from([
+            (secret::PASSWORD.to_owned(), ByteString(password.into())),
+            (secret::URL.to_owned(), ByteString(url.into_bytes())),
+        ])),
+        string_data: None,
+    }
+}
+
+/// Everything but the password, which Redis reads from its standard input.
+pub(super) fn config_map(valid: &Valid) -> ConfigMap {
+    ConfigMap {
+        metadata: metadata(valid, name::redis(&valid.name), Component::Redis),
+        data: Some(BTreeMap::from([(CONF.to_owned(), conf(valid))])),
+        ..ConfigMap::default()
+    }
+}
+
+/// The user's directives first: of two, Redis obeys the last, and reserved ones were refused anyway.
+fn conf(valid: &Valid) -> String {
+    let mut conf = String::new();
+    if !valid.redis.config.contains_key("save") {
+        conf.push_str("save \"\"\n");
+    }
+    for (directive, value) in &valid.redis.config {
+        let _ = writeln!(conf, "{directive} {value}");
+    }
+    let maxmemory = valid.redis.maxmemory;
+    let _ = write!(
+        conf,
+        "port {REDIS_PORT}\n\
+         dir /data\n\
+         appendonly yes\n\
+         appendfsync everysec\n\
+         maxmemory {maxmemory}\n\
+         maxmemory-policy noeviction\n"
+    );
+    conf
+}
+
+pub(super) fn service(valid: &Valid) -> Service {
+    Service {
+        metadata: metadata(valid, name::redis(&valid.name), Component::Redis),
+        spec: Some(ServiceSpec {
+            type_: Some("ClusterIP".into()),
+            selector: Some(selector(valid, Component::Redis)),
+            ports: Some(vec![ServicePort {
+                name: Some(PORT.into()),
+                protocol: Some("TCP".into()),
+                port: REDIS_PORT.into(),
+                target_port: Some(IntOrString::String(PORT.into())),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+pub(super) fn stateful_set(valid: &Valid, password: &SecretRef, config: &ConfigMap) -> StatefulSet {
+    let name = name::redis(&valid.name);
+    StatefulSet {
+        metadata: metadata(valid, name.clone(), Component::Redis),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(1),
+            service_name: Some(name.clone()),
+            selector: label_selector(valid, Component::Redis),
+            pod_management_policy: Some("Parallel".into()),
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("RollingUpdate".into()),
+                rolling_update: Some(RollingUpdateStatefulSetStrategy {
+                    partition: Some(0),
+                    max_unavailable: None,
+                }),
+            }),
+            revision_history_limit: Some(3),
+            template: PodTemplateSpec {
+                metadata: Some(pod_metadata(valid, password, config)),
+                spec: Some(pod(valid, password, name)),
+            },
+            ..StatefulSetSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn pod_metadata(valid: &Valid, password: &SecretRef, config: &ConfigMap) -> ObjectMeta {
+    let mut hash = Sha256::new();
+    for text in config.data.iter().flat_map(BTreeMap::values) {
+        hash.update(text);
+    }
+    let hash = hash.finalize().iter().take(8).fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
+    ObjectMeta {
+        labels: Some(labels(valid, Component::Redis)),
+        annotations: Some(BTreeMap::from([
+            (annotation::REDIS_AUTH.to_owned(), password.uid.clone()),
+            (annotation::REDIS_CONFIG.to_owned(), hash),
+        ])),
+        ..ObjectMeta::default()
+    }
+}
+
+fn pod(valid: &Valid, password: &SecretRef, config: String) -> PodSpec {
+    PodSpec {
+        containers: vec![container(valid)],
+        volumes: Some(vec![
+            Volume {
+                name: "data".into(),
+                empty_dir: Some(EmptyDirVolumeSource::default()),
+                ..Volume::default()
+            },
+            Volume {
+                name: "config".into(),
+                config_map: Some(ConfigMapVolumeSource { name: config, ..ConfigMapVolumeSource::default() }),
+                ..Volume::default()
+            },
+            Volume {
+                name: "auth".into(),
+                secret: Some(security::password_file(password)),
+                ..Volume::default()
+            },
+        ]),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(PodSecurityContext {
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            fs_group: Some(USER),
+            ..security::pod()
+        }),
+        termination_grace_period_seconds: Some(60),
+        ..PodSpec::default()
+    }
+}
+
+fn container(valid: &Valid) -> Container {
+    Container {
+        name: REDIS_CONTAINER.into(),
+        image: Some(valid.redis.image.clone()),
+        command: Some(shell(&start())),
+        ports: Some(vec![ContainerPort {
+            name: Some(PORT.into()),
+            container_port: REDIS_PORT.into(),
+            protocol: Some("TCP".into()),
+            ..ContainerPort::default()
+        }]),
+        resources: Some(security::resources(&valid.redis.resources)),
+        security_context: Some(security::sealed(USER)),
+        startup_probe: Some(probe(&ping(ALIVE), 1, 60)),
+        liveness_probe: Some(probe(&ping(ALIVE), 10, 6)),
+        readiness_probe: Some(probe(&ping("PONG"), 5, 2)),
+        volume_mounts: Some(vec![
+            read_write("data", "/data"),
+            read_only("config", mount::REDIS_CONFIG),
+            read_only("auth", mount::REDIS_AUTH),
+        ]),
+        ..Container::default()
+    }
+}
+
+/// The password is in no argument and no environment: the shell hands it over on standard input.
+fn start() -> String {
+    format!(
+        "set -eu\n\
+         password=$(cat {})\n\
+         exec redis-server {}/{CONF} - <<EOF\n\
+         requirepass $password\n\
+         EOF\n",
+        mount::REDIS_PASSWORD,
+        mount::REDIS_CONFIG,
+    )
+}
+
+/// A Redis that loads its data or runs a long script is alive: restarting it would begin all over.
+const ALIVE: &str = "PONG*|LOADING*|BUSY";
+
+fn ping(accepted: &str) -> String {
+    format!(
+        "answer=$(REDISCLI_AUTH=$(cat {}) redis-cli -p {REDIS_PORT} ping 2>&1)\n\
+         case \"$answer\" in\n\
+         {accepted}*) exit 0 ;;\n\
+         esac\n\
+         echo \"$answer\"\n\
+         exit 1\n",
+        mount::REDIS_PASSWORD,
+    )
+}
+
+fn probe(script: &str, period: i32, failures: i32) -> Probe {
+    Probe {
+        exec: Some(ExecAction { command: Some(shell(script)) }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(5),
+        failure_threshold: Some(failures),
+        ..Probe::default()
+    }
+}
+
+fn shell(script: &str) -> Vec<String> {
+    vec!["sh".into(), "-c".into(), script.into()]
+}
+
+fn read_write(volume: &str, path: &str) -> VolumeMount {
+    VolumeMount { name: volume.into(), mount_path: path.into(), ..VolumeMount::default() }
+}
+
+fn read_only(volume: &str, path: &str) -> VolumeMount {
+    VolumeMount { read_only: Some(true), ..read_write(volume, path) }
+}

@@ -1,0 +1,90 @@
+//! The sidecar: an init container that goes on running. Kubernetes starts it before the app and stops it after.
+
+use crds::contract::{ADMIN_PORT, REDIS_PORT, SIDECAR_CONTAINER, SIDECAR_PORT, env, mount, name, path};
+use k8s_openapi::{
+    api::core::v1::{
+        Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector, Probe, Volume,
+        VolumeMount,
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+
+use super::{SecretRef, Valid, security};
+use crate::hyperpage::validate::ValidSidecar;
+
+const USER: i64 = 65532;
+const AUTH_VOLUME: &str = "hyperpage-redis-auth";
+
+pub(super) fn container(valid: &Valid) -> Container {
+    let ValidSidecar { image, resources, log_level, session_ttl_seconds } = &valid.sidecar;
+    Container {
+        name: SIDECAR_CONTAINER.into(),
+        image: Some(image.clone()),
+        restart_policy: Some("Always".into()),
+        ports: Some(vec![ContainerPort {
+            name: Some("hp-admin".into()),
+            container_port: ADMIN_PORT.into(),
+            protocol: Some("TCP".into()),
+            ..ContainerPort::default()
+        }]),
+        env: Some(vec![
+            value(env::LISTEN, format!("127.0.0.1:{SIDECAR_PORT}")),
+            value(env::ADMIN_LISTEN, format!("0.0.0.0:{ADMIN_PORT}")),
+            value(env::LOG_LEVEL, log_level.as_str().into()),
+            pod_name(),
+            value(env::REDIS_MODE, "standalone".into()),
+            value(env::REDIS_PASSWORD_FILE, mount::REDIS_PASSWORD.into()),
+            value(env::REDIS_URL, format!("redis://{}:{REDIS_PORT}", name::redis(&valid.name))),
+            value(env::SESSION_TTL_SECONDS, session_ttl_seconds.to_string()),
+        ]),
+        resources: Some(security::resources(resources)),
+        security_context: Some(security::sealed(USER)),
+        // Every second: the app starts when this first succeeds. The sidecar gives up waiting for Redis after 30 s.
+        startup_probe: Some(probe(path::STARTUP, 1, 120)),
+        liveness_probe: Some(probe(path::LIVE, 10, 3)),
+        readiness_probe: Some(probe(path::READY, 5, 2)),
+        volume_mounts: Some(vec![VolumeMount {
+            name: AUTH_VOLUME.into(),
+            mount_path: mount::REDIS_AUTH.into(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        }]),
+        ..Container::default()
+    }
+}
+
+pub(super) fn auth_volume(password: &SecretRef) -> Volume {
+    Volume { name: AUTH_VOLUME.into(), secret: Some(security::password_file(password)), ..Volume::default() }
+}
+
+pub(super) fn pod_name() -> EnvVar {
+    EnvVar {
+        name: env::POD_NAME.into(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                api_version: Some("v1".into()),
+                field_path: "metadata.name".into(),
+            }),
+            ..EnvVarSource::default()
+        }),
+    }
+}
+
+pub(super) fn value(name: &str, value: String) -> EnvVar {
+    EnvVar { name: name.into(), value: Some(value), value_from: None }
+}
+
+fn probe(path: &str, period: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.into()),
+            port: IntOrString::String("hp-admin".into()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(2),
+        failure_threshold: Some(failures),
+        ..Probe::default()
+    }
+}
