@@ -23,13 +23,17 @@ export async function visit(id) {
 /** The visitor without counting, or undefined when there is no such session. */
 export async function look(id) {
   const found = id === undefined ? undefined : await read(id);
-  return found && seen(id, found.document, found.document.visits ?? 0);
+  return found && seen(id, found.document, Number(found.document.visits) || 0);
 }
 
 async function open() {
-  const { status, body } = await call('GET', '/api/sessions');
-  if (status !== 200 || typeof body?.sessionId !== 'string') throw new Error(`the sidecar opened no session: ${status}`);
-  return body.sessionId;
+  const { status, headers } = await call('POST', '/v1/sessions', {
+    headers: { 'Content-Type': 'application/json' },
+    body: { visits: 0 },
+  });
+  const id = headers.location?.split('/').pop();
+  if (status !== 201 || !id) throw new Error(`the sidecar opened no session: ${status}`);
+  return id;
 }
 
 function join(id) {
@@ -85,8 +89,8 @@ async function add(id, count) {
 async function read(id) {
   const { status, headers, body } = await call('GET', `/v1/sessions/${id}`);
   if (status === 404) return undefined;
-  if (status !== 200 || headers.etag === undefined) throw new Error(`the sidecar did not read a session: ${status}`);
-  return { document: body.session ?? body, etag: headers.etag };
+  if (status !== 200 || headers.etag === undefined || body === undefined) throw new Error(`the sidecar did not read a session: ${status}`);
+  return { document: body, etag: headers.etag };
 }
 
 function seen(sessionId, document, visits) {

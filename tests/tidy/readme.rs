@@ -27,7 +27,7 @@ enum By {
 }
 
 /// Who runs what, by how the command begins.
-const RUN: [(&str, By); 17] = [
+const RUN: [(&str, By); 18] = [
     ("make up", By::Script("tests/test.sh", "tests/cluster/up.sh")),
     ("make down", By::Script("tests/test.sh", "tests/cluster/down.sh")),
     ("make test", By::Script(".ci/run", "make test")),
@@ -37,8 +37,9 @@ const RUN: [(&str, By); 17] = [
     ("UPDATE_EXPECT=1 cargo test", By::Nobody("it rewrites what another test checks")),
     ("eval \"$(make -s kubeconfig)\"", By::Test("readme_kubeconfig_is_one_line")),
     ("cargo run", By::Test("readme_dev_sidecar_serves_what_the_app_asks")),
-    ("id=$(curl", By::Test("readme_dev_sidecar_serves_what_the_app_asks")),
-    ("curl -fsS http://127.0.0.1:4100", By::Test("readme_dev_sidecar_serves_what_the_app_asks")),
+    ("session=$(curl", By::Test("readme_dev_sidecar_serves_what_the_app_asks")),
+    ("curl -fsS -X PATCH", By::Test("readme_dev_sidecar_serves_what_the_app_asks")),
+    ("curl -fsS \"http://127.0.0.1:4100$session\"", By::Test("readme_dev_sidecar_serves_what_the_app_asks")),
     ("make demo", By::Test("readme_demo_comes_up_counts_and_leaves_nothing")),
     ("curl -fsS -c /tmp/hyperpage-jar", By::Test("readme_demo_comes_up_counts_and_leaves_nothing")),
     ("kubectl --namespace demo get", By::Nobody("not yet")),
@@ -144,22 +145,47 @@ fn readme_kubeconfig_is_one_line() {
 
 #[tokio::test]
 async fn readme_dev_sidecar_serves_what_the_app_asks() {
-    let dir = Scratch::new("readme");
-    let env = [("HYPERPAGE_LISTEN", "127.0.0.1:0"), ("HYPERPAGE_ADMIN_LISTEN", "127.0.0.1:0")];
+    let (dir, temporary) = (Scratch::new("readme"), Scratch::new("dev"));
+    let place = temporary.path().to_string_lossy();
+    let ports = [("HYPERPAGE_LISTEN", "127.0.0.1:0"), ("HYPERPAGE_ADMIN_LISTEN", "127.0.0.1:0")];
+    let env = [ports[0], ports[1], ("TMPDIR", &place), ("NO_COLOR", "1")];
     let sidecar = start(&dir, &section("On your laptop, without Kubernetes")[0], &env);
-    let port = printed(&sidecar, "\"listen\":\"127.0.0.1:", &['"']).await;
-    let children =
-        std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", sidecar.pid())).expect("linux");
-    assert_eq!(children.split_whitespace().count(), 1, "one private redis-server: {children:?}");
+    let port = printed(&sidecar, " listen=127.0.0.1:", &[' ', '\n']).await;
+    let children = descendants(sidecar.pid());
+    assert_eq!(children.len(), 2, "a redis-server and who watches it: {children:?}");
 
     for block in section("The app's view") {
         let answers = run(&block, &[("4100", &port)]);
-        assert!(answers.contains("\"preferences\""), "{answers}");
+        assert!(answers.contains(r#""cart":["tea"]"#), "{answers}");
     }
+    let script = dir.write("app.mjs", &typescript().replace("4100", &port));
+    let cart = output(Command::new("node").arg(script)).expect("the README's TypeScript works");
+    assert!(["tea", "milk", "sugar"].iter().all(|thing| cart.contains(thing)), "{cart}");
 
     sidecar.signal("TERM").expect("it runs");
     assert_eq!(sidecar.exited(STOP).await.expect("it ends"), 0, "{}", sidecar.tail(20));
-    assert!(!children.split_whitespace().any(lives), "its Redis is gone with it");
+    assert!(!children.iter().any(|pid| lives(pid)), "its Redis is gone with it");
+    assert_empty(&temporary);
+}
+
+/// The README's one block of it, which says nothing that JavaScript does not know.
+fn typescript() -> String {
+    let text = std::fs::read_to_string(workspace().join("README.md")).expect("README.md is there");
+    let block = text.split_once("```ts\n").and_then(|(_, rest)| rest.split_once("```"));
+    block.expect("README.md shows the app's view in TypeScript").0.to_owned()
+}
+
+fn descendants(pid: u32) -> Vec<String> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = children.split_whitespace().map(str::to_owned);
+    children
+        .flat_map(|child| [vec![child.clone()], descendants(child.parse().expect("a pid"))].concat())
+        .collect()
+}
+
+fn assert_empty(dir: &Scratch) {
+    let left: Vec<_> = std::fs::read_dir(dir.path()).expect("ours").collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test]
@@ -187,6 +213,5 @@ async fn readme_demo_comes_up_counts_and_leaves_nothing() {
     process.signal("TERM").expect("it runs");
     process.exited(STOP).await.expect("it ends");
     assert!(!pids.iter().any(|pid| lives(pid)), "a process is left: {log}");
-    let left: Vec<_> = std::fs::read_dir(temporary.path()).expect("ours").collect();
-    assert!(left.is_empty(), "{left:?}");
+    assert_empty(&temporary);
 }
