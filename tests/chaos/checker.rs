@@ -75,6 +75,13 @@ fn a_failed_write_with_an_effect_is_seen() {
 }
 
 #[test]
+fn a_write_that_acts_late_is_seen() {
+    let write = event(2, 3, Action::Write { op: 2, base: None }, Outcome::Unknown);
+    let reads = [event(600, 601, Action::Read, seen(&[1])), event(700, 701, Action::Read, seen(&[1, 2]))];
+    objects(&[create(), write, reads[0].clone(), reads[1].clone()], Rule::Late);
+}
+
+#[test]
 fn forked_logs_are_seen() {
     let one = event(6, 7, Action::Read, seen(&[1, 2]));
     let other = event(6, 7, Action::Read, seen(&[1, 3]));

@@ -1,1 +1,16 @@
+//! The sidecar against real Redis servers and every fault we know how to cause.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod common;
+
+mod api;
+mod concurrent;
+mod faults;
+mod golden;
+mod input;
+mod lifecycle;
+mod metrics;
+mod settings;
+mod stop;
+mod topology;
+mod v1;

@@ -6,6 +6,9 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+/// A write acts within its deadline, which is shorter, or never; clocks are compared with less error than the rest.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// One call of one client. Times are one clock's, since the start of the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -62,6 +65,8 @@ pub enum Rule {
     Ghost,
     /// Two logs of which neither begins the other.
     Fork,
+    /// A write whose outcome was unknown took effect when its deadline had long passed.
+    Late,
     /// Effects or reads against the order in which calls began and ended.
     Order,
     /// Two writes were made to the same version, or made the same version.
@@ -100,6 +105,7 @@ impl<'a> Session<'a> {
     fn check(mut self) -> Vec<Violation> {
         self.effects();
         self.prefixes();
+        self.lateness();
         self.order();
         self.edges();
         self.existence();
@@ -141,6 +147,20 @@ impl<'a> Session<'a> {
             if event.log().is_some_and(|log| !self.log.starts_with(log)) {
                 self.violated(Rule::Fork, (event, &self.log.clone()));
             }
+        }
+    }
+
+    /// An unknown write is in every log read after its deadline, or in none.
+    fn lateness(&mut self) {
+        let mut found = Vec::new();
+        for write in self.events.iter().filter(|event| event.outcome == Outcome::Unknown) {
+            let Some(op) = write.op().filter(|op| self.log.contains(op)) else { continue };
+            let without = |read: &&&Event| read.log().is_some_and(|log| !log.contains(&op));
+            let reads = self.events.iter().filter(|read| read.invoked > write.ended + GRACE);
+            found.extend(reads.filter(without).map(|read| (*write, *read)).next());
+        }
+        for late in found {
+            self.violated(Rule::Late, late);
         }
     }
 

@@ -138,6 +138,12 @@ impl Answer {
         self
     }
 
+    #[track_caller]
+    pub fn expect_success(self) -> Answer {
+        assert!((200..300).contains(&self.status), "{self:?}");
+        self
+    }
+
     #[expect(clippy::panic, reason = "an answer without what the test needs fails it")]
     #[track_caller]
     fn no<T>(&self, what: &str) -> T {

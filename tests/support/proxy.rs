@@ -25,10 +25,10 @@ pub enum Mode {
     BlackHole,
     /// Commands arrive later by so much, in order.
     Delay(Duration),
-    /// Redis gets nothing; each command is answered with these bytes, PING and the greeting apart.
+    /// Whatever reads or writes data is answered with this error; PING, TIME and the like with the truth.
+    Refuse(&'static str),
+    /// Redis gets nothing; each command but the greeting is answered with these bytes.
     Answer(&'static [u8]),
-    /// As `Answer`, PING included.
-    AnswerAll(&'static [u8]),
 }
 
 pub struct Proxy {
@@ -157,22 +157,16 @@ impl Connection {
                 let command: Vec<u8> = buffer.drain(..length).collect();
                 match self.settle(&mut mode).await {
                     Mode::BlackHole => {}
+                    // Redis itself says the error, so that it comes in its turn among other answers.
+                    Mode::Refuse(error) if is_data(&command) => redis.write_all(&saying(error)).await?,
                     Mode::Answer(reply) if !is_greeting(&command) => {
-                        let ping = is_ping(&command);
-                        self.to_client
-                            .lock()
-                            .await
-                            .write_all(if ping { b"+PONG\r\n" } else { reply })
-                            .await?;
-                    }
-                    Mode::AnswerAll(reply) if !is_greeting(&command) => {
                         self.to_client.lock().await.write_all(reply).await?;
                     }
                     Mode::Delay(delay) => {
                         tokio::time::sleep(delay).await;
                         redis.write_all(&command).await?;
                     }
-                    Mode::Pass | Mode::Answer(_) | Mode::AnswerAll(_) => redis.write_all(&command).await?,
+                    Mode::Pass | Mode::Refuse(_) | Mode::Answer(_) => redis.write_all(&command).await?,
                     Mode::Cut | Mode::Stall => return Ok(()),
                 }
             }
@@ -186,7 +180,7 @@ impl Connection {
             match self.settle(&mut mode).await {
                 Mode::BlackHole => {}
                 Mode::Cut => return Ok(()),
-                Mode::Pass | Mode::Stall | Mode::Delay(_) | Mode::Answer(_) | Mode::AnswerAll(_) => {
+                Mode::Pass | Mode::Stall | Mode::Delay(_) | Mode::Refuse(_) | Mode::Answer(_) => {
                     self.to_client.lock().await.write_all(&buffer).await?;
                 }
             }
@@ -217,8 +211,16 @@ fn is_greeting(command: &[u8]) -> bool {
     [b"HELLO".as_slice(), b"AUTH", b"CLIENT", b"SELECT"].contains(&name(command).as_slice())
 }
 
-fn is_ping(command: &[u8]) -> bool {
-    name(command) == b"PING"
+fn is_data(command: &[u8]) -> bool {
+    [b"EVAL".as_slice(), b"EVALSHA", b"GET", b"SET", b"DEL"].contains(&name(command).as_slice())
+}
+
+/// A command that Redis answers with `error`.
+fn saying(error: &str) -> Vec<u8> {
+    let script = "return {err = ARGV[1]}";
+    let word = |word: &str| format!("${}\r\n{word}\r\n", word.len());
+    let words = ["EVAL", script, "0", error].map(word).concat();
+    format!("*4\r\n{words}").into_bytes()
 }
 
 /// The command's name in capitals: the first bulk string of the array.

@@ -1,0 +1,46 @@
+//! What most tests begin with.
+
+use std::time::Duration;
+
+use tests::http::Answer;
+use tests::redis::RedisServer;
+use tests::sidecar::{Settings, Sidecar};
+
+/// Every answer comes within this, whatever Redis does.
+pub(crate) const PROMPT: Duration = Duration::from_secs(2);
+/// After a fault has ended, the sidecar serves again within this.
+pub(crate) const RECOVERY: Duration = Duration::from_secs(5);
+
+/// A sidecar and a Redis of its own.
+pub(crate) async fn pair() -> (RedisServer, Sidecar) {
+    pair_with(|settings| settings).await
+}
+
+pub(crate) async fn pair_with(settings: impl FnOnce(Settings) -> Settings) -> (RedisServer, Sidecar) {
+    let redis = RedisServer::start().await;
+    let sidecar = Sidecar::start(&settings(Settings::redis(redis.url()))).await;
+    (redis, sidecar)
+}
+
+/// A new session, by the original's way.
+pub(crate) async fn new_session(sidecar: &Sidecar) -> String {
+    let answer = sidecar.app.get("/api/sessions").await.expect(200);
+    answer.json()["sessionId"].as_str().unwrap().to_owned()
+}
+
+/// A new session with these fields, and its ETag.
+pub(crate) async fn new_v1(sidecar: &Sidecar, fields: &str) -> (String, String) {
+    let answer = sidecar.app.post("/v1/sessions", fields).await.expect(201);
+    let location = answer.header("location").unwrap();
+    (location.rsplit('/').next().unwrap().to_owned(), answer.etag())
+}
+
+/// 503 in time, with a code that says what is known, and when to come again.
+#[track_caller]
+pub(crate) fn assert_outage(what: &str, answer: &Answer) {
+    assert_eq!(answer.status, 503, "{what}: {answer:?}");
+    let code = answer.code();
+    assert!(["SESSION_STORE_UNAVAILABLE", "OUTCOME_UNKNOWN"].contains(&code.as_str()), "{what}: {answer:?}");
+    assert!(answer.header("retry-after").is_some(), "{what}: {answer:?}");
+    assert!(answer.elapsed < PROMPT, "{what}: {answer:?}");
+}

@@ -1,0 +1,79 @@
+//! Many writers of one session through several sidecars.
+
+use tests::http::Request;
+use tests::redis::RedisServer;
+use tests::sidecar::{Settings, Sidecar};
+
+use crate::common::new_v1;
+
+const WRITERS: usize = 50;
+
+async fn three() -> (RedisServer, Vec<Sidecar>) {
+    let redis = RedisServer::start().await;
+    let settings = Settings::redis(redis.url());
+    let sidecars = futures::future::join_all((0..3).map(|_| Sidecar::start(&settings))).await;
+    (redis, sidecars)
+}
+
+#[tokio::test]
+async fn fifty_concurrent_updates_through_three_sidecars_are_all_kept() {
+    let (_redis, sidecars) = three().await;
+    let (id, _) = new_v1(&sidecars[0], r#"{"log":[]}"#).await;
+    let path = format!("/v1/sessions/{id}");
+    let writes = (0..WRITERS).map(|number| {
+        let app = &sidecars[number % 3].app;
+        let append = format!(r#"[{{"op":"add","path":"/log/-","value":{number}}}]"#);
+        let api = format!(r#"{{"sessionId":"{id}","updates":{{"toolConfigs":{{}},"u{number}":1}}}}"#);
+        let path = path.clone();
+        async move {
+            let patch = Request::new("PATCH", &path).header("content-type", "application/json-patch+json");
+            app.send(patch.body(append)).await.expect(200);
+            app.patch(&path, format!(r#"{{"merged":{{"m{number}":1}}}}"#)).await.expect(200);
+            app.post("/api/sessions", api).await.expect(200);
+        }
+    });
+    futures::future::join_all(writes).await;
+    let document = sidecars[2].app.get(&path).await.json();
+    let mut log: Vec<u64> =
+        document["log"].as_array().unwrap().iter().map(|op| op.as_u64().unwrap()).collect();
+    log.sort_unstable();
+    assert_eq!(log, (0..WRITERS as u64).collect::<Vec<_>>());
+    for number in 0..WRITERS {
+        assert_eq!(document["merged"][format!("m{number}")], 1, "{document}");
+        assert_eq!(document[format!("u{number}")], 1, "{document}");
+    }
+    futures::future::join_all(sidecars.into_iter().map(Sidecar::stop)).await;
+}
+
+/// Of writers that all name one version, one wins, and the others are told.
+#[tokio::test]
+async fn of_fifty_writers_with_one_etag_exactly_one_wins() {
+    let (_redis, sidecars) = three().await;
+    let (id, etag) = new_v1(&sidecars[0], "{}").await;
+    let path = format!("/v1/sessions/{id}");
+    let writes = (0..WRITERS).map(|number| {
+        let put =
+            Request::new("PUT", &path).json(format!(r#"{{"winner":{number}}}"#)).header("if-match", &etag);
+        sidecars[number % 3].app.send(put)
+    });
+    let answers = futures::future::join_all(writes).await;
+    let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    assert_eq!(won.len(), 1, "{won:?}");
+    assert!(lost.iter().all(|answer| answer.status == 412), "{lost:?}");
+    assert_eq!(sidecars[1].app.get(&path).await.etag(), won[0].etag());
+    futures::future::join_all(sidecars.into_iter().map(Sidecar::stop)).await;
+}
+
+/// A session written through one sidecar is read through another at once.
+#[tokio::test]
+async fn a_write_through_one_sidecar_is_read_through_another() {
+    let (_redis, sidecars) = three().await;
+    let (id, _) = new_v1(&sidecars[0], r#"{"n":0}"#).await;
+    let path = format!("/v1/sessions/{id}");
+    for n in 1..=30 {
+        let (writer, reader) = (&sidecars[n % 3], &sidecars[(n + 1) % 3]);
+        let etag = writer.app.patch(&path, format!(r#"{{"n":{n}}}"#)).await.expect(200).etag();
+        assert_eq!(reader.app.get(&path).await.etag(), etag);
+    }
+    futures::future::join_all(sidecars.into_iter().map(Sidecar::stop)).await;
+}
