@@ -1,0 +1,396 @@
+//! The children as their watches show them, reduced to what decisions need.
+//!
+//! An own store instead of one reflector per kind: every kind is kept in one small shape, and a change that
+//! leaves the shape as it was wakes nobody.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        autoscaling::v2::HorizontalPodAutoscaler,
+        core::v1::{ConfigMap, Service, ServiceAccount},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Resource, ResourceExt,
+    api::{ApiResource, DynamicObject, PartialObjectMeta},
+    runtime::watcher::Event,
+};
+
+use crate::settled;
+use crds::{Hyperpage, contract::annotation};
+
+/// The kinds a Hyperpage has for children, in the order in which they are reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Deployment,
+    Service,
+    ServiceAccount,
+    HorizontalPodAutoscaler,
+    ConfigMap,
+    StatefulSet,
+}
+
+impl Kind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::Service => "Service",
+            Self::ServiceAccount => "ServiceAccount",
+            Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+            Self::ConfigMap => "ConfigMap",
+            Self::StatefulSet => "StatefulSet",
+        }
+    }
+
+    pub fn resource(self) -> ApiResource {
+        match self {
+            Self::Deployment => ApiResource::erase::<Deployment>(&()),
+            Self::Service => ApiResource::erase::<Service>(&()),
+            Self::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
+            Self::HorizontalPodAutoscaler => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
+            Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
+            Self::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
+        }
+    }
+}
+
+/// A child of one Hyperpage; the namespace is the Hyperpage's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChildId {
+    pub kind: Kind,
+    pub name: String,
+}
+
+impl fmt::Display for ChildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.name)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner {
+    pub kind: String,
+    pub name: String,
+    pub uid: String,
+}
+
+/// A Deployment or StatefulSet at work.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rollout {
+    pub generation: i64,
+    pub observed_generation: i64,
+    /// `spec.replicas`.
+    pub wanted: i32,
+    pub replicas: i32,
+    pub updated: i32,
+    pub ready: i32,
+    /// Messages of the conditions that mean trouble.
+    pub refused: Option<String>,
+    pub overdue: Option<String>,
+    /// Managers of `spec.replicas`.
+    pub scaled_by: Vec<String>,
+    pub annotations: BTreeMap<String, String>,
+    pub template_annotations: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Autoscaler {
+    /// The object that it scales, and the name that object has.
+    pub target: (String, String),
+    /// Reason and message of the condition that keeps it from working; `None` when it has said nothing yet.
+    pub active: Option<Result<(), (String, String)>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Detail {
+    Plain,
+    Rollout(Rollout),
+    Autoscaler(Autoscaler),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Live {
+    pub uid: String,
+    pub version: String,
+    pub controller: Option<Owner>,
+    pub deleting: bool,
+    /// Hash of what was wanted when it was last applied.
+    pub desired: Option<String>,
+    pub fingerprint: String,
+    /// The other manager that wrote last.
+    pub mover: Option<String>,
+    pub detail: Detail,
+}
+
+impl Live {
+    pub fn of<K: Child>(object: &K) -> Self {
+        let meta = object.meta();
+        let controller = object.owner_references().iter().find(|owner| owner.controller == Some(true));
+        Self {
+            uid: meta.uid.clone().unwrap_or_default(),
+            version: meta.resource_version.clone().unwrap_or_default(),
+            controller: controller.map(|owner| Owner {
+                kind: owner.kind.clone(),
+                name: owner.name.clone(),
+                uid: owner.uid.clone(),
+            }),
+            deleting: meta.deletion_timestamp.is_some(),
+            desired: object.annotations().get(annotation::DESIRED).cloned(),
+            fingerprint: settled::fingerprint(meta),
+            mover: settled::mover(meta),
+            detail: object.detail(),
+        }
+    }
+
+    /// The answer to an apply, in the same shape as the watch gives it.
+    pub fn of_answer(kind: Kind, answer: DynamicObject) -> Result<Self, serde_json::Error> {
+        fn typed<K: Child>(answer: DynamicObject) -> Result<Live, serde_json::Error> {
+            Ok(Live::of(&serde_json::from_value::<K>(serde_json::to_value(answer)?)?))
+        }
+        match kind {
+            Kind::Deployment => typed::<Deployment>(answer),
+            Kind::StatefulSet => typed::<StatefulSet>(answer),
+            Kind::HorizontalPodAutoscaler => typed::<HorizontalPodAutoscaler>(answer),
+            Kind::Service => typed::<PartialObjectMeta<Service>>(answer),
+            Kind::ServiceAccount => typed::<PartialObjectMeta<ServiceAccount>>(answer),
+            Kind::ConfigMap => typed::<PartialObjectMeta<ConfigMap>>(answer),
+        }
+    }
+
+    pub fn controlled_by(&self, uid: &str) -> bool {
+        self.controller.as_ref().is_some_and(|owner| owner.uid == uid)
+    }
+
+    pub fn rollout(&self) -> Option<&Rollout> {
+        match &self.detail {
+            Detail::Rollout(rollout) => Some(rollout),
+            Detail::Plain | Detail::Autoscaler(_) => None,
+        }
+    }
+
+    fn same_but_version(&self, other: &Self) -> bool {
+        let Self { version: _, uid, controller, deleting, desired, fingerprint, mover, detail } = self;
+        (uid, controller, deleting, desired, fingerprint, mover, detail)
+            == (
+                &other.uid,
+                &other.controller,
+                &other.deleting,
+                &other.desired,
+                &other.fingerprint,
+                &other.mover,
+                &other.detail,
+            )
+    }
+}
+
+/// What a watch delivers for one kind.
+pub trait Child:
+    Resource<DynamicType = ()> + Clone + fmt::Debug + serde::de::DeserializeOwned + Send + 'static
+{
+    const KIND: Kind;
+
+    fn detail(&self) -> Detail {
+        Detail::Plain
+    }
+}
+
+impl Child for PartialObjectMeta<Service> {
+    const KIND: Kind = Kind::Service;
+}
+
+impl Child for PartialObjectMeta<ServiceAccount> {
+    const KIND: Kind = Kind::ServiceAccount;
+}
+
+impl Child for PartialObjectMeta<ConfigMap> {
+    const KIND: Kind = Kind::ConfigMap;
+}
+
+impl Child for Deployment {
+    const KIND: Kind = Kind::Deployment;
+
+    fn detail(&self) -> Detail {
+        let status = self.status.clone().unwrap_or_default();
+        let spec = self.spec.as_ref();
+        let trouble = |type_: &str, when: &str, reason: Option<&str>| {
+            let found = status.conditions.iter().flatten().find(|condition| {
+                condition.type_ == type_
+                    && condition.status == when
+                    && reason.is_none_or(|reason| condition.reason.as_deref() == Some(reason))
+            });
+            found.map(|condition| condition.message.clone().unwrap_or_default())
+        };
+        Detail::Rollout(Rollout {
+            observed_generation: status.observed_generation.unwrap_or(0),
+            wanted: spec.and_then(|spec| spec.replicas).unwrap_or(1),
+            replicas: status.replicas.unwrap_or(0),
+            updated: status.updated_replicas.unwrap_or(0),
+            ready: status.ready_replicas.unwrap_or(0),
+            refused: trouble("ReplicaFailure", "True", None),
+            overdue: trouble("Progressing", "False", Some("ProgressDeadlineExceeded")),
+            ..rollout(&self.metadata, spec.and_then(|spec| spec.template.metadata.as_ref()))
+        })
+    }
+}
+
+impl Child for StatefulSet {
+    const KIND: Kind = Kind::StatefulSet;
+
+    fn detail(&self) -> Detail {
+        let status = self.status.clone().unwrap_or_default();
+        let spec = self.spec.as_ref();
+        // Once a roll is complete the controller counts no updated pods apart from the current ones.
+        let complete = status.current_revision == status.update_revision;
+        Detail::Rollout(Rollout {
+            observed_generation: status.observed_generation.unwrap_or(0),
+            wanted: spec.and_then(|spec| spec.replicas).unwrap_or(1),
+            replicas: status.replicas,
+            updated: if complete { status.replicas } else { status.updated_replicas.unwrap_or(0) },
+            ready: status.ready_replicas.unwrap_or(0),
+            ..rollout(&self.metadata, spec.and_then(|spec| spec.template.metadata.as_ref()))
+        })
+    }
+}
+
+fn rollout(meta: &ObjectMeta, template: Option<&ObjectMeta>) -> Rollout {
+    let own = |meta: &ObjectMeta| -> BTreeMap<String, String> {
+        let all = meta.annotations.iter().flatten();
+        all.filter(|(name, _)| name.starts_with("hyperpage.dev/"))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
+    };
+    Rollout {
+        generation: meta.generation.unwrap_or(0),
+        scaled_by: settled::replica_managers(meta),
+        annotations: own(meta),
+        template_annotations: template.map(own).unwrap_or_default(),
+        ..Rollout::default()
+    }
+}
+
+impl Child for HorizontalPodAutoscaler {
+    const KIND: Kind = Kind::HorizontalPodAutoscaler;
+
+    fn detail(&self) -> Detail {
+        let target = self.spec.as_ref().map(|spec| &spec.scale_target_ref);
+        let conditions = self.status.as_ref().and_then(|status| status.conditions.as_ref());
+        let relevant = || {
+            conditions
+                .into_iter()
+                .flatten()
+                .filter(|c| c.type_ == "ScalingActive" || c.type_ == "AbleToScale")
+        };
+        let broken = relevant().find(|condition| condition.status == "False").map(|condition| {
+            (condition.reason.clone().unwrap_or_default(), condition.message.clone().unwrap_or_default())
+        });
+        Detail::Autoscaler(Autoscaler {
+            target: target.map(|target| (target.kind.clone(), target.name.clone())).unwrap_or_default(),
+            active: relevant().next().map(|_| broken.map_or(Ok(()), Err)),
+        })
+    }
+}
+
+/// All children of one Hyperpage.
+pub type Family = BTreeMap<ChildId, Live>;
+
+#[derive(Debug, Default)]
+struct Seen {
+    by_namespace: HashMap<String, Family>,
+    /// Found by the list that is under way, by kind.
+    listed: HashMap<Kind, BTreeSet<(String, String)>>,
+}
+
+#[derive(Debug, Default)]
+pub struct Children(Mutex<Seen>);
+
+/// Namespace and name of a Hyperpage to look at again.
+pub type Wake = (String, String);
+
+impl Children {
+    /// All that Kubernetes shows under the names of a Hyperpage's children, and all that it controls.
+    pub fn family(&self, namespace: &str, uid: &str) -> Family {
+        let seen = self.lock();
+        let family = seen.by_namespace.get(namespace).into_iter().flatten();
+        family
+            .filter(|(_, live)| live.controlled_by(uid))
+            .map(|(id, live)| (id.clone(), live.clone()))
+            .collect()
+    }
+
+    /// Takes a watch event in; says which Hyperpages it concerns.
+    pub fn take<K: Child>(&self, event: Event<K>) -> Vec<Wake> {
+        let mut seen = self.lock();
+        match event {
+            Event::Init => {
+                seen.listed.insert(K::KIND, BTreeSet::new());
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+                seen.listed.entry(K::KIND).or_default().insert((namespace, name));
+                seen.put(&object)
+            }
+            Event::InitDone => seen.forget_unlisted(K::KIND),
+            Event::Apply(object) => seen.put(&object),
+            Event::Delete(object) => {
+                let id = ChildId { kind: K::KIND, name: object.name_any() };
+                seen.remove(&object.namespace().unwrap_or_default(), &id)
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn put<K: Child>(&mut self, object: &K) -> Vec<Wake> {
+        let namespace = object.namespace().unwrap_or_default();
+        let id = ChildId { kind: K::KIND, name: object.name_any() };
+        let live = Live::of(object);
+        let family = self.by_namespace.entry(namespace.clone()).or_default();
+        let before = family.insert(id.clone(), live);
+        let live = &family[&id];
+        if before.as_ref().is_some_and(|before| before.same_but_version(live)) {
+            return Vec::new();
+        }
+        let owners: BTreeSet<_> = before.iter().chain([live]).filter_map(hyperpage).collect();
+        owners.into_iter().map(|name| (namespace.clone(), name)).collect()
+    }
+
+    fn remove(&mut self, namespace: &str, id: &ChildId) -> Vec<Wake> {
+        let Some(family) = self.by_namespace.get_mut(namespace) else { return Vec::new() };
+        let gone = family.remove(id);
+        if family.is_empty() {
+            self.by_namespace.remove(namespace);
+        }
+        gone.as_ref().and_then(hyperpage).map(|name| (namespace.to_owned(), name)).into_iter().collect()
+    }
+
+    /// What a new list does not name was deleted while the watch was away.
+    fn forget_unlisted(&mut self, kind: Kind) -> Vec<Wake> {
+        let listed = self.listed.remove(&kind).unwrap_or_default();
+        let known = self.by_namespace.iter().flat_map(|(namespace, family)| {
+            family.keys().filter(|id| id.kind == kind).map(|id| (namespace.clone(), id.clone()))
+        });
+        let gone: Vec<_> =
+            known.filter(|(namespace, id)| !listed.contains(&(namespace.clone(), id.name.clone()))).collect();
+        gone.iter().flat_map(|(namespace, id)| self.remove(namespace, id)).collect()
+    }
+}
+
+fn hyperpage(live: &Live) -> Option<String> {
+    let owner = live.controller.as_ref()?;
+    (owner.kind == Hyperpage::kind(&())).then(|| owner.name.clone())
+}
+
+#[cfg(test)]
+mod tests;

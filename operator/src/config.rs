@@ -1,0 +1,71 @@
+//! Settings, parsed once; nothing else reads the environment.
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Turns Hyperpages into running apps.
+///
+/// Kubernetes is found as kubectl finds it: KUBECONFIG or ~/.kube/config, else the pod's service account.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "hyperpage-operator", version = VERSION)]
+pub struct Config {
+    /// Image of the sidecar in pods of a Hyperpage that names none.
+    #[arg(long, env = "HYPERPAGE_SIDECAR_IMAGE", default_value = concat!("localhost/hyperpage-sidecar:", env!("CARGO_PKG_VERSION")))]
+    pub sidecar_image: String,
+    /// Image of Redis for a Hyperpage that names none; 7.0 or later.
+    #[arg(long, env = "HYPERPAGE_REDIS_IMAGE", default_value = "redis:7-alpine")]
+    pub redis_image: String,
+    /// Namespace of the Lease that elects one of the operator's replicas.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "hyperpage-system")]
+    pub namespace: String,
+    /// Name of this replica in the Lease and in events; unset: made of the process id.
+    #[arg(long, env = "POD_NAME")]
+    pub identity: Option<String>,
+    /// Where /healthz, /readyz and /metrics are served; port 0 takes a free one.
+    #[arg(long, env = "HYPERPAGE_ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
+    pub admin_listen: SocketAddr,
+    /// off, error, warn, info, debug or trace.
+    #[arg(long, env = "HYPERPAGE_LOG_LEVEL", default_value = "info")]
+    pub log_level: LevelFilter,
+}
+
+impl Config {
+    pub fn identity(&self) -> String {
+        self.identity.clone().unwrap_or_else(|| format!("local-{}", std::process::id()))
+    }
+}
+
+/// What clap prints over many lines, as the one line of a log.
+pub fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The version; images are built with the commit in it.
+const VERSION: &str = match option_env!("HYPERPAGE_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_setting_is_one_line_that_names_it() {
+        let error = Config::try_parse_from(["hyperpage-operator", "--admin-listen", "nowhere"]).unwrap_err();
+        let line = one_line(&error);
+        assert!(!line.contains('\n'), "{line}");
+        assert!(line.contains("--admin-listen") && line.contains("nowhere"), "{line}");
+    }
+
+    #[test]
+    fn defaults_parse() {
+        let config = Config::try_parse_from(["hyperpage-operator"]).unwrap();
+        assert_eq!(config.admin_listen.port(), 8080);
+        assert!(config.sidecar_image.ends_with(env!("CARGO_PKG_VERSION")));
+    }
+}

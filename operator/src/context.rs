@@ -1,0 +1,77 @@
+//! What every reconcile shares.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use axum::http::{HeaderValue, header::USER_AGENT};
+use kube::{
+    Client, Config as KubeConfig,
+    runtime::events::{Recorder, Reporter},
+};
+
+use crate::{
+    children::Children,
+    config::Config,
+    hyperpage::{memory::Memories, validate::Defaults},
+    metrics::Metrics,
+    pods::Pods,
+};
+use crds::contract::manager;
+
+/// A plain request that is not answered by then never will be.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Watches live for minutes and retry by themselves; calls end soon and are retried by the reconcile, which
+/// first looks again at what is wanted.
+#[derive(Clone)]
+pub struct Clients {
+    pub watch: Client,
+    pub calls: Client,
+}
+
+impl Clients {
+    pub async fn connect() -> anyhow::Result<Self> {
+        let mut config = KubeConfig::infer().await.context("failed to find a Kubernetes to work for")?;
+        let agent = concat!("hyperpage-operator/", env!("CARGO_PKG_VERSION"));
+        config.headers.push((USER_AGENT, HeaderValue::from_static(agent)));
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        let watch = Client::try_from(config.clone()).context("failed to set up the client for watches")?;
+        config.read_timeout = Some(READ_TIMEOUT);
+        config.reset_reader_on_write = true;
+        config.default_retry = false;
+        let calls = Client::try_from(config).context("failed to set up the client for calls")?;
+        Ok(Self { watch, calls })
+    }
+}
+
+pub struct Context {
+    pub calls: Client,
+    pub recorder: Recorder,
+    pub metrics: Arc<Metrics>,
+    pub defaults: Defaults,
+    /// What the watches show.
+    pub children: Arc<Children>,
+    pub pods: Arc<Pods>,
+    /// What this process remembers of each Hyperpage.
+    pub memories: Memories,
+}
+
+impl Context {
+    pub fn new(clients: &Clients, config: &Config, metrics: Arc<Metrics>) -> Self {
+        let reporter =
+            Reporter { controller: manager::OPERATOR.to_owned(), instance: Some(config.identity()) };
+        Self {
+            calls: clients.calls.clone(),
+            recorder: Recorder::new(clients.calls.clone(), reporter),
+            metrics,
+            defaults: Defaults {
+                sidecar_image: config.sidecar_image.clone(),
+                redis_image: config.redis_image.clone(),
+            },
+            children: Arc::default(),
+            pods: Arc::default(),
+            memories: Memories::default(),
+        }
+    }
+}

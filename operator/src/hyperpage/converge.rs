@@ -1,0 +1,300 @@
+//! The apply step: brings the children from what they are to what `build` wants, in an order in which nothing
+//! half-made is ever visible.
+
+use std::time::Instant;
+
+use crds::{Reason, contract::name};
+use futures::future::join_all;
+
+use super::{
+    Problem,
+    memory::Memory,
+    scale::{self, Autoscaler, Decision},
+};
+use crate::{
+    apply::{Calls, Error, Holder, Wanted},
+    children::{ChildId, Family, Kind, Live},
+};
+
+/// All that `build` and the spec say.
+#[derive(Debug)]
+pub struct Plan {
+    pub hyperpage: String,
+    pub children: Vec<Wanted>,
+    pub replicas: i32,
+    pub min_replicas: Option<i32>,
+}
+
+impl Plan {
+    fn deployment(&self) -> ChildId {
+        ChildId { kind: Kind::Deployment, name: name::app(&self.hyperpage) }
+    }
+}
+
+/// What was done, for status and events.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The children as they are now.
+    pub family: Family,
+    /// What stops us until somebody acts.
+    pub problem: Option<Problem>,
+    /// What we wait for in Kubernetes itself.
+    pub waiting: Option<String>,
+    pub held: Option<i32>,
+    pub undone: Option<(String, i32)>,
+    /// Children that were settled, and so cost no request.
+    pub settled: usize,
+    /// The Deployment was made.
+    pub created: bool,
+    /// Children that the spec no longer asks for.
+    pub pruned: Vec<ChildId>,
+}
+
+impl Report {
+    pub fn unfinished(family: Family) -> Self {
+        Self { family, ..Self::default() }
+    }
+
+    pub fn stopped(family: Family, reason: Reason, message: String) -> Self {
+        Self { family, problem: Some(Problem { reason, message, child: None }), ..Self::default() }
+    }
+
+    fn scaling(&mut self, decision: Option<Decision>) {
+        if let Some(Decision { write: _, held, undone }) = decision {
+            (self.held, self.undone) = (held, undone);
+        }
+    }
+}
+
+/// What there is to do.
+struct Todo<'a> {
+    wanted: Vec<&'a Wanted>,
+    fight: Option<Problem>,
+    waiting: Option<String>,
+    settled: usize,
+}
+
+pub async fn converge(
+    calls: &Calls<'_>,
+    plan: &Plan,
+    family: Family,
+    memory: &mut Memory,
+) -> Result<Report, Error> {
+    let todo = todo(&plan.children, &family, memory, Instant::now());
+    if let Some(taken) = taken(calls, &todo.wanted, &family).await? {
+        return Ok(Report::stopped(family, Reason::NameTaken, taken));
+    }
+    if let Some(refusal) = refused(calls, &todo.wanted, &family).await? {
+        return Ok(Report::stopped(family, Reason::InvalidSpec, refusal));
+    }
+    let Todo { wanted, fight, waiting, settled } = todo;
+    let mut work = Work {
+        calls,
+        memory,
+        report: Report { family, waiting, settled, problem: fight, ..Report::default() },
+    };
+    work.all(plan, &wanted).await?;
+    Ok(work.report)
+}
+
+/// Pure: settled children need nothing, and a child that somebody fights for is left alone for a while.
+fn todo<'a>(children: &'a [Wanted], family: &Family, memory: &mut Memory, now: Instant) -> Todo<'a> {
+    let mut todo = Todo { wanted: Vec::new(), fight: None, waiting: None, settled: 0 };
+    for wanted in children {
+        let Some(live) = family.get(&wanted.id) else {
+            todo.wanted.push(wanted);
+            continue;
+        };
+        if live.deleting {
+            todo.waiting = Some(format!("{} is being deleted; it is made again when it is gone", wanted.id));
+        } else if memory.settled(&wanted.id, live, &wanted.hash) {
+            todo.settled += 1;
+        } else {
+            memory.note_move(&wanted.id, live, now);
+            match memory.fight(&wanted.id, now) {
+                Some(by) => todo.fight = Some(Problem::fight(&wanted.id, by)),
+                None => todo.wanted.push(wanted),
+            }
+        }
+    }
+    todo
+}
+
+/// An apply into a stranger's object would take it over without a word.
+async fn taken(calls: &Calls<'_>, wanted: &[&Wanted], family: &Family) -> Result<Option<String>, Error> {
+    let unknown = wanted.iter().filter(|wanted| !family.contains_key(&wanted.id));
+    let holders =
+        join_all(unknown.map(|wanted| async { (&wanted.id, calls.holder(&wanted.id).await) })).await;
+    for (id, holder) in holders {
+        if let Holder::Another(owner) = holder? {
+            let whose = owner.map_or_else(
+                || "it has no controller".to_owned(),
+                |owner| format!("it belongs to {} {}", owner.kind, owner.name),
+            );
+            return Ok(Some(format!(
+                "{id} exists already and is not ours: {whose}; remove it, or choose another name for this Hyperpage"
+            )));
+        }
+    }
+    Ok(None)
+}
+
+/// Asks before the first write, so that a template the server refuses changes nothing at all.
+async fn refused(calls: &Calls<'_>, wanted: &[&Wanted], family: &Family) -> Result<Option<String>, Error> {
+    let changed = wanted.iter().filter(|wanted| {
+        let seen = family.get(&wanted.id).and_then(|live| live.desired.as_ref());
+        runs_pods(wanted.id.kind) && seen != Some(&wanted.hash)
+    });
+    let answers = join_all(
+        changed.map(|wanted| async { (&wanted.id, calls.rehearse(wanted, family.get(&wanted.id)).await) }),
+    )
+    .await;
+    for (id, answer) in answers {
+        let Err(error) = answer else { continue };
+        match error.refusal() {
+            Some(words) => return Ok(Some(format!("the API server refuses {id}: {words}"))),
+            None => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn runs_pods(kind: Kind) -> bool {
+    matches!(kind, Kind::Deployment | Kind::StatefulSet)
+}
+
+struct Work<'a> {
+    calls: &'a Calls<'a>,
+    memory: &'a mut Memory,
+    report: Report,
+}
+
+/// Answers of one child, in the order of the writes; the error, if any, ended them.
+type Answers = (ChildId, Vec<Live>, Option<Error>);
+
+impl Work<'_> {
+    async fn all(&mut self, plan: &Plan, wanted: &[&Wanted]) -> Result<(), Error> {
+        let of = |pick: fn(Kind) -> bool| wanted.iter().filter(move |wanted| pick(wanted.id.kind)).copied();
+        // Pods need their account, configuration and names first.
+        self.apply(of(|kind| !runs_pods(kind) && kind != Kind::HorizontalPodAutoscaler).collect()).await?;
+        if self.report.problem.as_ref().is_none_or(|problem| problem.reason == Reason::ApplyConflict) {
+            self.workloads(plan, wanted).await?;
+            // An autoscaler starts from the number that the Deployment has by now.
+            self.apply(of(|kind| kind == Kind::HorizontalPodAutoscaler).collect()).await?;
+            self.prune(plan).await?;
+        }
+        Ok(())
+    }
+
+    async fn apply(&mut self, wanted: Vec<&Wanted>) -> Result<(), Error> {
+        let (calls, family) = (self.calls, &self.report.family);
+        let answers =
+            join_all(wanted.into_iter().map(|wanted| apply_one(calls, wanted, family.get(&wanted.id)))).await;
+        self.note(answers)
+    }
+
+    async fn workloads(&mut self, plan: &Plan, wanted: &[&Wanted]) -> Result<(), Error> {
+        let (calls, family, id) = (self.calls, &self.report.family, plan.deployment());
+        let find = |kind: Kind| wanted.iter().copied().find(|wanted| wanted.id.kind == kind);
+        let autoscaler = family.keys().any(|id| id.kind == Kind::HorizontalPodAutoscaler);
+        let autoscaler = if autoscaler { Autoscaler::Present } else { Autoscaler::Absent };
+        let fought = self.report.problem.as_ref().is_some_and(|problem| problem.child.as_ref() == Some(&id));
+        let seen = family.get(&id);
+        let leave = fought || seen.is_some_and(|live| live.deleting);
+        let app = async {
+            let mut lives = Vec::new();
+            let done = match leave {
+                true => Ok(None),
+                false => deploy(calls, plan, autoscaler, find(Kind::Deployment), seen, &mut lives).await,
+            };
+            (lives, done)
+        };
+        let redis = async {
+            let wanted = find(Kind::StatefulSet)?;
+            Some(apply_one(calls, wanted, family.get(&wanted.id)).await)
+        };
+        let ((lives, done), redis) = futures::join!(app, redis);
+        self.report.created = seen.is_none() && !lives.is_empty();
+        let error = match done {
+            Ok(decision) => {
+                self.report.scaling(decision);
+                None
+            }
+            Err(error) => Some(error),
+        };
+        self.note([(id, lives, error)].into_iter().chain(redis).collect())
+    }
+
+    async fn prune(&mut self, plan: &Plan) -> Result<(), Error> {
+        let kept = |id: &ChildId| plan.children.iter().any(|wanted| wanted.id == *id);
+        let family = self.report.family.clone();
+        for (id, live) in family.into_iter().filter(|(id, live)| !kept(id) && !live.deleting) {
+            self.calls.delete(&id, &live).await?;
+            self.memory.wrote(&id, Some(&live), None, Instant::now());
+            self.report.family.remove(&id);
+            self.report.pruned.push(id);
+        }
+        Ok(())
+    }
+
+    /// Remembers what succeeded before it speaks of what did not.
+    fn note(&mut self, answers: Vec<Answers>) -> Result<(), Error> {
+        let mut failure = None;
+        for (id, lives, error) in answers {
+            for live in lives {
+                let before = self.report.family.insert(id.clone(), live.clone());
+                self.memory.wrote(&id, before.as_ref(), Some(live), Instant::now());
+            }
+            let Some(error) = error else { continue };
+            match error.refusal() {
+                Some(words) => {
+                    let message = format!("the API server refuses {id}: {words}");
+                    self.report.problem =
+                        Some(Problem { reason: Reason::InvalidSpec, message, child: Some(id) });
+                }
+                None => failure = Some(error),
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+async fn apply_one(calls: &Calls<'_>, wanted: &Wanted, seen: Option<&Live>) -> Answers {
+    match calls.apply(wanted, seen).await {
+        Ok(live) => (wanted.id.clone(), vec![live], None),
+        Err(error) => (wanted.id.clone(), Vec::new(), Some(error)),
+    }
+}
+
+/// The Deployment by its two managers: its shape by one, how many by the other.
+async fn deploy(
+    calls: &Calls<'_>,
+    plan: &Plan,
+    autoscaler: Autoscaler,
+    wanted: Option<&Wanted>,
+    seen: Option<&Live>,
+    lives: &mut Vec<Live>,
+) -> Result<Option<Decision>, Error> {
+    let decide = |live: Option<&Live>| {
+        scale::decide(&scale::Input {
+            replicas: plan.replicas,
+            min_replicas: plan.min_replicas,
+            autoscaler,
+            deployment: live.and_then(Live::rollout),
+        })
+    };
+    if let Some(wanted) = wanted {
+        if seen.is_none() && decide(None).write.is_some_and(|write| write.replicas == 0) {
+            lives.push(calls.create_empty(wanted).await?);
+        }
+        let live = calls.apply(wanted, lives.last().or(seen)).await?;
+        lives.push(live);
+    }
+    // Decided by the newest answer: an autoscaler may have written since.
+    let Some(now) = lives.last().or(seen).cloned() else { return Ok(None) };
+    let decision = decide(seen.and(Some(&now)));
+    if let Some(write) = decision.write {
+        lives.push(calls.scale(&plan.deployment(), write, &now).await?);
+    }
+    Ok(Some(decision))
+}

@@ -1,0 +1,295 @@
+//! What this process remembers of each Hyperpage. Losing it costs requests, never correctness.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::OwnedMutexGuard;
+
+use super::Problem;
+use crate::{
+    children::{ChildId, Family, Live},
+    settled::{self, Moves},
+};
+use crds::HyperpageStatus;
+
+/// A watch that lags longer than this is broken, and what it shows is believed again.
+const LAG: Duration = Duration::from_secs(5);
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
+/// What a write of ours answered, until the watch shows it too.
+#[derive(Debug)]
+struct Written {
+    /// Version that the watch showed before; `None`: no object.
+    before: Option<String>,
+    /// `None`: deleted.
+    after: Option<Live>,
+    at: Instant,
+}
+
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Fingerprints as our last applies returned them; `None` in a process that has not looked yet.
+    applied: Option<BTreeMap<ChildId, String>>,
+    written: BTreeMap<ChildId, Written>,
+    moves: BTreeMap<ChildId, Moves>,
+    /// Fingerprints that somebody else's move left behind, so that one move counts once.
+    noted: BTreeMap<ChildId, String>,
+    /// The status last written, and whether the watch has shown it since.
+    pub status: Option<(HyperpageStatus, bool)>,
+    /// The problem already told in an event.
+    pub told: Option<Problem>,
+    failures: u32,
+}
+
+impl Memory {
+    /// The children as they are now: as watched, or as we know better from our own last writes.
+    pub fn correct(&mut self, mut watched: Family, now: Instant) -> Family {
+        self.written.retain(|id, written| {
+            let version = watched.get(id).map(|live| &live.version);
+            version == written.before.as_ref() && now.duration_since(written.at) < LAG
+        });
+        for (id, written) in &self.written {
+            match &written.after {
+                Some(live) => watched.insert(id.clone(), live.clone()),
+                None => watched.remove(id),
+            };
+        }
+        watched
+    }
+
+    /// After a restart: the digest in status says whether the children are as the last process left them.
+    pub fn recall(&mut self, family: &Family, digest: Option<&str>) {
+        if self.applied.is_some() {
+            return;
+        }
+        let known = digest.is_some_and(|digest| digest == self::digest(family));
+        let fingerprints = family.iter().filter(|_| known);
+        self.applied = Some(fingerprints.map(|(id, live)| (id.clone(), live.fingerprint.clone())).collect());
+    }
+
+    pub fn settled(&self, id: &ChildId, live: &Live, hash: &str) -> bool {
+        live.desired.as_deref() == Some(hash) && self.fingerprint(id) == Some(&live.fingerprint)
+    }
+
+    /// Notes who moved a child that we had applied.
+    pub fn note_move(&mut self, id: &ChildId, live: &Live, now: Instant) {
+        let moved = self.fingerprint(id).is_some_and(|ours| *ours != live.fingerprint);
+        if moved
+            && self.noted.insert(id.clone(), live.fingerprint.clone()).as_ref() != Some(&live.fingerprint)
+        {
+            let by = live.mover.as_deref().unwrap_or("an unnamed manager");
+            self.moves.entry(id.clone()).or_default().moved(by, now);
+        }
+    }
+
+    pub fn fight(&self, id: &ChildId, now: Instant) -> Option<&str> {
+        self.moves.get(id)?.fight(now)
+    }
+
+    /// `before` is what the decision to write was based on, `after` the server's answer.
+    pub fn wrote(&mut self, id: &ChildId, before: Option<&Live>, after: Option<Live>, now: Instant) {
+        self.noted.remove(id);
+        let applied = self.applied.get_or_insert_default();
+        match &after {
+            Some(live) => applied.insert(id.clone(), live.fingerprint.clone()),
+            None => applied.remove(id),
+        };
+        let before = match self.written.remove(id) {
+            Some(earlier) => earlier.before,
+            None => before.map(|live| live.version.clone()),
+        };
+        self.written.insert(id.clone(), Written { before, after, at: now });
+    }
+
+    pub fn last_status(&self) -> Option<&HyperpageStatus> {
+        self.status.as_ref().map(|(status, _)| status)
+    }
+
+    /// Whether a status is worth a write: it differs from the last one we wrote, or, once the watch has shown
+    /// that one, from what somebody made of it.
+    pub fn news(&mut self, status: &HyperpageStatus, watched: Option<&HyperpageStatus>) -> bool {
+        match &mut self.status {
+            None => {
+                let news = watched != Some(status);
+                if !news {
+                    self.status = Some((status.clone(), true));
+                }
+                news
+            }
+            Some((written, shown)) => {
+                *shown |= watched == Some(written);
+                written != status || (*shown && watched != Some(status))
+            }
+        }
+    }
+
+    pub fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+
+    /// How long to wait after one more failure.
+    pub fn failed(&mut self) -> Duration {
+        let wait = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures.min(10)));
+        self.failures = self.failures.saturating_add(1);
+        wait.min(LAST_RETRY)
+    }
+
+    fn fingerprint(&self, id: &ChildId) -> Option<&String> {
+        self.applied.as_ref()?.get(id)
+    }
+}
+
+/// One word for all children, for status: equal means that nobody has touched what we applied.
+pub fn digest(family: &Family) -> String {
+    let parts = family.iter().map(|(id, live)| (id.to_string(), &live.uid, &live.desired, &live.fingerprint));
+    settled::hash(&parts.collect::<Vec<_>>())
+}
+
+/// By uid of the Hyperpage: one that is made again is a new one.
+#[derive(Debug, Default)]
+pub struct Memories(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>);
+
+impl Memories {
+    /// The controller never runs two reconciles of one object, so this waits only after a timeout.
+    pub async fn of(&self, uid: &str) -> OwnedMutexGuard<Memory> {
+        let memory = self.lock().entry(uid.to_owned()).or_default().clone();
+        memory.lock_owned().await
+    }
+
+    pub fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    /// Forgets all others.
+    pub fn keep(&self, uids: &HashSet<String>) {
+        self.lock().retain(|uid, _| uids.contains(uid));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<tokio::sync::Mutex<Memory>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::children::{Detail, Kind};
+
+    fn id() -> ChildId {
+        ChildId { kind: Kind::Service, name: "shop".to_owned() }
+    }
+
+    fn live(version: &str, fingerprint: &str) -> Live {
+        Live {
+            uid: "u".to_owned(),
+            version: version.to_owned(),
+            controller: None,
+            deleting: false,
+            desired: Some("d".to_owned()),
+            fingerprint: fingerprint.to_owned(),
+            mover: Some("kubectl".to_owned()),
+            detail: Detail::Plain,
+        }
+    }
+
+    fn family(live: Live) -> Family {
+        Family::from([(id(), live)])
+    }
+
+    #[test]
+    fn an_answer_counts_until_the_watch_shows_something_new() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        memory.wrote(&id(), None, Some(live("5", "f")), now);
+        let corrected = memory.correct(Family::new(), now);
+        assert_eq!(corrected[&id()].version, "5");
+        assert!(memory.settled(&id(), &corrected[&id()], "d"));
+        assert_eq!(memory.correct(family(live("6", "g")), now)[&id()].version, "6");
+        assert_eq!(
+            memory.correct(Family::new(), now),
+            Family::new(),
+            "deleted since: the answer is old news"
+        );
+    }
+
+    #[test]
+    fn an_answer_that_the_watch_never_shows_is_not_believed_for_ever() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        memory.wrote(&id(), None, Some(live("5", "f")), now);
+        assert_eq!(memory.correct(Family::new(), now + LAG), Family::new());
+    }
+
+    #[test]
+    fn a_deletion_counts_until_the_watch_shows_it() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        memory.wrote(&id(), Some(&live("5", "f")), None, now);
+        assert_eq!(memory.correct(family(live("5", "f")), now), Family::new());
+    }
+
+    #[test]
+    fn after_a_restart_the_digest_decides() {
+        let family = family(live("5", "f"));
+        let settled = |digest: &str| {
+            let mut memory = Memory::default();
+            memory.recall(&family, Some(digest));
+            memory.settled(&id(), &family[&id()], "d")
+        };
+        assert!(settled(&digest(&family)));
+        assert!(!settled("another"));
+    }
+
+    #[test]
+    fn a_moved_fingerprint_and_a_new_wish_are_not_settled() {
+        let mut memory = Memory::default();
+        memory.wrote(&id(), None, Some(live("5", "f")), Instant::now());
+        assert!(memory.settled(&id(), &live("9", "f"), "d"), "a new version alone means nothing");
+        assert!(!memory.settled(&id(), &live("5", "g"), "d"));
+        assert!(!memory.settled(&id(), &live("5", "f"), "e"));
+    }
+
+    #[test]
+    fn only_what_we_applied_can_be_moved() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        for _ in 0..20 {
+            memory.note_move(&id(), &live("1", "x"), now);
+        }
+        assert_eq!(memory.fight(&id(), now), None);
+        for _ in 0..11 {
+            assert_eq!(memory.fight(&id(), now), None);
+            memory.wrote(&id(), None, Some(live("5", "f")), now);
+            memory.note_move(&id(), &live("6", "x"), now);
+            memory.note_move(&id(), &live("7", "x"), now);
+        }
+        assert_eq!(memory.fight(&id(), now), Some("kubectl"));
+    }
+
+    #[test]
+    fn a_status_is_written_when_it_says_something_new() {
+        let app = |app: &str| HyperpageStatus { app: Some(app.to_owned()), ..HyperpageStatus::default() };
+        let mut memory = Memory::default();
+        assert!(memory.news(&app("1/3"), None));
+        memory.status = Some((app("1/3"), false));
+        assert!(!memory.news(&app("1/3"), None), "the watch lags");
+        assert!(memory.news(&app("2/3"), None));
+        assert!(!memory.news(&app("1/3"), Some(&app("1/3"))));
+        assert!(memory.news(&app("1/3"), Some(&app("9/9"))), "somebody wrote another");
+    }
+
+    #[test]
+    fn after_a_restart_the_same_status_is_not_written_again() {
+        let mut memory = Memory::default();
+        assert!(!memory.news(&HyperpageStatus::default(), Some(&HyperpageStatus::default())));
+    }
+
+    #[test]
+    fn waits_grow_to_a_minute_and_start_again_after_success() {
+        let mut memory = Memory::default();
+        let waits: Vec<_> = (0..8).map(|_| memory.failed().as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        memory.succeeded();
+        assert_eq!(memory.failed(), FIRST_RETRY);
+    }
+}

@@ -1,0 +1,209 @@
+//! The one kind: five steps from what somebody asked for to what they are told about it.
+
+pub mod build;
+pub mod converge;
+pub mod fetch;
+pub mod memory;
+pub mod report;
+pub mod scale;
+pub mod status;
+pub mod tell;
+pub mod validate;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crds::{Hyperpage, Reason};
+use jiff::Timestamp;
+use kube::{
+    Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{controller::Action, reflector::ObjectRef},
+};
+
+use crate::{
+    apply::{self, Calls, Wanted},
+    children::{ChildId, Kind},
+    context::Context,
+    metrics::Outcome,
+};
+use build::{Children, RedisChildren, SecretRef};
+use converge::{Plan, Report};
+use fetch::{Fetched, Password};
+use memory::Memory;
+use status::Sight;
+use validate::Valid;
+
+/// A Hyperpage as the API server stores it: it may be older than its schema.
+pub type Stored = DeserializeGuard<Hyperpage>;
+
+/// Longer than the longest call, and far below a person's patience.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What stops a Hyperpage until somebody acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub reason: Reason,
+    pub message: String,
+    pub child: Option<ChildId>,
+}
+
+impl Problem {
+    fn fight(child: &ChildId, by: &str) -> Self {
+        let message =
+            format!("{by} keeps changing what the operator applies to {child}; stop it, then wait a minute");
+        Self { reason: Reason::ApplyConflict, message, child: Some(child.clone()) }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Apply(#[from] apply::Error),
+    #[error("failed to write status: {0}")]
+    Report(#[source] kube::Error),
+    #[error("took longer than {} s", LIMIT.as_secs())]
+    Late,
+}
+
+/// An error with the time after which it is worth another try.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Failure {
+    #[source]
+    error: Error,
+    retry: Duration,
+}
+
+pub async fn reconcile(stored: Arc<Stored>, context: Arc<Context>) -> Result<Action, Failure> {
+    let began = Instant::now();
+    if stored.meta().deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let mut memory = context.memories.of(&stored.uid().unwrap_or_default()).await;
+    let steps = tokio::time::timeout(LIMIT, steps(&stored, &context, &mut memory)).await;
+    let (outcome, answer) = match steps.unwrap_or(Err(Error::Late)) {
+        Ok(None) => {
+            memory.succeeded();
+            (Outcome::Done, Ok(Action::await_change()))
+        }
+        Ok(Some(_)) => (Outcome::Stalled, Ok(Action::requeue(memory.failed()))),
+        Err(error) => (Outcome::Failed, Err(Failure { error, retry: memory.failed() })),
+    };
+    context.metrics.reconciled(outcome, began.elapsed());
+    answer
+}
+
+pub fn retry(stored: Arc<Stored>, failure: &Failure, _: Arc<Context>) -> Action {
+    let object = ObjectRef::from_obj(stored.as_ref());
+    tracing::warn!(%object, error = %failure.error, retry_s = failure.retry.as_secs(), "failed to reconcile");
+    Action::requeue(failure.retry)
+}
+
+async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Result<Option<Problem>, Error> {
+    let (namespace, uid) = (stored.namespace().unwrap_or_default(), stored.uid().unwrap_or_default());
+    let calls = Calls { client: &context.calls, metrics: &context.metrics, namespace: &namespace, uid: &uid };
+    let hyperpage = match &stored.0 {
+        Ok(hyperpage) => hyperpage,
+        Err(invalid) => return report::unreadable(invalid, context, memory).await,
+    };
+    let fetched = fetch::fetch(hyperpage, context, &calls, memory).await?;
+    let valid = validate::validate(hyperpage, &context.defaults);
+    let converged = match &valid {
+        Ok(valid) => apply(valid, &calls, &fetched, memory).await,
+        Err(invalid) => {
+            Ok(Report::stopped(fetched.family.clone(), Reason::InvalidSpec, invalid.message.clone()))
+        }
+    };
+    let (report, failure) = match converged {
+        Ok(report) => (report, None),
+        // Another look first: most often the next one succeeds and nobody needs to hear of it.
+        Err(error) if error.is_conflict() => return Err(error.into()),
+        Err(error) => (Report::unfinished(fetched.family.clone()), Some(error)),
+    };
+    context.metrics.skipped(report.settled);
+    let status = status::status(
+        &sight(hyperpage, valid.as_ref().ok(), &fetched, &report, failure.as_ref()),
+        fetched.status.as_ref(),
+        Timestamp::now(),
+    );
+    report::write(hyperpage.meta(), status, hyperpage.status.as_ref(), context, memory).await?;
+    tell::tell(context, hyperpage, &report, memory).await;
+    match failure {
+        Some(error) => Err(error.into()),
+        None => Ok(report.problem),
+    }
+}
+
+/// Build and apply; between them stands only the password, whose Secret must exist to be named.
+async fn apply(
+    valid: &Valid,
+    calls: &Calls<'_>,
+    fetched: &Fetched,
+    memory: &mut Memory,
+) -> Result<Report, apply::Error> {
+    let made;
+    let password = match &fetched.password {
+        Password::Absent => {
+            made = fetch::create_password(calls, valid).await?;
+            &made
+        }
+        known => known,
+    };
+    match password {
+        Password::Known(secret) => {
+            converge::converge(calls, &plan(valid, secret), fetched.family.clone(), memory).await
+        }
+        Password::Unusable(problem) => {
+            Ok(Report { family: fetched.family.clone(), problem: Some(problem.clone()), ..Report::default() })
+        }
+        // Made and gone again at once.
+        Password::Absent => Ok(Report::unfinished(fetched.family.clone())),
+    }
+}
+
+fn plan(valid: &Valid, password: &SecretRef) -> Plan {
+    let Children { service_account, service, deployment, hpa, redis } = build::build(valid, password);
+    let RedisChildren { config_map, service: redis_service, stateful_set } = redis;
+    let children = [
+        Some(Wanted::new(Kind::ServiceAccount, &service_account)),
+        Some(Wanted::new(Kind::ConfigMap, &config_map)),
+        Some(Wanted::new(Kind::Service, &service)),
+        Some(Wanted::new(Kind::Service, &redis_service)),
+        Some(Wanted::new(Kind::StatefulSet, &stateful_set)),
+        Some(Wanted::new(Kind::Deployment, &deployment)),
+        hpa.as_ref().map(|hpa| Wanted::new(Kind::HorizontalPodAutoscaler, hpa)),
+    ];
+    Plan {
+        hyperpage: valid.name.clone(),
+        children: children.into_iter().flatten().collect(),
+        replicas: valid.replicas,
+        min_replicas: valid.autoscaling.as_ref().map(|autoscaling| autoscaling.min_replicas),
+    }
+}
+
+fn sight<'a>(
+    hyperpage: &'a Hyperpage,
+    valid: Option<&'a Valid>,
+    fetched: &'a Fetched,
+    report: &'a Report,
+    failure: Option<&apply::Error>,
+) -> Sight<'a> {
+    let failed = failure.map(|error| (Reason::ApiError, error.to_string()));
+    let waiting = report.waiting.clone().map(|message| (Reason::Progressing, message));
+    let complete = failure.is_none() && report.problem.is_none() && report.waiting.is_none();
+    Sight {
+        name: hyperpage.metadata.name.as_deref().unwrap_or_default(),
+        generation: hyperpage.metadata.generation,
+        valid,
+        family: &report.family,
+        digest: complete.then(|| memory::digest(&report.family)),
+        app: fetched.app.as_ref(),
+        redis: fetched.redis.as_ref(),
+        problem: report.problem.as_ref(),
+        waiting: failed.or(waiting),
+        held: report.held,
+    }
+}

@@ -1,0 +1,80 @@
+//! The one write of status, and only when it says something new.
+
+use crds::{Hyperpage, HyperpageStatus, Reason, contract::manager};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    core::error_boundary::InvalidObject,
+};
+use serde_json::json;
+
+use super::{
+    Error, Problem,
+    memory::Memory,
+    status::{self, Sight},
+};
+use crate::context::Context;
+
+pub async fn write(
+    meta: &ObjectMeta,
+    status: HyperpageStatus,
+    watched: Option<&HyperpageStatus>,
+    context: &Context,
+    memory: &mut Memory,
+) -> Result<(), Error> {
+    if !memory.news(&status, watched) {
+        return Ok(());
+    }
+    let (name, namespace) = (meta.name.as_deref().unwrap_or_default(), meta.namespace.as_deref());
+    let resource = ApiResource::erase::<Hyperpage>(&());
+    let body = json!({
+        "apiVersion": resource.api_version, "kind": resource.kind,
+        // The uid keeps the news of a deleted Hyperpage from the next one of that name.
+        "metadata": {"name": name, "uid": meta.uid}, "status": status,
+    });
+    // Untyped: the answer may be as unreadable as what was stored.
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(context.calls.clone(), namespace.unwrap_or_default(), &resource);
+    context.metrics.call("apply", "Hyperpage/status");
+    match api.patch_status(name, &PatchParams::apply(manager::STATUS).force(), &Patch::Apply(&body)).await {
+        Ok(_) => {
+            memory.status = Some((status, false));
+            Ok(())
+        }
+        // Deleted, or replaced by another: nobody is left to read it.
+        Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => Ok(()),
+        Err(error) => Err(Error::Report(error)),
+    }
+}
+
+/// A Hyperpage that does not fit the types is told so, and the others go on.
+pub async fn unreadable(
+    invalid: &InvalidObject,
+    context: &Context,
+    memory: &mut Memory,
+) -> Result<Option<Problem>, Error> {
+    let meta = &invalid.metadata;
+    let (namespace, uid) =
+        (meta.namespace.as_deref().unwrap_or_default(), meta.uid.as_deref().unwrap_or_default());
+    let family = context.children.family(namespace, uid);
+    let message = format!("the stored object cannot be read: {}", invalid.error);
+    let problem = Problem { reason: Reason::InvalidSpec, message, child: None };
+    let sight = Sight {
+        name: meta.name.as_deref().unwrap_or_default(),
+        generation: meta.generation,
+        valid: None,
+        family: &family,
+        digest: None,
+        app: None,
+        redis: None,
+        problem: Some(&problem),
+        waiting: None,
+        held: None,
+    };
+    let previous = memory.last_status().cloned();
+    let status = status::status(&sight, previous.as_ref(), Timestamp::now());
+    write(meta, status, previous.as_ref(), context, memory).await?;
+    Ok(Some(problem))
+}

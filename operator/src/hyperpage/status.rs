@@ -1,0 +1,255 @@
+//! What the operator reports, from what it sees. Pure: the same sight gives the same status, but for the time
+//! at which a condition last changed.
+
+use crds::{
+    ConditionType, HyperpageStatus, Reason, RedisStatus, SidecarStatus,
+    contract::{REDIS_PORT, name},
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::{Problem, build, validate::Valid};
+use crate::{
+    children::{Autoscaler, ChildId, Detail, Family, Kind, Rollout},
+    pods::Trouble,
+};
+
+/// All that status depends on.
+#[derive(Clone, Debug)]
+pub struct Sight<'a> {
+    pub name: &'a str,
+    pub generation: Option<i64>,
+    /// `None`: the spec is not valid, and what an earlier status said about it stands.
+    pub valid: Option<&'a Valid>,
+    pub family: &'a Family,
+    /// Digest of the children when all were applied.
+    pub digest: Option<String>,
+    pub app: Option<&'a Trouble>,
+    pub redis: Option<&'a Trouble>,
+    pub problem: Option<&'a Problem>,
+    /// What Kubernetes has to do first, or did not do.
+    pub waiting: Option<(Reason, String)>,
+    pub held: Option<i32>,
+}
+
+/// One condition, before times.
+#[derive(Clone, Debug, PartialEq)]
+struct Verdict {
+    /// `None`: unknown.
+    holds: Option<bool>,
+    reason: Reason,
+    message: String,
+}
+
+impl Verdict {
+    fn new(holds: bool, reason: Reason, message: impl Into<String>) -> Self {
+        Self { holds: Some(holds), reason, message: message.into() }
+    }
+
+    fn is_true(&self) -> bool {
+        self.holds == Some(true)
+    }
+}
+
+pub fn status(sight: &Sight<'_>, previous: Option<&HyperpageStatus>, now: Timestamp) -> HyperpageStatus {
+    let none = HyperpageStatus::default();
+    let previous = previous.unwrap_or(&none);
+    let rollout = rollout(sight, Kind::Deployment, &name::app(sight.name));
+    let wanted = rollout.map_or(0, |rollout| rollout.wanted);
+    let ready = rollout.map_or(0, |rollout| rollout.ready);
+    let valid = sight.valid;
+    HyperpageStatus {
+        observed_generation: sight.generation,
+        replicas: Some(rollout.map_or(0, |rollout| rollout.replicas)),
+        ready_replicas: Some(ready),
+        app: Some(format!("{ready}/{wanted}")),
+        selector: valid.map_or_else(|| previous.selector.clone(), |valid| Some(build::app_selector(valid))),
+        sidecar: valid.map_or_else(
+            || previous.sidecar.clone(),
+            |valid| Some(SidecarStatus { image: Some(valid.sidecar.image.clone()) }),
+        ),
+        redis: valid.map_or_else(|| previous.redis.clone(), |valid| Some(redis_status(valid))),
+        applied_digest: sight.digest.clone().or_else(|| previous.applied_digest.clone()),
+        conditions: conditions(sight, &previous.conditions, now),
+    }
+}
+
+fn redis_status(valid: &Valid) -> RedisStatus {
+    RedisStatus {
+        mode: Some(crds::RedisMode::Standalone.as_str().to_owned()),
+        endpoint: Some(format!("{}.{}:{REDIS_PORT}", name::redis(&valid.name), valid.namespace)),
+    }
+}
+
+fn conditions(sight: &Sight<'_>, previous: &[Condition], now: Timestamp) -> Vec<Condition> {
+    let (app, redis, autoscaling) = (app(sight), redis(sight), autoscaling(sight));
+    let stalled = stalled(sight, &app);
+    let ready = ready(&stalled, [&app, &redis, &autoscaling]);
+    let reconciling = reconciling(sight, &stalled, &ready);
+    ConditionType::ALL
+        .into_iter()
+        .map(|type_| {
+            let verdict = match type_ {
+                ConditionType::Ready => &ready,
+                ConditionType::Reconciling => &reconciling,
+                ConditionType::Stalled => &stalled,
+                ConditionType::AppReady => &app,
+                ConditionType::RedisReady => &redis,
+                ConditionType::AutoscalingReady => &autoscaling,
+            };
+            condition(type_, verdict, sight.generation, previous, now)
+        })
+        .collect()
+}
+
+fn condition(
+    type_: ConditionType,
+    verdict: &Verdict,
+    generation: Option<i64>,
+    previous: &[Condition],
+    now: Timestamp,
+) -> Condition {
+    let status = match verdict.holds {
+        Some(true) => "True",
+        Some(false) => "False",
+        None => "Unknown",
+    };
+    let before = previous.iter().find(|before| before.type_ == type_.as_str() && before.status == status);
+    Condition {
+        type_: type_.as_str().to_owned(),
+        status: status.to_owned(),
+        reason: verdict.reason.as_str().to_owned(),
+        message: verdict.message.clone(),
+        observed_generation: generation,
+        // Status stores whole seconds; a finer time here would differ from what comes back.
+        last_transition_time: before
+            .map_or_else(|| Time(whole_seconds(now)), |before| before.last_transition_time.clone()),
+    }
+}
+
+fn whole_seconds(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+fn rollout<'a>(sight: &Sight<'a>, kind: Kind, name: &str) -> Option<&'a Rollout> {
+    sight.family.get(&ChildId { kind, name: name.to_owned() })?.rollout()
+}
+
+fn app(sight: &Sight<'_>) -> Verdict {
+    let name = name::app(sight.name);
+    let Some(rollout) = rollout(sight, Kind::Deployment, &name) else {
+        return Verdict::new(false, Reason::Progressing, format!("Deployment {name} does not exist yet"));
+    };
+    let (ready, wanted) = (rollout.ready.min(rollout.updated), rollout.wanted);
+    if complete(rollout) {
+        let held = sight
+            .held
+            .map(|at| format!("; held at {at} since autoscaling was removed, until spec.replicas changes"));
+        let message = format!("{ready} of {wanted} pods are ready{}", held.unwrap_or_default());
+        return Verdict::new(true, Reason::Settled, message);
+    }
+    let progress = format!("{ready} of {wanted} new pods are ready");
+    if let Some(words) = &rollout.refused {
+        return Verdict::new(false, Reason::PodsRefused, format!("pods of {name} are refused: {words}"));
+    }
+    if let Some(trouble) = sight.app {
+        return Verdict::new(false, trouble.reason, format!("{progress}: {}", trouble.message));
+    }
+    if let Some(words) = &rollout.overdue {
+        return Verdict::new(false, Reason::ProgressDeadlineExceeded, format!("{progress}: {words}"));
+    }
+    Verdict::new(false, Reason::RollingOut, progress)
+}
+
+fn redis(sight: &Sight<'_>) -> Verdict {
+    let name = name::redis(sight.name);
+    let Some(rollout) = rollout(sight, Kind::StatefulSet, &name) else {
+        return Verdict::new(false, Reason::Progressing, format!("StatefulSet {name} does not exist yet"));
+    };
+    if complete(rollout) {
+        return Verdict::new(true, Reason::Settled, "Redis is ready");
+    }
+    match sight.redis {
+        Some(trouble) => Verdict::new(false, trouble.reason, format!("Redis: {}", trouble.message)),
+        None => Verdict::new(
+            false,
+            Reason::RedisUnavailable,
+            format!("waiting for the pod of StatefulSet {name}"),
+        ),
+    }
+}
+
+fn complete(rollout: &Rollout) -> bool {
+    rollout.observed_generation >= rollout.generation
+        && [rollout.replicas, rollout.updated, rollout.ready].iter().all(|pods| *pods == rollout.wanted)
+}
+
+fn autoscaling(sight: &Sight<'_>) -> Verdict {
+    let wanted = match sight.valid {
+        Some(valid) => valid.autoscaling.is_some(),
+        None => autoscaler(sight).is_some(),
+    };
+    if !wanted {
+        return Verdict::new(true, Reason::NotConfigured, "spec.replicas decides the number of pods");
+    }
+    match autoscaler(sight).map(|autoscaler| &autoscaler.active) {
+        None => Verdict::new(false, Reason::Progressing, "the HorizontalPodAutoscaler does not exist yet"),
+        Some(None) => Verdict {
+            holds: None,
+            reason: Reason::Progressing,
+            message: "the HorizontalPodAutoscaler has not looked at the pods yet".to_owned(),
+        },
+        Some(Some(Ok(()))) => {
+            Verdict::new(true, Reason::Autoscaling, "the HorizontalPodAutoscaler decides the number of pods")
+        }
+        Some(Some(Err((reason, words)))) => Verdict::new(
+            false,
+            Reason::MetricsUnavailable,
+            format!("the HorizontalPodAutoscaler says {reason}: {words}"),
+        ),
+    }
+}
+
+fn autoscaler<'a>(sight: &Sight<'a>) -> Option<&'a Autoscaler> {
+    sight.family.values().find_map(|live| match &live.detail {
+        Detail::Autoscaler(autoscaler) => Some(autoscaler),
+        Detail::Plain | Detail::Rollout(_) => None,
+    })
+}
+
+fn stalled(sight: &Sight<'_>, app: &Verdict) -> Verdict {
+    if let Some(Problem { reason, message, child: _ }) = sight.problem {
+        return Verdict::new(true, *reason, message);
+    }
+    let overdue =
+        rollout(sight, Kind::Deployment, &name::app(sight.name)).is_some_and(|r| r.overdue.is_some());
+    match overdue && !app.is_true() {
+        true => Verdict::new(true, Reason::ProgressDeadlineExceeded, app.message.as_str()),
+        false => Verdict::new(false, Reason::Settled, "nothing stands in the way"),
+    }
+}
+
+fn ready(stalled: &Verdict, parts: [&Verdict; 3]) -> Verdict {
+    if stalled.is_true() {
+        return Verdict { holds: Some(false), ..stalled.clone() };
+    }
+    let [app, ..] = parts;
+    match parts.into_iter().find(|part| !part.is_true()) {
+        Some(part) => Verdict { holds: Some(false), ..part.clone() },
+        None => Verdict::new(true, Reason::Settled, app.message.as_str()),
+    }
+}
+
+fn reconciling(sight: &Sight<'_>, stalled: &Verdict, ready: &Verdict) -> Verdict {
+    if let Some((reason, message)) = &sight.waiting {
+        return Verdict::new(true, *reason, message);
+    }
+    match (stalled.is_true(), ready.is_true()) {
+        (true, _) => Verdict::new(false, stalled.reason, "waiting for somebody to act; see Stalled"),
+        (false, true) => Verdict::new(false, Reason::Settled, "all is as the spec wants it"),
+        (false, false) => Verdict::new(true, Reason::Progressing, ready.message.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

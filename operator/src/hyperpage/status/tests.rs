@@ -1,0 +1,231 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    children::Live,
+    hyperpage::validate::{Defaults, validate},
+};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn valid(autoscaled: bool) -> Valid {
+    let mut spec = serde_json::json!({"app": {"image": "shop:1"}});
+    if autoscaled {
+        spec["autoscaling"] = serde_json::json!({"maxReplicas": 9, "targetCPUUtilizationPercentage": 70});
+    }
+    let hyperpage = serde_json::from_value(serde_json::json!({
+        "apiVersion": "hyperpage.dev/v1alpha1", "kind": "Hyperpage",
+        "metadata": {"name": "shop", "namespace": "demo", "uid": "u", "generation": 4}, "spec": spec,
+    }))
+    .unwrap();
+    let defaults = Defaults { sidecar_image: "sidecar:9".to_owned(), redis_image: "redis:9".to_owned() };
+    validate(&hyperpage, &defaults).unwrap()
+}
+
+fn live(kind: Kind, name: &str, detail: Detail) -> (ChildId, Live) {
+    let live = Live {
+        uid: name.to_owned(),
+        version: "1".to_owned(),
+        controller: None,
+        deleting: false,
+        desired: None,
+        fingerprint: String::new(),
+        mover: None,
+        detail,
+    };
+    (ChildId { kind, name: name.to_owned() }, live)
+}
+
+fn pods(wanted: i32, ready: i32) -> Rollout {
+    Rollout {
+        generation: 2,
+        observed_generation: 2,
+        wanted,
+        replicas: wanted,
+        updated: wanted,
+        ready,
+        ..Rollout::default()
+    }
+}
+
+fn family(app: Rollout, redis: i32) -> Family {
+    Family::from([
+        live(Kind::Deployment, "shop", Detail::Rollout(app)),
+        live(Kind::StatefulSet, "shop-hp-redis", Detail::Rollout(pods(1, redis))),
+    ])
+}
+
+fn autoscaler(active: Option<Result<(), (String, String)>>) -> (ChildId, Live) {
+    let target = ("Deployment".to_owned(), "shop".to_owned());
+    live(Kind::HorizontalPodAutoscaler, "shop", Detail::Autoscaler(Autoscaler { target, active }))
+}
+
+fn sight<'a>(valid: &'a Valid, family: &'a Family) -> Sight<'a> {
+    Sight {
+        name: "shop",
+        generation: Some(4),
+        valid: Some(valid),
+        family,
+        digest: Some("d".to_owned()),
+        app: None,
+        redis: None,
+        problem: None,
+        waiting: None,
+        held: None,
+    }
+}
+
+fn shown(sight: &Sight<'_>) -> BTreeMap<String, String> {
+    let status = status(sight, None, NOW);
+    assert_eq!(status.conditions.len(), ConditionType::ALL.len(), "all are always present");
+    assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(4)));
+    let line = |c: Condition| (c.type_, format!("{} {}: {}", c.status, c.reason, c.message));
+    status.conditions.into_iter().map(line).collect()
+}
+
+fn trouble(reason: Reason, message: &str) -> Trouble {
+    Trouble { reason, message: message.to_owned() }
+}
+
+#[test]
+fn all_well() {
+    let (valid, family) = (valid(false), family(pods(3, 3), 1));
+    let status = status(&sight(&valid, &family), None, NOW);
+    assert_eq!(status.app.as_deref(), Some("3/3"));
+    assert_eq!((status.replicas, status.ready_replicas), (Some(3), Some(3)));
+    assert_eq!(status.sidecar.unwrap().image.as_deref(), Some("sidecar:9"));
+    assert_eq!(status.redis.unwrap().endpoint.as_deref(), Some("shop-hp-redis.demo:6379"));
+    assert!(status.selector.unwrap().contains("app.kubernetes.io/instance=shop"));
+    let shown = shown(&sight(&valid, &family));
+    assert_eq!(shown["Ready"], "True Settled: 3 of 3 pods are ready");
+    assert_eq!(shown["Reconciling"], "False Settled: all is as the spec wants it");
+    assert!(shown["AutoscalingReady"].starts_with("True NotConfigured"));
+    assert!(shown["Stalled"].starts_with("False"));
+}
+
+#[test]
+fn nothing_exists_yet() {
+    let shown = shown(&sight(&valid(false), &Family::new()));
+    assert_eq!(shown["Ready"], "False Progressing: Deployment shop does not exist yet");
+    assert!(shown["Reconciling"].starts_with("True"));
+    assert!(shown["RedisReady"].starts_with("False"));
+}
+
+#[test]
+fn it_says_what_it_waits_for() {
+    let (valid, waiting) = (valid(false), family(pods(3, 1), 1));
+    let shown_of = |family: &Family| shown(&sight(&valid, family));
+    assert_eq!(shown_of(&waiting)["Reconciling"], "True Progressing: 1 of 3 new pods are ready");
+    let redis = family(pods(3, 3), 0);
+    assert_eq!(
+        shown_of(&redis)["Reconciling"],
+        "True Progressing: waiting for the pod of StatefulSet shop-hp-redis"
+    );
+}
+
+#[test]
+fn a_change_that_the_controller_has_not_seen_is_not_ready() {
+    let unseen = Rollout { generation: 3, ..pods(3, 3) };
+    let surplus = Rollout { replicas: 4, ..pods(3, 3) };
+    for rollout in [unseen, surplus] {
+        let family = family(rollout, 1);
+        assert!(shown(&sight(&valid(false), &family))["AppReady"].starts_with("False RollingOut"));
+    }
+}
+
+#[test]
+fn a_pods_trouble_is_named_and_goes_away() {
+    let (valid, family) = (valid(false), family(pods(3, 0), 1));
+    let image = trouble(Reason::ImagePullFailed, "container app: image shop:1 cannot be pulled");
+    let mut sight = sight(&valid, &family);
+    sight.app = Some(&image);
+    let line = &shown(&sight)["Ready"];
+    assert_eq!(
+        line,
+        "False ImagePullFailed: 0 of 3 new pods are ready: container app: image shop:1 cannot be pulled"
+    );
+    sight.app = None;
+    assert!(shown(&sight)["Ready"].starts_with("False RollingOut"));
+}
+
+#[test]
+fn refused_pods_and_a_missed_deadline() {
+    let valid = valid(false);
+    let refused = family(Rollout { refused: Some("exceeded quota: q".to_owned()), ..pods(3, 0) }, 1);
+    let line = &shown(&sight(&valid, &refused))["AppReady"];
+    assert_eq!(line, "False PodsRefused: pods of shop are refused: exceeded quota: q");
+    let overdue = family(Rollout { overdue: Some("timed out".to_owned()), ..pods(3, 0) }, 1);
+    let shown = shown(&sight(&valid, &overdue));
+    assert!(
+        shown["Stalled"].starts_with("True ProgressDeadlineExceeded: 0 of 3 new pods are ready: timed out")
+    );
+    assert!(shown["Reconciling"].starts_with("False"), "kstatus: stalled is not under way");
+}
+
+#[test]
+fn a_problem_stalls_even_what_runs() {
+    let (valid, family) = (valid(false), family(pods(3, 3), 1));
+    let problem =
+        Problem { reason: Reason::NameTaken, message: "Service shop is not ours".to_owned(), child: None };
+    let mut sight = sight(&valid, &family);
+    sight.problem = Some(&problem);
+    let shown = shown(&sight);
+    assert_eq!(shown["Stalled"], "True NameTaken: Service shop is not ours");
+    assert_eq!(shown["Ready"], "False NameTaken: Service shop is not ours");
+    assert!(shown["AppReady"].starts_with("True"), "the pods know nothing of it");
+}
+
+#[test]
+fn an_autoscaler_counts_once_it_reads_its_metrics() {
+    let valid = valid(true);
+    let line = |active: Option<Option<Result<(), (String, String)>>>| {
+        let mut family = family(pods(3, 3), 1);
+        family.extend(active.map(autoscaler));
+        let shown = shown(&sight(&valid, &family));
+        (shown["AutoscalingReady"].clone(), shown["Ready"].starts_with("True"))
+    };
+    let failed = Some(Some(Err(("FailedGetResourceMetric".to_owned(), "no metrics".to_owned()))));
+    assert!(!line(None).1);
+    assert!(line(Some(None)).0.starts_with("Unknown"));
+    assert!(
+        line(failed)
+            .0
+            .contains("MetricsUnavailable: the HorizontalPodAutoscaler says FailedGetResourceMetric")
+    );
+    assert!(line(Some(Some(Ok(())))).1);
+}
+
+#[test]
+fn held_pods_are_told() {
+    let (valid, family) = (valid(false), family(pods(40, 40), 1));
+    let mut sight = sight(&valid, &family);
+    sight.held = Some(40);
+    assert!(shown(&sight)["AppReady"].contains("held at 40"));
+}
+
+#[test]
+fn an_invalid_spec_leaves_what_an_earlier_one_said() {
+    let (valid, family) = (valid(false), family(pods(3, 3), 1));
+    let before = status(&sight(&valid, &family), None, NOW);
+    let mut sight = sight(&valid, &family);
+    (sight.valid, sight.digest) = (None, None);
+    let after = status(&sight, Some(&before), NOW);
+    assert_eq!(
+        (after.selector, after.sidecar, after.redis, after.applied_digest),
+        (before.selector, before.sidecar, before.redis, before.applied_digest)
+    );
+}
+
+#[test]
+fn times_move_only_when_a_condition_turns() {
+    let (valid, well) = (valid(false), family(pods(3, 3), 1));
+    let first = status(&sight(&valid, &well), None, NOW);
+    let later = NOW + jiff::SignedDuration::from_mins(5);
+    assert_eq!(status(&sight(&valid, &well), Some(&first), later), first, "the same sight, the same status");
+    let broken = family(pods(3, 1), 1);
+    let second = status(&sight(&valid, &broken), Some(&first), later);
+    let time = |status: &HyperpageStatus, type_: &str| {
+        status.conditions.iter().find(|c| c.type_ == type_).unwrap().last_transition_time.0
+    };
+    assert_eq!((time(&second, "Ready"), time(&second, "RedisReady")), (later, NOW));
+}

@@ -1,0 +1,97 @@
+//! Events: what a person wants to find in `kubectl describe hp`. A lost one fails nothing.
+
+use kube::{
+    Resource,
+    runtime::events::{Event, EventType},
+};
+
+use super::{Problem, converge::Report, memory::Memory};
+use crate::context::Context;
+use crds::Hyperpage;
+
+/// What varies stands in `reason` and `action`: the API folds events that differ in their note alone.
+fn event(type_: EventType, reason: &str, action: String, note: String) -> Event {
+    let fits = |mut text: String, bytes: usize| {
+        while text.len() > bytes {
+            text.pop();
+        }
+        text
+    };
+    Event {
+        type_,
+        reason: reason.to_owned(),
+        note: Some(fits(note, 1000)),
+        action: fits(action, 120),
+        secondary: None,
+    }
+}
+
+pub fn events(hyperpage: &str, report: &Report, told: Option<&Problem>) -> Vec<Event> {
+    let mut events = Vec::new();
+    if report.created {
+        let note = format!("created Deployment {hyperpage}, its Redis and what belongs to them");
+        events.push(event(EventType::Normal, "Created", "Create".to_owned(), note));
+    }
+    if let Some((by, replicas)) = &report.undone {
+        let note = format!(
+            "{by} scaled Deployment {hyperpage} to {replicas}, which was put back; \
+             use: kubectl scale hp/{hyperpage} --replicas={replicas}"
+        );
+        events.push(event(EventType::Warning, "ScaledBack", format!("ScaleBackFrom{replicas}By{by}"), note));
+    }
+    for id in &report.pruned {
+        let note = format!("deleted {id}: the spec no longer asks for it");
+        events.push(event(EventType::Normal, "Deleted", format!("Delete{}", id.kind.as_str()), note));
+    }
+    events.extend(report.problem.as_ref().filter(|problem| Some(*problem) != told).map(problem));
+    events
+}
+
+pub fn problem(problem: &Problem) -> Event {
+    let action = format!("Apply{}", problem.child.as_ref().map_or("", |child| child.kind.as_str()));
+    event(EventType::Warning, problem.reason.as_str(), action, problem.message.clone())
+}
+
+pub async fn tell(context: &Context, hyperpage: &Hyperpage, report: &Report, memory: &mut Memory) {
+    let name = hyperpage.metadata.name.as_deref().unwrap_or_default();
+    let events = events(name, report, memory.told.as_ref());
+    memory.told.clone_from(&report.problem);
+    for event in events {
+        context.metrics.call("create", "Event");
+        if let Err(error) = context.recorder.publish(&event, &hyperpage.object_ref(&())).await {
+            tracing::warn!(%error, reason = event.reason, "failed to publish an event");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crds::Reason;
+
+    fn reasons(events: &[Event]) -> Vec<&str> {
+        events.iter().map(|event| event.reason.as_str()).collect()
+    }
+
+    #[test]
+    fn a_scaled_deployment_is_explained_with_the_command_that_works() {
+        let report = Report { undone: Some(("kubectl".to_owned(), 9)), ..Report::default() };
+        let events = events("shop", &report, None);
+        assert_eq!(reasons(&events), ["ScaledBack"]);
+        assert!(events[0].note.as_ref().unwrap().contains("kubectl scale hp/shop --replicas=9"));
+    }
+
+    #[test]
+    fn a_problem_is_told_once() {
+        let problem = Problem { reason: Reason::NameTaken, message: "m".to_owned(), child: None };
+        let report = Report { problem: Some(problem.clone()), ..Report::default() };
+        assert_eq!(reasons(&events("shop", &report, None)), ["NameTaken"]);
+        assert_eq!(reasons(&events("shop", &report, Some(&problem))), [""; 0]);
+    }
+
+    #[test]
+    fn a_long_note_is_cut_to_what_the_api_takes() {
+        let problem = Problem { reason: Reason::InvalidSpec, message: "é".repeat(2000), child: None };
+        assert!(super::problem(&problem).note.unwrap().len() <= 1000);
+    }
+}

@@ -1,0 +1,250 @@
+//! Pods in trouble, by Hyperpage. All pods with our label are watched, because only they say that an image
+//! cannot be pulled or a Secret is missing; what is well is not kept, so a healthy cluster costs no memory
+//! here and nothing is ever polled.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crds::{Reason, contract::label};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::{ResourceExt, runtime::watcher::Event};
+
+use crate::children::Wake;
+
+/// Namespace and name of a pod.
+type Key = (String, String);
+
+/// Why a pod does not get on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Trouble {
+    pub reason: Reason,
+    /// Says which container, what is wrong, and the kubelet's or scheduler's own words.
+    pub message: String,
+}
+
+#[derive(Debug)]
+struct Entry {
+    hyperpage: String,
+    component: String,
+    trouble: Trouble,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    entries: BTreeMap<Key, Entry>,
+    listed: BTreeSet<Key>,
+}
+
+#[derive(Debug, Default)]
+pub struct Pods(Mutex<Seen>);
+
+impl Pods {
+    /// The gravest trouble among the pods of one component.
+    pub fn trouble(&self, namespace: &str, hyperpage: &str, component: &str) -> Option<Trouble> {
+        let seen = self.lock();
+        let of_namespace = seen.entries.iter().filter(|((of, _), _)| of == namespace).map(|(_, entry)| entry);
+        of_namespace
+            .filter(|entry| entry.hyperpage == hyperpage && entry.component == component)
+            .map(|entry| entry.trouble.clone())
+            .min_by_key(|trouble| gravity(trouble.reason))
+    }
+
+    pub fn take(&self, event: Event<Pod>) -> Vec<Wake> {
+        let mut seen = self.lock();
+        match event {
+            Event::Init => {
+                seen.listed.clear();
+                Vec::new()
+            }
+            Event::InitApply(pod) => {
+                seen.listed.insert(key(&pod));
+                seen.put(&pod)
+            }
+            Event::InitDone => seen.forget_unlisted(),
+            Event::Apply(pod) => seen.put(&pod),
+            Event::Delete(pod) => seen.remove(&key(&pod)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn put(&mut self, pod: &Pod) -> Vec<Wake> {
+        let key = key(pod);
+        let Some(trouble) = trouble(pod) else { return self.remove(&key) };
+        if self.entries.get(&key).is_some_and(|entry| entry.trouble == trouble) {
+            return Vec::new();
+        }
+        let label = |name: &str| pod.labels().get(name).cloned().unwrap_or_default();
+        let (hyperpage, component) = (label(label::INSTANCE), label(label::COMPONENT));
+        let wake = vec![(key.0.clone(), hyperpage.clone())];
+        self.entries.insert(key, Entry { hyperpage, component, trouble });
+        wake
+    }
+
+    fn remove(&mut self, key: &Key) -> Vec<Wake> {
+        let gone = self.entries.remove(key);
+        gone.map(|entry| (key.0.clone(), entry.hyperpage)).into_iter().collect()
+    }
+
+    fn forget_unlisted(&mut self) -> Vec<Wake> {
+        let listed = std::mem::take(&mut self.listed);
+        let gone: Vec<_> = self.entries.keys().filter(|key| !listed.contains(*key)).cloned().collect();
+        gone.iter().flat_map(|key| self.remove(key)).collect()
+    }
+}
+
+fn key(pod: &Pod) -> Key {
+    (pod.namespace().unwrap_or_default(), pod.name_any())
+}
+
+/// Least first: what surely needs a person comes before what may pass.
+fn gravity(reason: Reason) -> usize {
+    let order =
+        [Reason::ImagePullFailed, Reason::ContainerConfigError, Reason::CrashLoop, Reason::Unschedulable];
+    order.iter().position(|other| *other == reason).unwrap_or(order.len())
+}
+
+/// What a pod says about itself that a person should know.
+pub fn trouble(pod: &Pod) -> Option<Trouble> {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let status = pod.status.as_ref()?;
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    containers
+        .filter_map(container_trouble)
+        .min_by_key(|trouble| gravity(trouble.reason))
+        .or_else(|| unschedulable(pod))
+}
+
+fn container_trouble(container: &ContainerStatus) -> Option<Trouble> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let cause = waiting.reason.as_deref()?;
+    let words = waiting.message.as_deref().unwrap_or("no further message");
+    let (name, image) = (&container.name, &container.image);
+    let (reason, message) = match cause {
+        // The two take turns every few seconds; telling them apart would rewrite status each time.
+        "ErrImagePull" | "ImagePullBackOff" => {
+            let words = words.rsplit_once("ErrImagePull: ").map_or(words, |(_, cause)| cause);
+            (
+                Reason::ImagePullFailed,
+                format!("container {name}: image {image} cannot be pulled: ErrImagePull: {words}"),
+            )
+        }
+        "InvalidImageName" | "ErrImageNeverPull" => {
+            (Reason::ImagePullFailed, format!("container {name}: image {image}: {cause}: {words}"))
+        }
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+            (Reason::ContainerConfigError, format!("container {name}: {cause}: {words}"))
+        }
+        "CrashLoopBackOff" => {
+            let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+            let code = last.map(|last| format!(" with code {}", last.exit_code)).unwrap_or_default();
+            (Reason::CrashLoop, format!("container {name} ends again and again{code}; see its log"))
+        }
+        _ => return None,
+    };
+    Some(Trouble { reason, message: shorten(message) })
+}
+
+/// A registry's answer may be a whole page.
+fn shorten(message: String) -> String {
+    match message.char_indices().nth(600) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message,
+    }
+}
+
+fn unschedulable(pod: &Pod) -> Option<Trouble> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let scheduled = conditions.iter().find(|condition| condition.type_ == "PodScheduled")?;
+    let refused = scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable");
+    let words = scheduled.message.as_deref().unwrap_or("the scheduler gives no reason");
+    refused.then(|| Trouble {
+        reason: Reason::Unschedulable,
+        message: format!("no node takes the pod: {words}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn pod(name: &str, waiting: Value) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"namespace": "shop", "name": name, "labels": {
+                "app.kubernetes.io/instance": "shop", "app.kubernetes.io/component": "app"}},
+            "status": {"containerStatuses": [{"name": "app", "image": "shop:1", "imageID": "", "ready": false,
+                "restartCount": 4, "state": {"waiting": waiting},
+                "lastState": {"terminated": {"exitCode": 3}}}]},
+        }))
+        .unwrap()
+    }
+
+    fn waits(reason: &str, message: &str) -> Pod {
+        pod("p", json!({"reason": reason, "message": message}))
+    }
+
+    #[test]
+    fn a_person_can_act_on_the_message() {
+        let image = trouble(&waits("ErrImagePull", "access denied")).unwrap();
+        assert_eq!(image.reason, Reason::ImagePullFailed);
+        assert_eq!(
+            image.message,
+            "container app: image shop:1 cannot be pulled: ErrImagePull: access denied"
+        );
+        let secret = trouble(&waits("CreateContainerConfigError", "secret \"s\" not found")).unwrap();
+        assert_eq!(secret.reason, Reason::ContainerConfigError);
+        assert!(secret.message.contains("secret \"s\" not found"), "{}", secret.message);
+        let crash = trouble(&waits("CrashLoopBackOff", "back-off 10s restarting")).unwrap();
+        assert_eq!(crash.message, "container app ends again and again with code 3; see its log");
+        assert_eq!(trouble(&waits("ContainerCreating", "")), None);
+    }
+
+    #[test]
+    fn the_two_words_for_a_failed_pull_are_one_trouble() {
+        let pods = Pods::default();
+        let wake = [("shop".to_owned(), "shop".to_owned())];
+        assert_eq!(pods.take(Event::Apply(waits("ErrImagePull", "denied"))), wake);
+        assert_eq!(
+            pods.take(Event::Apply(waits(
+                "ImagePullBackOff",
+                "Back-off pulling image \"shop:1\": ErrImagePull: denied"
+            ))),
+            []
+        );
+    }
+
+    #[test]
+    fn trouble_ends_when_the_pod_gets_on_or_goes() {
+        let pods = Pods::default();
+        let wake = vec![("shop".to_owned(), "shop".to_owned())];
+        let find = || pods.trouble("shop", "shop", "app").map(|trouble| trouble.reason);
+        pods.take(Event::Apply(waits("ErrImagePull", "denied")));
+        assert_eq!(find(), Some(Reason::ImagePullFailed));
+        assert_eq!(pods.take(Event::Apply(waits("PodInitializing", ""))), wake);
+        assert_eq!(find(), None);
+        pods.take(Event::Apply(waits("ErrImagePull", "denied")));
+        assert_eq!(pods.take(Event::Delete(waits("ErrImagePull", "denied"))), wake);
+        pods.take(Event::Apply(waits("ErrImagePull", "denied")));
+        pods.take(Event::Init);
+        assert_eq!(pods.take(Event::InitDone), wake);
+        assert_eq!(find(), None);
+    }
+
+    #[test]
+    fn the_gravest_trouble_speaks() {
+        let pods = Pods::default();
+        pods.take(Event::Apply(pod("a", json!({"reason": "CrashLoopBackOff"}))));
+        pods.take(Event::Apply(pod("b", json!({"reason": "InvalidImageName", "message": "bad"}))));
+        assert_eq!(pods.trouble("shop", "shop", "app").unwrap().reason, Reason::ImagePullFailed);
+        assert_eq!(pods.trouble("shop", "shop", "redis"), None);
+    }
+}
