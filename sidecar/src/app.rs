@@ -1,5 +1,13 @@
 //! What handlers share.
 
+use std::sync::Arc;
+use std::time::Instant;
+
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+use crate::metrics::{Http, Metrics};
 use crate::redis::Redis;
 use crate::session::Sessions;
 
@@ -7,4 +15,23 @@ use crate::session::Sessions;
 pub struct App {
     pub redis: Redis,
     pub sessions: Sessions,
+    pub http: Http,
+    pub lifecycle: Arc<Lifecycle>,
+}
+
+/// From the first moment to the last.
+#[derive(Debug)]
+pub struct Lifecycle {
+    pub started: Instant,
+    /// Cancelled when the process has been told to end.
+    pub draining: CancellationToken,
+}
+
+impl App {
+    pub fn new(redis: Redis, session: &config::Session, mut registry: Registry) -> (App, Metrics) {
+        let sessions = Sessions::new(redis.clone(), session, &mut registry);
+        let http = Http::new(&mut registry);
+        let lifecycle = Lifecycle { started: Instant::now(), draining: CancellationToken::new() };
+        (App { redis, sessions, http, lifecycle: Arc::new(lifecycle) }, Metrics::new(registry))
+    }
 }

@@ -9,5 +9,7 @@ pub mod key;
 pub mod metrics;
 pub mod redis;
 pub mod router;
+pub mod run;
+pub mod server;
 pub mod session;
 pub mod telemetry;

@@ -1,10 +1,78 @@
-//! Every route of the app's port on one page.
+//! Every route of the app's port on one page, and what holds for all of them.
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use futures::FutureExt;
+use tokio::time::timeout;
 
 use crate::app::App;
+use crate::error::Problem;
+use crate::metrics::Http;
 use crate::session;
 
+/// Every request is answered by then, whoever is slow.
+const ANSWER: Duration = Duration::from_secs(2);
+/// What may ever be read of a body; routes have limits of their own.
+const BODY: usize = 2 * 1024 * 1024;
+
 pub fn router(app: App) -> Router {
-    Router::new().merge(session::api::router()).merge(session::v1::router()).with_state(app)
+    let http = app.http.clone();
+    Router::new()
+        .merge(session::api::router())
+        .merge(session::v1::router())
+        .layer(DefaultBodyLimit::max(BODY))
+        .layer(from_fn_with_state(http, answer))
+        .with_state(app)
+}
+
+/// Counts, and sees to it that there is an answer.
+async fn answer(State(http): State<Http>, request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let method = method(request.method());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let problem =
+        request.uri().path().starts_with("/v1").then_some(Problem::into_problem_details as fn(_) -> _);
+    let problem = problem.unwrap_or(Problem::into_envelope);
+    let response = match timeout(ANSWER, AssertUnwindSafe(next.run(request)).catch_unwind()).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_panic)) => {
+            http.panicked();
+            problem(Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "INTERNAL_SERVER_ERROR",
+                "internal error; the log has more",
+            ))
+        }
+        Err(_) => problem(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "OUTCOME_UNKNOWN",
+            "the request took too long; a change may or may not have happened",
+        )),
+    };
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    http.answered(route, method, response.status().as_u16(), start.elapsed());
+    response
+}
+
+/// A client may invent methods, and labels are kept for ever.
+fn method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"];
+    KNOWN.into_iter().find(|known| method == known).unwrap_or("other")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invented_methods_are_one_label() {
+        assert_eq!(method(&Method::PATCH), "PATCH");
+        assert_eq!(method(&Method::from_bytes(b"BREW").unwrap()), "other");
+    }
 }

@@ -1,1 +1,27 @@
+//! The log: JSON lines for machines, plain text for people at a terminal.
 
+use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt, registry};
+
+/// Once, at the start.
+pub fn init(level: LevelFilter, dev: bool) {
+    // Libraries speak when something is wrong, and only ours speaks at the level asked for.
+    let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("sidecar", level);
+    let human = dev || std::io::stdout().is_terminal();
+    let layer = if human { fmt::layer().boxed() } else { fmt::layer().json().flatten_event(true).boxed() };
+    registry().with(layer.with_filter(targets)).init();
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+/// A panic is a defect of ours: one line like any other, so that it is found where the log is read.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string);
+    let message = panic.payload_as_str().unwrap_or("no message");
+    tracing::error!(location, "panicked at: {message}");
+}

@@ -1,0 +1,276 @@
+//! A cluster: a link to each primary and a map from slots to links.
+//!
+//! The `redis` crate's own cluster client sends a command again when its connection broke, which may execute it twice;
+//! and one hung node delays calls to the others. A link for each node has the same rules as a single Redis.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use redis::{ErrorKind, Pipeline, Script, ServerErrorKind, Value};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::dial::{self, Address, Place};
+use super::error::Error;
+use super::link::{ATTEMPT, Failed, Link, Snapshot};
+use super::metrics::Metrics;
+use super::slots::{self, Range};
+use super::target::{Source, Target};
+
+const REFRESH: Duration = Duration::from_secs(1);
+/// However many calls were sent astray.
+const REFRESH_AT_MOST: Duration = Duration::from_millis(50);
+/// Nodes asked at once for the map.
+const ASKED: usize = 3;
+const REDIRECTS: usize = 3;
+
+#[derive(Debug, Clone)]
+pub(super) struct Cluster(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    map: RwLock<Arc<Map>>,
+    astray: Notify,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Map {
+    ranges: Vec<Range>,
+    links: HashMap<Address, Link>,
+    /// Some map has been read.
+    ever: bool,
+}
+
+impl Cluster {
+    pub(super) fn new(
+        source: Arc<Source>,
+        metrics: Metrics,
+        stop: CancellationToken,
+    ) -> (Cluster, impl Future<Output = ()> + Send + 'static) {
+        let cluster = Cluster(Arc::default());
+        let keeper = Keeper {
+            cluster: cluster.clone(),
+            source,
+            metrics,
+            stop: stop.clone(),
+            tasks: JoinSet::new(),
+            guards: HashMap::new(),
+            turn: 0,
+        };
+        (cluster, keeper.run(stop))
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let map = self.map();
+        let snapshots: Vec<Snapshot> = map.links.values().map(Link::snapshot).collect();
+        let up = snapshots.iter().filter(|snapshot| snapshot.connection.is_some()).count();
+        let all = up == snapshots.len() && slots::whole(&map.ranges);
+        let first = snapshots.iter().find(|snapshot| snapshot.connection.is_none());
+        let reason = match first {
+            _ if !map.ever => "no node of the cluster answers".to_owned(),
+            Some(absent) => format!("{up} of {} nodes connected: {}", snapshots.len(), absent.reason),
+            None => "the cluster does not cover all slots".to_owned(),
+        };
+        Snapshot {
+            connection: snapshots.iter().find_map(|snapshot| snapshot.connection.clone()).filter(|_| all),
+            reason,
+            ever: snapshots.iter().any(|snapshot| snapshot.ever),
+            warning: snapshots.into_iter().find_map(|snapshot| snapshot.warning),
+        }
+    }
+
+    /// The slowest clock of the nodes: on no node does a deadline derived from it come late.
+    pub(super) fn now_us(&self, now: Instant) -> Option<i64> {
+        self.map().links.values().filter_map(|link| link.now_us(now)).min()
+    }
+
+    pub(super) async fn evaluate(
+        &self,
+        key: &str,
+        script: &Script,
+        command: Pipeline,
+        end: Instant,
+    ) -> Result<Value, Failed> {
+        let unowned =
+            || Error::unavailable("Redis not connected: no node of the cluster owns the key's slot");
+        let mut command = command;
+        let mut failed = Failed::from(unowned());
+        let mut next = slots::owner(&self.map().ranges, slots::slot(key)).cloned();
+        for _ in 0..REDIRECTS {
+            let Some(node) = next else { break };
+            let Some(link) = self.map().links.get(&node).cloned() else { break };
+            failed = match link.evaluate(script, &command, end).await {
+                Ok(value) => return Ok(value),
+                Err(failed) => failed,
+            };
+            next = match redirected(&failed, &node.0) {
+                Some((to, Redirect::Moved)) => Some(to),
+                Some((to, Redirect::Ask)) => {
+                    command = asking(&command);
+                    Some(to)
+                }
+                None => None,
+            };
+        }
+        if matches!(failed.error, Error::Unavailable { .. }) {
+            self.0.astray.notify_one();
+        }
+        Err(failed)
+    }
+
+    fn map(&self) -> Arc<Map> {
+        self.0.map.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+enum Redirect {
+    Moved,
+    /// For this once: the slot is on its way.
+    Ask,
+}
+
+fn redirected(failed: &Failed, asked: &str) -> Option<(Address, Redirect)> {
+    let error = failed.redis.as_ref()?;
+    let (address, _) = error.redirect_node()?;
+    let moved = error.kind() == ErrorKind::Server(ServerErrorKind::Moved);
+    let redirect = if moved { Redirect::Moved } else { Redirect::Ask };
+    Some((slots::redirect(address, asked)?, redirect))
+}
+
+fn asking(commands: &Pipeline) -> Pipeline {
+    let mut pipe = redis::pipe();
+    pipe.cmd("ASKING");
+    for command in commands.cmd_iter() {
+        pipe.add_command(command.clone());
+    }
+    pipe
+}
+
+/// Reads the map again and again, and owns the links.
+struct Keeper {
+    cluster: Cluster,
+    source: Arc<Source>,
+    metrics: Metrics,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+    /// Dropping one ends its link.
+    guards: HashMap<Address, DropGuard>,
+    turn: usize,
+}
+
+impl Keeper {
+    async fn run(mut self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.keep()).await;
+        // The links hear of the stop by their own tokens.
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    async fn keep(&mut self) {
+        loop {
+            match self.read().await {
+                Ok(ranges) => self.apply(ranges),
+                Err(reason) if !self.cluster.map().ever => {
+                    tracing::debug!(reason, "no map of the cluster yet")
+                }
+                Err(_) => {}
+            }
+            while self.tasks.try_join_next().is_some() {}
+            tokio::time::sleep(REFRESH_AT_MOST).await;
+            let rest = if self.cluster.map().ever { REFRESH } else { REFRESH / 5 };
+            let _astray_or_due = timeout(rest, self.cluster.0.astray.notified()).await;
+        }
+    }
+
+    /// The best of a few nodes' answers: the one that covers most slots, then the one whose primaries answer.
+    async fn read(&mut self) -> Result<Vec<Range>, String> {
+        let map = self.cluster.map();
+        let mut live: Vec<(String, Link)> = map
+            .links
+            .iter()
+            .filter(|(_, link)| link.snapshot().connection.is_some())
+            .map(|((host, _), link)| (host.clone(), link.clone()))
+            .collect();
+        self.turn = self.turn.wrapping_add(1);
+        let turn = self.turn % live.len().max(1);
+        live.rotate_left(turn);
+        live.truncate(ASKED);
+        let mut answers: Vec<Vec<Range>> =
+            join_all(live.into_iter().map(|(host, link)| ask_link(link, host)))
+                .await
+                .into_iter()
+                .flatten()
+                .collect();
+        if answers.is_empty() {
+            let Target::Cluster { seeds } = self.source.target()? else {
+                return Err("the topology has changed: restart".to_owned());
+            };
+            answers = join_all(seeds.into_iter().take(4 * ASKED).map(ask_seed))
+                .await
+                .into_iter()
+                .flatten()
+                .collect();
+        }
+        let worth = |ranges: &Vec<Range>| {
+            let live = |range: &&Range| {
+                map.links.get(&range.node).is_some_and(|link| link.snapshot().connection.is_some())
+            };
+            (slots::covered(ranges), ranges.iter().filter(live).count())
+        };
+        answers.into_iter().max_by_key(worth).ok_or_else(|| "no node answers".to_owned())
+    }
+
+    fn apply(&mut self, ranges: Vec<Range>) {
+        let before = self.cluster.map();
+        if ranges.is_empty() || (before.ever && before.ranges == ranges) {
+            return;
+        }
+        let mut links = HashMap::new();
+        for range in &ranges {
+            if links.contains_key(&range.node) {
+                continue;
+            }
+            let link =
+                before.links.get(&range.node).cloned().unwrap_or_else(|| self.link(range.node.clone()));
+            links.insert(range.node.clone(), link);
+        }
+        self.guards.retain(|node, _| links.contains_key(node));
+        let map = Arc::new(Map { ranges, links, ever: true });
+        *self.cluster.0.map.write().unwrap_or_else(PoisonError::into_inner) = map;
+    }
+
+    fn link(&mut self, node: Address) -> Link {
+        let stop = self.stop.child_token();
+        let place = Place::Node(node.clone());
+        let (link, task) = Link::new(self.source.clone(), place, self.metrics.clone(), stop.clone());
+        self.tasks.spawn(task);
+        self.guards.insert(node, stop.drop_guard());
+        link
+    }
+}
+
+async fn ask_link(link: Link, host: String) -> Option<Vec<Range>> {
+    slots::parse(link.call(&cluster_slots(), Instant::now() + ATTEMPT).await.ok()?, &host)
+}
+
+async fn ask_seed(seed: redis::ConnectionInfo) -> Option<Vec<Range>> {
+    let (mut connection, host) = match dial::dial_seed(&seed).await {
+        Ok(reached) => reached,
+        Err(failure) => {
+            tracing::debug!(reason = failure.reason, "a seed does not answer");
+            return None;
+        }
+    };
+    let answer =
+        timeout(ATTEMPT, connection.send_packed_commands(&cluster_slots(), 0, 1)).await.ok()?.ok()?;
+    slots::parse(answer.into_iter().next()?, &host)
+}
+
+fn cluster_slots() -> Pipeline {
+    let mut pipe = redis::pipe();
+    pipe.cmd("CLUSTER").arg("SLOTS");
+    pipe
+}

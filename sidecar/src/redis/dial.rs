@@ -1,0 +1,159 @@
+//! Opens connections: directly, or by asking the sentinels first.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, Value};
+use tokio::time::timeout;
+
+use super::error::words;
+use super::target::{Source, Target, elsewhere};
+
+const CONNECT: Duration = Duration::from_millis(200);
+/// A TLS handshake takes more round trips, and a busy processor more time.
+const CONNECT_TLS: Duration = Duration::from_millis(1_000);
+const ASK: Duration = Duration::from_millis(150);
+/// Calls waiting to be written; more wait for a place, each within its own deadline.
+const PIPELINE: usize = 1_024;
+
+pub(super) type Connection = MultiplexedConnection;
+/// Host and port, as Redis names its nodes.
+pub(super) type Address = (String, u16);
+
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) reason: String,
+    /// Redis answered, and will not have us.
+    pub(super) rejected: bool,
+}
+
+impl Failure {
+    fn unreachable(reason: impl Into<String>) -> Failure {
+        Failure { reason: reason.into(), rejected: false }
+    }
+
+    fn rejected(reason: impl Into<String>) -> Failure {
+        Failure { reason: reason.into(), rejected: true }
+    }
+}
+
+/// Which Redis a link leads to.
+#[derive(Clone)]
+pub(super) enum Place {
+    /// The standalone Redis, or whatever master the sentinels name.
+    Master,
+    /// A node of a cluster.
+    Node(Address),
+}
+
+/// `Master` without an address: where there are no sentinels, nobody can name another.
+pub(super) async fn dial(source: &Source, place: &Place) -> Result<(Connection, Option<Address>), Failure> {
+    let target = source.target().map_err(Failure::rejected)?;
+    match (target, place) {
+        (Target::Standalone(info), Place::Master) => Ok((connect(info).await?, None)),
+        (Target::Sentinel { sentinels, master_name, data }, Place::Master) => {
+            let (host, port) = master(&sentinels, &master_name).await?;
+            let mut connection = connect(elsewhere(&data, &host, port)).await?;
+            verify(&mut connection).await?;
+            Ok((connection, Some((host, port))))
+        }
+        (Target::Cluster { seeds }, Place::Node((host, port))) => match seeds.first() {
+            Some(seed) => Ok((connect(elsewhere(seed, host, *port)).await?, None)),
+            None => Err(Failure::rejected("no host is given")),
+        },
+        (Target::Cluster { .. }, Place::Master) => {
+            Err(Failure::rejected("the topology has changed: restart"))
+        }
+        (Target::Standalone(_) | Target::Sentinel { .. }, Place::Node(_)) => {
+            Err(Failure::rejected("the topology has changed: restart"))
+        }
+    }
+}
+
+/// Any of a cluster's nodes, for its map of slots; with the host it was reached by.
+pub(super) async fn dial_seed(seed: &ConnectionInfo) -> Result<(Connection, String), Failure> {
+    let host = match seed.addr() {
+        ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.clone(),
+        _ => String::new(),
+    };
+    Ok((connect(seed.clone()).await?, host))
+}
+
+pub(super) async fn connect(info: ConnectionInfo) -> Result<Connection, Failure> {
+    let limit = if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) { CONNECT_TLS } else { CONNECT };
+    let secret = info.redis_settings().password().map(str::to_owned);
+    let address = info.addr().to_string();
+    let failed = |error: RedisError| {
+        let mut reason = words(&error);
+        // An old Redis repeats the arguments of a greeting that it does not know.
+        if let Some(secret) = secret.as_deref().filter(|secret| !secret.is_empty()) {
+            reason = reason.replace(secret, "(password)");
+        }
+        let rejected = !matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse);
+        Failure { reason: format!("{address}: {reason}"), rejected }
+    };
+    #[expect(clippy::disallowed_methods, reason = "this is the place that owns the connections")]
+    let client = redis::Client::open(info).map_err(&failed)?;
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(limit))
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(PIPELINE);
+    client.get_multiplexed_async_connection_with_config(&config).await.map_err(failed)
+}
+
+/// The sentinels' master, by the majority of those that answer in time. All are asked at once.
+pub(super) async fn master(sentinels: &[ConnectionInfo], name: &str) -> Result<Address, Failure> {
+    let mut answers: FuturesUnordered<_> =
+        sentinels.iter().map(|sentinel| ask(sentinel.clone(), name)).collect();
+    let mut votes: HashMap<Address, usize> = HashMap::new();
+    let mut failure = Failure::unreachable("no sentinel is given");
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(address) => {
+                let count = votes.entry(address.clone()).or_default();
+                *count += 1;
+                if *count > sentinels.len() / 2 {
+                    return Ok(address);
+                }
+            }
+            Err(error) => failure = error,
+        }
+    }
+    votes.into_iter().max_by_key(|(_, count)| *count).map(|(address, _)| address).ok_or(failure)
+}
+
+async fn ask(sentinel: ConnectionInfo, name: &str) -> Result<Address, Failure> {
+    let mut connection = connect(sentinel).await?;
+    let mut command = redis::cmd("SENTINEL");
+    command.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
+    match timeout(ASK, command.query_async::<Option<Address>>(&mut connection)).await {
+        Ok(Ok(Some(address))) => Ok(address),
+        Ok(Ok(None)) => Err(Failure::rejected(format!("the sentinels know no master named {name}"))),
+        Ok(Err(error)) => Err(Failure::unreachable(format!("sentinel: {}", words(&error)))),
+        Err(_) => Err(Failure::unreachable("a sentinel does not answer")),
+    }
+}
+
+/// Sentinels name the old master for a while after a failover.
+async fn verify(connection: &mut Connection) -> Result<(), Failure> {
+    match timeout(ASK, redis::cmd("ROLE").query_async::<Vec<Value>>(connection)).await {
+        Ok(Ok(role)) => match role.first() {
+            Some(Value::BulkString(role)) if role == b"master" => Ok(()),
+            _ => Err(Failure::unreachable("the sentinels' master is none, or not yet")),
+        },
+        Ok(Err(error)) => Err(Failure::unreachable(format!("ROLE: {}", words(&error)))),
+        Err(_) => Err(Failure::unreachable("the sentinels' master does not answer")),
+    }
+}
+
+/// Whether the sentinels still name this master. Only a clear other answer is a no.
+pub(super) async fn still_master(source: &Source, known: &Address) -> bool {
+    let Ok(Target::Sentinel { sentinels, master_name, .. }) = source.target() else { return true };
+    match master(&sentinels, &master_name).await {
+        Ok(address) => address == *known,
+        Err(_) => true,
+    }
+}

@@ -1,0 +1,149 @@
+//! Start and stop on one page.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use crds::contract::env;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::config::{Config, Store, VERSION};
+use crate::dev::PrivateRedis;
+use crate::redis::Redis;
+use crate::server::{Limits, serve};
+use crate::{admin, router};
+
+/// Clients of the app's port keep connections, and a server that closes an idle one may meet a request.
+const IDLE: Duration = Duration::from_secs(300);
+const CONNECTIONS: usize = 1_024;
+/// Anybody in the cluster's network can open these.
+const ADMIN_IDLE: Duration = Duration::from_secs(75);
+const ADMIN_CONNECTIONS: usize = 64;
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+
+/// `run` on threads of its own.
+pub fn block(config: Config) -> anyhow::Result<()> {
+    // Two threads serve a pod's app, and few names are looked up: each thread costs memory in every pod.
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).max_blocking_threads(4).enable_all().build()?;
+    let ended = runtime.block_on(run(config));
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    ended
+}
+
+/// Binds, connects, serves, and ends after SIGTERM or SIGINT; with an error if a part ended by itself.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let Config { server, redis, session, telemetry, dev: _, notes } = config;
+    let mut signals = Signals::new()?;
+    // Ports first: the commonest mistake is reported before anything is started.
+    let (listener, listen) = bind(server.listen, env::LISTEN).await?;
+    let (admin_listener, admin_listen) = bind(server.admin_listen, env::ADMIN_LISTEN).await?;
+    for note in notes {
+        tracing::warn!("{note}");
+    }
+    let (private, source) = match redis {
+        Store::At(source) => (None, source),
+        Store::Private => PrivateRedis::start().await.map(|(private, source)| (Some(private), source))?,
+    };
+
+    let stops = Stops::default();
+    let mut registry = Registry::default();
+    let (redis, supervisor) = Redis::connect(source, &mut registry, stops.redis.clone());
+    let (app, metrics) = App::new(redis, &session, registry);
+    let draining = app.lifecycle.draining.clone();
+    let limits = Limits { connections: CONNECTIONS, head: IDLE, drain: server.drain() };
+    let admin_limits = Limits { connections: ADMIN_CONNECTIONS, head: ADMIN_IDLE, drain: ADMIN_DRAIN };
+    let admin_router = admin::router(app.clone(), metrics);
+    let mut tasks = Tasks {
+        redis: tokio::spawn(supervisor),
+        app: tokio::spawn(serve(listener, router::router(app), limits, stops.app.clone())),
+        admin: tokio::spawn(serve(admin_listener, admin_router, admin_limits, stops.admin.clone())),
+    };
+    let pod = telemetry.pod_name;
+    tracing::info!(%listen, %admin_listen, version = VERSION, pod, "listening");
+
+    let ended = tokio::select! {
+        signal = signals.next() => Ok(tracing::info!(signal, "stopping")),
+        part = tasks.one_ended() => Err(anyhow::anyhow!("{part} ended by itself; this is a defect")),
+    };
+    draining.cancel();
+    let stopped = tokio::select! {
+        () = tasks.stop(&stops) => ended,
+        signal = signals.next() => Err(anyhow::anyhow!("{signal} again: ending at once")),
+    };
+    if let Some(private) = private {
+        private.stop().await;
+    }
+    if stopped.is_ok() {
+        tracing::info!("stopped");
+    }
+    stopped
+}
+
+async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.with_context(|| format!("cannot listen on {address} ({setting})"))?;
+    let bound = listener.local_addr().context("a listener without an address")?;
+    Ok((listener, bound))
+}
+
+struct Signals {
+    term: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Signals> {
+        let of = |kind| signal(kind).context("cannot listen to signals");
+        Ok(Signals { term: of(SignalKind::terminate())?, interrupt: of(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// One for each part, cancelled in the order in which nobody loses what he needs.
+#[derive(Default)]
+struct Stops {
+    app: CancellationToken,
+    redis: CancellationToken,
+    admin: CancellationToken,
+}
+
+struct Tasks {
+    app: JoinHandle<()>,
+    redis: JoinHandle<()>,
+    admin: JoinHandle<()>,
+}
+
+impl Tasks {
+    async fn one_ended(&mut self) -> &'static str {
+        tokio::select! {
+            _ = &mut self.app => "the app's port",
+            _ = &mut self.redis => "the connection to Redis",
+            _ = &mut self.admin => "the admin port",
+        }
+    }
+
+    /// Requests in flight still need Redis, and probes an answer until the end.
+    async fn stop(&mut self, stops: &Stops) {
+        for (stop, task) in
+            [(&stops.app, &mut self.app), (&stops.redis, &mut self.redis), (&stops.admin, &mut self.admin)]
+        {
+            stop.cancel();
+            if !task.is_finished() {
+                let _panicked = task.await;
+            }
+        }
+    }
+}
