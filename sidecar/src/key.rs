@@ -1,1 +1,39 @@
+//! Every Redis key of the sidecar. A session's id cannot contain braces, so its sibling, whose hash tag is the
+//! session's whole key, is always in the session's slot, and one script may act on both.
 
+use crate::session::SessionId;
+
+/// The two keys of one session.
+#[derive(Debug)]
+pub(crate) struct SessionKeys {
+    /// `hyperpage:session:ID`, a string: the JSON that the original's pods read too.
+    pub(crate) session: String,
+    /// `{hyperpage:session:ID}:m`, a hash: all that is known of the session beside its bytes.
+    pub(crate) sibling: String,
+}
+
+impl SessionKeys {
+    pub(crate) fn new(id: &SessionId) -> SessionKeys {
+        let session = format!("hyperpage:session:{id}");
+        let sibling = format!("{{{session}}}:m");
+        SessionKeys { session, sibling }
+    }
+
+    pub(crate) fn both(&self) -> [&str; 2] {
+        [&self.session, &self.sibling]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sibling_is_tagged_with_the_whole_session_key() {
+        let keys = SessionKeys::new(&SessionId::parse("mwpb19rt-psaxzqngk").unwrap());
+        assert_eq!(
+            keys.both(),
+            ["hyperpage:session:mwpb19rt-psaxzqngk", "{hyperpage:session:mwpb19rt-psaxzqngk}:m"]
+        );
+    }
+}

@@ -1,7 +1,214 @@
-use axum::Router;
+//! `/api/sessions`, the original's contract to the byte: status, body, Content-Type and OPTIONS' Allow.
 
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+
+use super::body::{self, Media};
+use super::condition::Condition;
+use super::document::{Node, Object};
+use super::merge::Merge;
+use super::rule::Change;
+use super::{Error, SessionId, Sessions};
+use crate::admin;
 use crate::app::App;
 
 pub fn router() -> Router<App> {
-    Router::new()
+    let sessions: MethodRouter<App> = get(read).post(save).patch(update).delete(remove).options(options);
+    Router::new().route("/api/sessions", sessions).route("/api/sessions/check", get(check))
+}
+
+type Parameters = Query<Vec<(String, String)>>;
+
+/// Without an id the original's GET creates a session. A HEAD, or who only asks whether we are ready, does not.
+async fn read(
+    State(app): State<App>,
+    method: Method,
+    Query(parameters): Parameters,
+    headers: HeaderMap,
+) -> Response {
+    let id = first(&parameters, "sessionId").unwrap_or_default();
+    if first(&parameters, "check") == Some("ready") || (id.is_empty() && method == Method::HEAD) {
+        return check(State(app)).await;
+    }
+    let result = if id.is_empty() {
+        app.sessions.create(&body::origin(&headers), None).await.map(|session| {
+            let body = format!(
+                r#"{{"success":true,"sessionId":"{}","session":{},"message":"New session created"}}"#,
+                session.id,
+                session.answer(),
+            );
+            written(body)
+        })
+    } else {
+        known(&app.sessions, id).await.map(ok)
+    };
+    result.unwrap_or_else(|error| refuse(&app.sessions, error, "FETCH", "Failed to get session"))
+}
+
+async fn known(sessions: &Sessions, id: &str) -> Result<String, Error> {
+    let session = sessions.read(SessionId::parse(id)?).await?;
+    Ok(format!(r#"{{"success":true,"sessionId":"{}","session":{}}}"#, session.id, session.answer()))
+}
+
+async fn save(
+    State(app): State<App>,
+    Query(parameters): Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match saved(&app.sessions, &parameters, &headers, body).await {
+        Ok(id) => done(&id, "Session saved successfully"),
+        Err(error) => refuse(&app.sessions, error, "SAVE", "Failed to save session"),
+    }
+}
+
+async fn saved(
+    sessions: &Sessions,
+    parameters: &[(String, String)],
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<SessionId, Error> {
+    let Save { id, updates, data } = Save::parse(&body::text(body).await?)?;
+    let merge = first(parameters, "merge");
+    let given = data.is_some();
+    let change = match (updates, data) {
+        (Some(updates), _) => body::change(updates, Media::of(headers), merge, Merge::Records)?,
+        (None, Some(data)) => body::replacement(data)?,
+        (None, None) => {
+            sessions.read(id).await?;
+            return Err(Error::InvalidRequest("sessionData or updates required".into()));
+        }
+    };
+    let identity = sessions.0.identity;
+    match sessions.update_or_touch(id.clone(), &change, &Condition::default(), identity).await {
+        Err(Error::NotFound) if given => {
+            sessions.create_as(id.clone(), &change, &body::origin(headers)).await?;
+        }
+        result => drop(result?),
+    }
+    Ok(id)
+}
+
+/// The body of a POST; `updates` wins over `sessionData`, and null is as good as absent.
+struct Save {
+    id: SessionId,
+    updates: Option<String>,
+    data: Option<String>,
+}
+
+impl Save {
+    fn parse(text: &str) -> Result<Save, Error> {
+        let root = Node::parse(text)?;
+        if !root.is_object() {
+            return Err(Error::InvalidRequest("the body must be a JSON object".into()));
+        }
+        let body = root.into_object()?;
+        let id = match body.get("sessionId") {
+            None => return Err(Error::MissingId),
+            Some(id) if id.is_null() => return Err(Error::MissingId),
+            Some(id) => match id.as_string().ok_or(Error::InvalidId)? {
+                id if id.is_empty() => return Err(Error::MissingId),
+                id => SessionId::parse(&id)?,
+            },
+        };
+        Ok(Save { id, updates: given(&body, "updates"), data: given(&body, "sessionData") })
+    }
+}
+
+fn given(body: &Object<'_>, name: &str) -> Option<String> {
+    body.get(name).filter(|value| !value.is_null()).map(Node::to_text)
+}
+
+async fn update(
+    State(app): State<App>,
+    Query(parameters): Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match updated(&app.sessions, &parameters, &headers, body).await {
+        Ok(id) => done(&id, "Session updated successfully"),
+        Err(error) => refuse(&app.sessions, error, "UPDATE", "Failed to update session"),
+    }
+}
+
+async fn updated(
+    sessions: &Sessions,
+    parameters: &[(String, String)],
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<SessionId, Error> {
+    let id = required_id(parameters)?;
+    let text = body::text(body).await?;
+    let change: Change = body::change(text, Media::of(headers), first(parameters, "merge"), Merge::Deep)?;
+    let identity = sessions.0.identity;
+    Ok(sessions.update_or_touch(id, &change, &Condition::default(), identity).await?.id)
+}
+
+async fn remove(State(app): State<App>, Query(parameters): Parameters) -> Response {
+    let removed = async {
+        let id = required_id(&parameters)?;
+        app.sessions.delete(&id, &Condition::default()).await
+    };
+    match removed.await {
+        Ok(()) => written(r#"{"success":true,"message":"Session deleted successfully"}"#.to_owned()),
+        Err(error) => refuse(&app.sessions, error, "DELETE", "Failed to delete session"),
+    }
+}
+
+async fn options() -> Response {
+    (StatusCode::NO_CONTENT, [(header::ALLOW, "DELETE, GET, HEAD, OPTIONS, PATCH, POST")]).into_response()
+}
+
+/// The same as the admin port's `/readyz`.
+async fn check(State(app): State<App>) -> Response {
+    admin::ready(State(app)).await
+}
+
+fn required_id(parameters: &[(String, String)]) -> Result<SessionId, Error> {
+    match first(parameters, "sessionId") {
+        None | Some("") => Err(Error::MissingId),
+        Some(id) => SessionId::parse(id),
+    }
+}
+
+fn first<'a>(parameters: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+fn ok(body: String) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (headers, body).into_response()
+}
+
+fn written(body: String) -> Response {
+    ([("x-hyperpage-durability", "redis")], ok(body)).into_response()
+}
+
+fn done(id: &SessionId, message: &str) -> Response {
+    written(format!(r#"{{"success":true,"sessionId":"{id}","message":"{message}"}}"#))
+}
+
+/// Absence is 401 here, and the original has one code per method for what went wrong inside.
+fn refuse(sessions: &Sessions, error: Error, method: &str, message: &'static str) -> Response {
+    sessions.0.metrics.failed(error.kind());
+    let unauthorized = error == Error::NotFound;
+    let internal = matches!(error, Error::Internal { .. });
+    let mut problem = error.problem();
+    if unauthorized {
+        problem.status = StatusCode::UNAUTHORIZED;
+    }
+    if internal {
+        problem.message = message.into();
+        problem.code = match method {
+            "FETCH" => "SESSION_FETCH_ERROR",
+            "SAVE" => "SESSION_SAVE_ERROR",
+            "UPDATE" => "SESSION_UPDATE_ERROR",
+            _ => "SESSION_DELETE_ERROR",
+        };
+    }
+    problem.into_envelope()
 }

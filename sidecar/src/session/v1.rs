@@ -1,7 +1,124 @@
-use axum::Router;
+//! `/v1/sessions`: a session is a document at its own address, with ETags and problem details.
 
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use super::body::{self, Media};
+use super::condition::Condition;
+use super::merge::Merge;
+use super::rule::Identity;
+use super::{Error, Session, SessionId, Sessions};
 use crate::app::App;
 
 pub fn router() -> Router<App> {
     Router::new()
+        .route("/v1/sessions", post(create))
+        .route("/v1/sessions/{id}", get(read).put(replace).patch(update).delete(remove))
+        .route("/v1/sessions/{id}/touch", post(touch))
+}
+
+const JSON_ONLY: &str = "send application/json";
+const PATCHES: &str =
+    "send application/merge-patch+json, application/json-patch+json, or application/json for a deep merge";
+
+async fn create(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
+    let created = async {
+        let text = body::text(body).await?;
+        let fields = match Media::of(&headers) {
+            Media::Json => Some(body::change(text, Media::Json, None, Merge::Deep)?),
+            Media::Absent if text.is_empty() => None,
+            _ => return Err(Error::UnsupportedMediaType(JSON_ONLY)),
+        };
+        let fields = fields.as_ref().map(|fields| (fields, Identity::Writable));
+        app.sessions.create(&body::origin(&headers), fields).await
+    };
+    answer(&app.sessions, created.await, |session| {
+        let location = format!("/v1/sessions/{}", session.id);
+        (StatusCode::CREATED, [(header::LOCATION, location)], written(session)).into_response()
+    })
+}
+
+async fn read(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let read = async {
+        let condition = Condition::of(&headers)?;
+        let session = app.sessions.read(SessionId::parse(&id)?).await?;
+        let known = condition.read(&session.digest())?;
+        Ok((session, known))
+    };
+    answer(&app.sessions, read.await, |(session, known)| {
+        if known { (StatusCode::NOT_MODIFIED, etag(&session)).into_response() } else { document(&session) }
+    })
+}
+
+async fn replace(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Response {
+    let replaced = async {
+        let (id, condition) = (SessionId::parse(&id)?, Condition::of(&headers)?);
+        if Media::of(&headers) != Media::Json {
+            return Err(Error::UnsupportedMediaType(JSON_ONLY));
+        }
+        let change = body::replacement(body::text(body).await?)?;
+        app.sessions.update(id, &change, &condition, Identity::Writable).await
+    };
+    answer(&app.sessions, replaced.await, written)
+}
+
+async fn update(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Response {
+    let updated = async {
+        let (id, condition) = (SessionId::parse(&id)?, Condition::of(&headers)?);
+        let media = Media::of(&headers);
+        if matches!(media, Media::Absent | Media::Other) {
+            return Err(Error::UnsupportedMediaType(PATCHES));
+        }
+        let change = body::change(body::text(body).await?, media, None, Merge::Deep)?;
+        app.sessions.update_or_touch(id, &change, &condition, Identity::Writable).await
+    };
+    answer(&app.sessions, updated.await, written)
+}
+
+async fn remove(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let removed = async {
+        let (id, condition) = (SessionId::parse(&id)?, Condition::of(&headers)?);
+        app.sessions.delete(&id, &condition).await
+    };
+    answer(&app.sessions, removed.await, |()| (StatusCode::NO_CONTENT, DURABILITY).into_response())
+}
+
+async fn touch(State(app): State<App>, Path(id): Path<String>) -> Response {
+    let touched = async { app.sessions.touch(SessionId::parse(&id)?).await };
+    answer(&app.sessions, touched.await, |session| {
+        (StatusCode::NO_CONTENT, DURABILITY, etag(&session)).into_response()
+    })
+}
+
+const DURABILITY: [(&str, &str); 1] = [("x-hyperpage-durability", "redis")];
+
+fn etag(session: &Session) -> [(header::HeaderName, String); 2] {
+    [(header::ETAG, session.etag()), (header::CACHE_CONTROL, "no-store".to_owned())]
+}
+
+fn document(session: &Session) -> Response {
+    let body = session.answer().into_owned();
+    (etag(session), [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+fn written(session: Session) -> Response {
+    (DURABILITY, document(&session)).into_response()
+}
+
+fn answer<T>(sessions: &Sessions, result: Result<T, Error>, render: impl FnOnce(T) -> Response) -> Response {
+    result.map(render).unwrap_or_else(|error| {
+        sessions.0.metrics.failed(error.kind());
+        let unsupported = matches!(error, Error::UnsupportedMediaType(_));
+        let response = error.problem().into_problem_details();
+        if !unsupported {
+            return response;
+        }
+        // RFC 5789 §3.1: say what PATCH would take.
+        let accepted = "application/merge-patch+json, application/json-patch+json, application/json";
+        ([("accept-patch", accepted)], response).into_response()
+    })
 }

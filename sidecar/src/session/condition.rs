@@ -1,0 +1,153 @@
+//! `If-Match` and `If-None-Match` (RFC 9110 §13.1), judged against the digest of a session's bytes.
+
+use axum::http::{HeaderMap, HeaderName, header};
+
+use super::Error;
+
+/// What a request says about the version it means; the default says nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Condition {
+    if_match: Option<Tags>,
+    if_none_match: Option<Tags>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Tags {
+    Any,
+    List(Vec<Tag>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Tag {
+    weak: bool,
+    opaque: String,
+}
+
+impl Condition {
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Condition, Error> {
+        Ok(Condition {
+            if_match: tags(headers, header::IF_MATCH)?,
+            if_none_match: tags(headers, header::IF_NONE_MATCH)?,
+        })
+    }
+
+    /// Nothing is said about the session's bytes, so any will do.
+    pub(crate) fn is_unconditional(&self) -> bool {
+        self.if_none_match.is_none() && matches!(self.if_match, None | Some(Tags::Any))
+    }
+
+    /// Whether a write may go on over these bytes.
+    pub(crate) fn check(&self, digest: &str) -> Result<(), Error> {
+        if self.is_meant(digest) && !self.is_known(digest) { Ok(()) } else { Err(Error::PreconditionFailed) }
+    }
+
+    /// Whether a reader has these bytes already (304).
+    pub(crate) fn read(&self, digest: &str) -> Result<bool, Error> {
+        if self.is_meant(digest) { Ok(self.is_known(digest)) } else { Err(Error::PreconditionFailed) }
+    }
+
+    /// If-Match compares strongly: a weak tag matches nothing.
+    fn is_meant(&self, digest: &str) -> bool {
+        match &self.if_match {
+            None | Some(Tags::Any) => true,
+            Some(Tags::List(tags)) => tags.iter().any(|tag| !tag.weak && tag.opaque == digest),
+        }
+    }
+
+    /// If-None-Match compares weakly.
+    fn is_known(&self, digest: &str) -> bool {
+        match &self.if_none_match {
+            None => false,
+            Some(Tags::Any) => true,
+            Some(Tags::List(tags)) => tags.iter().any(|tag| tag.opaque == digest),
+        }
+    }
+
+    /// What a missing session means: whoever names a version is told that it is not that one.
+    pub(crate) fn absent(&self) -> Error {
+        if self.if_match.is_some() { Error::PreconditionFailed } else { Error::NotFound }
+    }
+}
+
+fn tags(headers: &HeaderMap, name: HeaderName) -> Result<Option<Tags>, Error> {
+    let mut list = Vec::new();
+    let mut present = false;
+    for value in headers.get_all(&name) {
+        present = true;
+        let text = value.to_str().unwrap_or("\u{fffd}").trim();
+        if text == "*" {
+            return Ok(Some(Tags::Any));
+        }
+        parse(text, &mut list).ok_or_else(|| {
+            Error::InvalidRequest(format!("{name} must be * or a list of quoted ETags").into())
+        })?;
+    }
+    Ok(present.then_some(Tags::List(list)))
+}
+
+/// `"a", W/"b"`; a tag may hold commas, so it is not split at them.
+fn parse(mut text: &str, list: &mut Vec<Tag>) -> Option<()> {
+    loop {
+        text = text.trim_start_matches([' ', '\t', ',']);
+        if text.is_empty() {
+            return Some(());
+        }
+        let (weak, quoted) = text.strip_prefix("W/").map_or((false, text), |rest| (true, rest));
+        let (opaque, rest) = quoted.strip_prefix('"')?.split_once('"')?;
+        list.push(Tag { weak, opaque: opaque.to_owned() });
+        text = rest.trim_start_matches([' ', '\t']);
+        if !text.is_empty() && !text.starts_with(',') {
+            return None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(name: HeaderName, values: &[&str]) -> Result<Condition, Error> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(&name, value.parse().unwrap());
+        }
+        Condition::of(&headers)
+    }
+
+    #[test]
+    fn if_match_compares_strongly_over_lists_and_stars() {
+        let cases: [(&[&str], bool); 8] = [
+            (&[r#""abc""#], true),
+            (&[r#"W/"abc""#], false),
+            (&[r#""x,y" , "abc""#], true),
+            (&[r#""x""#, r#""abc""#], true),
+            (&["*"], true),
+            (&[r#""ab""#], false),
+            (&[r#""ABC""#], false),
+            (&[""], false),
+        ];
+        for (values, passes) in cases {
+            let condition = condition(header::IF_MATCH, values).unwrap();
+            assert_eq!(condition.check("abc").is_ok(), passes, "{values:?}");
+            assert_eq!(condition.absent(), Error::PreconditionFailed);
+        }
+        assert_eq!(Condition::default().check("abc"), Ok(()));
+        assert_eq!(Condition::default().absent(), Error::NotFound);
+    }
+
+    #[test]
+    fn if_none_match_compares_weakly() {
+        for (value, known) in [(r#""abc""#, true), (r#"W/"abc""#, true), ("*", true), (r#""x""#, false)] {
+            let condition = condition(header::IF_NONE_MATCH, &[value]).unwrap();
+            assert_eq!(condition.read("abc"), Ok(known), "{value}");
+            assert_eq!(condition.check("abc").is_err(), known, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_tag_without_quotes_is_a_mistake_and_not_a_mismatch() {
+        for bad in ["abc", r#""abc"#, r#""a" "b""#, r#"w/"a""#] {
+            assert!(matches!(condition(header::IF_MATCH, &[bad]), Err(Error::InvalidRequest(_))), "{bad}");
+        }
+    }
+}

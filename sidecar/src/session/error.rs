@@ -1,0 +1,152 @@
+//! What a session request can end in.
+
+use std::borrow::Cow;
+
+use axum::http::StatusCode;
+
+use super::document::Invalid;
+use super::patch::PatchError;
+use super::rule::Refusal;
+use crate::error::Problem;
+use crate::redis;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("sessionId is required")]
+    MissingId,
+    #[error("Invalid sessionId")]
+    InvalidId,
+    /// The absence was read, from a Redis that answered.
+    #[error("Session not found or expired")]
+    NotFound,
+    #[error("the body is {0}")]
+    InvalidJson(String),
+    #[error("{0}")]
+    InvalidRequest(Cow<'static, str>),
+    #[error("a session has at most 65536 bytes and a body at most twice as many; send less")]
+    TooLarge,
+    #[error("{0}")]
+    UnfitPatch(String),
+    #[error("the session is not the one that If-Match or If-None-Match names; read it again")]
+    PreconditionFailed,
+    #[error("{0}")]
+    UnsupportedMediaType(&'static str),
+    #[error(
+        "sessions get their id here; create one with GET /api/sessions, or set SESSION_ALLOW_CLIENT_IDS=true"
+    )]
+    ClientIdRefused,
+    #[error("the stored session is unreadable; delete it or repair the key in Redis")]
+    Unreadable { reason: String },
+    /// The request had no effect and never will have.
+    #[error("the session store is unavailable; nothing was changed, try again")]
+    Unavailable { reason: String },
+    #[error(
+        "the session store did not answer; the change may or may not have happened, read the session again"
+    )]
+    OutcomeUnknown { reason: String },
+    #[error("internal error")]
+    Internal { reason: String },
+}
+
+impl Error {
+    /// A read has no outcome that anybody could not know.
+    pub(crate) fn read(error: redis::Error) -> Error {
+        match error {
+            redis::Error::Unavailable { reason } | redis::Error::Unknown { reason } => {
+                Error::Unavailable { reason }
+            }
+            redis::Error::Unexpected { reason } => Error::unexpected(reason),
+        }
+    }
+
+    pub(crate) fn write(error: redis::Error) -> Error {
+        match error {
+            redis::Error::Unavailable { reason } => Error::Unavailable { reason },
+            redis::Error::Unknown { reason } => Error::OutcomeUnknown { reason },
+            redis::Error::Unexpected { reason } => Error::unexpected(reason),
+        }
+    }
+
+    pub(crate) fn late() -> Error {
+        Error::Unavailable {
+            reason: "the attempt reached Redis after its deadline and was refused".to_owned(),
+        }
+    }
+
+    pub(crate) fn contended() -> Error {
+        Error::Unavailable { reason: "too many writers of one session".to_owned() }
+    }
+
+    fn unexpected(reason: String) -> Error {
+        if reason.contains("WRONGTYPE") { Error::Unreadable { reason } } else { Error::Internal { reason } }
+    }
+
+    /// The label of the error counter.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Error::MissingId | Error::InvalidId => "invalid_id",
+            Error::NotFound => "not_found",
+            Error::InvalidJson(_) | Error::InvalidRequest(_) | Error::UnsupportedMediaType(_) => {
+                "invalid_request"
+            }
+            Error::TooLarge => "too_large",
+            Error::UnfitPatch(_) | Error::PreconditionFailed => "precondition",
+            Error::ClientIdRefused => "client_id_refused",
+            Error::Unreadable { .. } => "unreadable",
+            Error::Unavailable { .. } => "unavailable",
+            Error::OutcomeUnknown { .. } => "outcome_unknown",
+            Error::Internal { .. } => "internal",
+        }
+    }
+
+    /// As `/v1` tells it; `/api/sessions` differs where the original does.
+    pub(crate) fn problem(self) -> Problem {
+        let (status, code) = match &self {
+            Error::MissingId | Error::InvalidId => (StatusCode::BAD_REQUEST, "INVALID_SESSION_ID"),
+            Error::NotFound => (StatusCode::NOT_FOUND, "SESSION_NOT_FOUND"),
+            Error::InvalidJson(_) => (StatusCode::BAD_REQUEST, "INVALID_JSON"),
+            Error::InvalidRequest(_) => (StatusCode::BAD_REQUEST, "INVALID_SESSION_REQUEST"),
+            Error::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE"),
+            Error::UnfitPatch(_) => (StatusCode::CONFLICT, "PATCH_CONFLICT"),
+            Error::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED"),
+            Error::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE"),
+            Error::ClientIdRefused => (StatusCode::FORBIDDEN, "CLIENT_ID_REFUSED"),
+            Error::Unreadable { .. } => (StatusCode::BAD_GATEWAY, "SESSION_UNREADABLE"),
+            Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "SESSION_STORE_UNAVAILABLE"),
+            Error::OutcomeUnknown { .. } => (StatusCode::SERVICE_UNAVAILABLE, "OUTCOME_UNKNOWN"),
+            Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR"),
+        };
+        Problem { cause: self.cause(), ..Problem::new(status, code, self.to_string()) }
+    }
+
+    fn cause(&self) -> Option<String> {
+        match self {
+            Error::Unreadable { reason }
+            | Error::Unavailable { reason }
+            | Error::OutcomeUnknown { reason }
+            | Error::Internal { reason } => Some(reason.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl From<Invalid> for Error {
+    fn from(invalid: Invalid) -> Error {
+        match invalid {
+            Invalid::Syntax(_) | Invalid::TooDeep => Error::InvalidJson(invalid.to_string()),
+            Invalid::TooLarge => Error::TooLarge,
+            Invalid::NotObject(_) | Invalid::NotArray(_) => Error::InvalidRequest(invalid.to_string().into()),
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::Unreadable(invalid) => Error::Unreadable { reason: invalid.to_string() },
+            Refusal::Invalid(invalid) => invalid.into(),
+            Refusal::Patch(error @ PatchError::Unfit { .. }) => Error::UnfitPatch(error.to_string()),
+            Refusal::Patch(error) => Error::InvalidRequest(error.to_string().into()),
+        }
+    }
+}

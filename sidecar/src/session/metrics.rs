@@ -1,0 +1,47 @@
+//! What the sessions count.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Metrics {
+    pub(crate) created: Counter,
+    pub(crate) updated: Counter,
+    pub(crate) touched: Counter,
+    pub(crate) deleted: Counter,
+    pub(crate) conflicts: Counter,
+    errors: Family<Kind, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &mut Registry) -> Metrics {
+        let metrics = Metrics::default();
+        let Metrics { created, updated, touched, deleted, conflicts, errors } = &metrics;
+        registry.register("sessions_created", "Sessions written that did not exist", created.clone());
+        registry.register("sessions_updated", "Writes to existing sessions", updated.clone());
+        registry.register(
+            "sessions_touched",
+            "Touches, whether or not they renewed the life",
+            touched.clone(),
+        );
+        registry.register("sessions_deleted", "Sessions deleted by request", deleted.clone());
+        registry.register(
+            "sessions_conflicts",
+            "Writes repeated over another writer's bytes",
+            conflicts.clone(),
+        );
+        registry.register("sessions_errors", "Session requests that failed, by kind", errors.clone());
+        metrics
+    }
+
+    pub(crate) fn failed(&self, kind: &'static str) {
+        self.errors.get_or_create(&Kind { kind }).inc();
+    }
+}

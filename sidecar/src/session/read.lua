@@ -1,0 +1,7 @@
+#!lua flags=no-writes
+-- Reads a session and what is left of its life.
+-- KEYS[1] session  KEYS[2] sibling
+-- Returns {word, milliseconds left (-1: no end), bytes}
+local bytes = redis.call('GET', KEYS[1])
+if not bytes then return {'MISSING', -2, false} end
+return {'OK', redis.call('PTTL', KEYS[1]), bytes}

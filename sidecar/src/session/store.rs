@@ -1,0 +1,166 @@
+//! Sessions in Redis: one script per operation, each one round trip.
+
+use redis::Script;
+use sha1::{Digest, Sha1};
+
+use super::{Error, SessionId};
+use crate::key::SessionKeys;
+use crate::redis::Redis;
+
+/// No late write of ours outlives its deadline by as much as this.
+const TOMBSTONE_MS: u64 = 600_000;
+
+/// The protocol itself, so that a test can break one rule of it and see that somebody notices.
+#[derive(Debug, Clone)]
+pub struct Scripts {
+    pub read: Script,
+    pub create: Script,
+    pub update: Script,
+    pub touch: Script,
+    pub delete: Script,
+}
+
+impl Default for Scripts {
+    fn default() -> Scripts {
+        Scripts {
+            read: Script::new(include_str!("read.lua")),
+            create: Script::new(include_str!("create.lua")),
+            update: Script::new(include_str!("update.lua")),
+            touch: Script::new(include_str!("touch.lua")),
+            delete: Script::new(include_str!("delete.lua")),
+        }
+    }
+}
+
+/// A session's bytes as Redis has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) text: String,
+    /// Milliseconds until it expires; negative if it never does.
+    pub(crate) left_ms: i64,
+}
+
+/// What Redis decided about a write.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Done,
+    /// There is no such session.
+    Missing,
+    /// It was deleted within the life of a tombstone.
+    Deleted,
+    /// Its bytes are others than the writer knew.
+    Conflict(Stored),
+    /// The attempt arrived after its deadline and was refused.
+    Late,
+}
+
+/// Names the bytes of a session: what a write compares, and the ETag.
+pub(crate) fn digest(text: &str) -> String {
+    Sha1::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    redis: Redis,
+    scripts: std::sync::Arc<Scripts>,
+    life_ms: u64,
+}
+
+impl Store {
+    pub(crate) fn new(redis: Redis, scripts: Scripts, life_ms: u64) -> Store {
+        Store { redis, scripts: std::sync::Arc::new(scripts), life_ms }
+    }
+
+    pub(crate) fn life_ms(&self) -> u64 {
+        self.life_ms
+    }
+
+    pub(crate) async fn read(&self, id: &SessionId) -> Result<Option<Stored>, Error> {
+        let reply = self.run(&self.scripts.read, id, &[]).await.map_err(Error::read)?;
+        reply.stored()
+    }
+
+    pub(crate) async fn create(&self, id: &SessionId, text: &str) -> Result<Outcome, Error> {
+        self.write(&self.scripts.create, id, &[text.as_bytes(), self.life_ms.to_string().as_bytes()]).await
+    }
+
+    pub(crate) async fn update(&self, id: &SessionId, base: &str, text: &str) -> Result<Outcome, Error> {
+        let life = self.life_ms.to_string();
+        self.write(&self.scripts.update, id, &[base.as_bytes(), text.as_bytes(), life.as_bytes()]).await
+    }
+
+    /// Renews the life when 1 % of it has passed.
+    pub(crate) async fn touch(&self, id: &SessionId) -> Result<Option<Stored>, Error> {
+        let (life, enough) = (self.life_ms.to_string(), (self.life_ms - self.life_ms / 100).to_string());
+        let deadline = self.redis.deadline_us().to_string();
+        let args = [deadline.as_bytes(), life.as_bytes(), enough.as_bytes()];
+        let reply = self.run(&self.scripts.touch, id, &args).await.map_err(Error::write)?;
+        reply.stored()
+    }
+
+    /// `base` is the digest that the bytes must have, if any.
+    pub(crate) async fn delete(&self, id: &SessionId, base: Option<&str>) -> Result<Outcome, Error> {
+        let tombstone = TOMBSTONE_MS.to_string();
+        let args = [base.unwrap_or_default().as_bytes(), tombstone.as_bytes()];
+        self.write(&self.scripts.delete, id, &args).await
+    }
+
+    async fn write(&self, script: &Script, id: &SessionId, args: &[&[u8]]) -> Result<Outcome, Error> {
+        let deadline = self.redis.deadline_us().to_string();
+        let args: Vec<&[u8]> = std::iter::once(deadline.as_bytes()).chain(args.iter().copied()).collect();
+        self.run(script, id, &args).await.map_err(Error::write)?.outcome()
+    }
+
+    async fn run(
+        &self,
+        script: &Script,
+        id: &SessionId,
+        args: &[&[u8]],
+    ) -> Result<Reply, crate::redis::Error> {
+        let keys = SessionKeys::new(id);
+        self.redis.run(script, &keys.both(), args).await.map(|(word, left_ms, bytes)| Reply {
+            word,
+            left_ms,
+            bytes,
+        })
+    }
+}
+
+/// What every script answers.
+struct Reply {
+    word: String,
+    left_ms: i64,
+    bytes: Option<Vec<u8>>,
+}
+
+impl Reply {
+    fn stored(self) -> Result<Option<Stored>, Error> {
+        match self.word.as_str() {
+            "OK" => self.current().map(Some),
+            "MISSING" => Ok(None),
+            "LATE" => Err(Error::late()),
+            _ => Err(self.unknown_word()),
+        }
+    }
+
+    fn outcome(self) -> Result<Outcome, Error> {
+        Ok(match self.word.as_str() {
+            "OK" => Outcome::Done,
+            "MISSING" => Outcome::Missing,
+            "DELETED" => Outcome::Deleted,
+            "CONFLICT" => Outcome::Conflict(self.current()?),
+            "LATE" => Outcome::Late,
+            _ => return Err(self.unknown_word()),
+        })
+    }
+
+    fn current(self) -> Result<Stored, Error> {
+        let text = String::from_utf8(self.bytes.unwrap_or_default())
+            .map_err(|error| Error::Unreadable { reason: error.utf8_error().to_string() })?;
+        Ok(Stored { text, left_ms: self.left_ms })
+    }
+
+    fn unknown_word(&self) -> Error {
+        Error::Internal { reason: format!("a session script answered {:?}", self.word) }
+    }
+}
