@@ -43,7 +43,7 @@ trap 'say; say "stopping"; exit 0' INT TERM HUP
 field() { # FILE NAME PID
   local waited=0 value
   while [ $waited -lt 200 ]; do
-    value=$(sed -nE "/\"$2\":/{s/.*\"$2\":\"?([^\",}]+)\"?.*/\1/p;q;}" "$1")
+    value=$(sed -nE "/\"$2\":/{s/.*\"$2\":\"?([^\",}]+)\"?.*/\1/p;q;}" "$1" 2>/dev/null || true)
     [ -n "$value" ] && { say "$value"; return; }
     kill -0 "$3" 2>/dev/null || break
     sleep 0.05; waited=$((waited + 1))
