@@ -1,1 +1,10 @@
+//! What only nodes can show: pods, containers, the HPA with metrics, all of it under `make up`'s own cluster.
 
+mod bad;
+mod first_run;
+mod parts;
+mod pods;
+mod quiet;
+mod rolling;
+mod scaling;
+mod secrets;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -88,6 +89,15 @@ impl Audit {
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         entries(&text, user)
+    }
+}
+
+impl Audit {
+    /// What `user` asks for in a stretch of time from now.
+    pub async fn during(&self, time: Duration, user: &str) -> Result<Vec<Entry>> {
+        let mark = self.mark()?;
+        tokio::time::sleep(time).await;
+        self.since(mark, user)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::events::v1::Event;
@@ -155,12 +155,4 @@ pub fn owners(object: &impl ResourceExt, path: &[&str]) -> Vec<String> {
         path.iter().try_fold(fields, |at, step| at.map(|at| at.get(step))).flatten().is_some()
     };
     object.managed_fields().iter().filter(holds).filter_map(|entry| entry.manager.clone()).collect()
-}
-
-pub fn ensure_owner_is(object: &impl ResourceExt, hyperpage: &DynamicObject) -> Result<()> {
-    let owner = object.owner_references().iter().find(|owner| owner.controller == Some(true));
-    let name = object.name_any();
-    let owner = owner.with_context(|| format!("{name} has no controller"))?;
-    ensure!(Some(&owner.uid) == hyperpage.metadata.uid.as_ref(), "{name} belongs to {owner:?}");
-    Ok(())
 }

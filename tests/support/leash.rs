@@ -20,7 +20,7 @@ child=$!
 echo "$child"
 { read -r _ <&3; kill -KILL "$child"; } 2>/dev/null &
 guard=$!
-wait "$child"; echo "$?"
+{ wait "$child"; } 2>/dev/null; echo "$?"
 kill "$guard" 2>/dev/null
 "#;
 

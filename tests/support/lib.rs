@@ -3,12 +3,16 @@
 pub mod apiserver;
 pub mod audit;
 pub mod binaries;
+pub mod cluster;
 pub mod eventually;
 pub mod history;
 pub mod http;
 pub mod installation;
 pub mod kube;
+pub mod leaks;
 pub mod leash;
+pub mod load;
+pub mod nodes;
 pub mod proxy;
 pub mod random;
 pub mod readme;

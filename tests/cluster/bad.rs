@@ -1,0 +1,47 @@
+//! Hyperpages that cannot work say why on real nodes, and do not keep the others from it.
+
+use serde_json::json;
+use tests::cluster::{Cluster, done};
+use tests::eventually::eventually;
+use tests::kube::Scene;
+
+use crate::parts::{ROLLED, demo_app, ready, with};
+
+/// Waits until AppReady is False for that reason, and gives its message.
+async fn message(scene: &Scene, name: &str, reason: &str) -> String {
+    eventually(&format!("{name} is not ready because of {reason}"), ROLLED, async || {
+        let app = scene.condition(name, "AppReady").await?;
+        anyhow::ensure!(app.status == "False" && app.reason == reason, "{app:?}");
+        anyhow::Ok(app.message)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_hyperpages_name_field_and_reason_and_others_go_on() {
+    let Some(cluster) = Cluster::shared().await else { return };
+    let scene = cluster.scene("t-bad").await;
+    let one = |spec| with(spec, "replicas", json!(1));
+    let mut unpulled = one(demo_app());
+    unpulled["app"]["image"] = json!("localhost/nobody-built-this:1");
+    let mut keyless = one(demo_app());
+    keyless["app"]["env"] =
+        json!([{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "no-such-secret", "key": "k"}}}]);
+    scene.apply("unpulled", unpulled).await.unwrap();
+    scene.apply("keyless", keyless.clone()).await.unwrap();
+    let refused =
+        scene.apply("huge", with(demo_app(), "replicas", json!(1001))).await.unwrap_err().to_string();
+    assert!(refused.contains("spec.replicas") && refused.contains("1000"), "{refused}");
+    ready(&scene, "good", one(demo_app())).await;
+
+    let said = message(&scene, "unpulled", "ImagePullFailed").await;
+    println!("unpulled: {said}");
+    assert!(said.contains("localhost/nobody-built-this:1") && said.contains("app"), "{said}");
+    let said = message(&scene, "keyless", "ContainerConfigError").await;
+    println!("keyless: {said}");
+    assert!(said.contains("no-such-secret") && said.contains("app"), "{said}");
+    // Mended, it works; the message goes.
+    keyless["app"]["env"] = json!([]);
+    ready(&scene, "keyless", keyless).await;
+    done(scene).await;
+}

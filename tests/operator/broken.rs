@@ -1,0 +1,108 @@
+//! Hyperpages that cannot work say why, and do not keep the others from it.
+
+use std::time::Duration;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::json;
+use tests::eventually::eventually;
+use tests::installation::{Operator, chart};
+use tests::kube::{conditions, hyperpage, summary};
+use tests::nodes::{self, Nodes};
+
+use crate::world::{SOON, bare, scene, shop, until_replicas, with, world};
+
+#[tokio::test]
+async fn a_value_out_of_range_is_refused_by_name() {
+    let Some(world) = world().await else { return };
+    let scene = world.scene("t-range").await;
+    let error = scene.apply("shop", with(shop(), json!({"replicas": 2000}))).await.unwrap_err().to_string();
+    assert!(error.contains("spec.replicas") && error.contains("1000"), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_named_and_others_go_on() {
+    let Some(world) = world().await else { return };
+    let scene = world.scene("t-secret").await;
+    let _nodes = Nodes::saying(&scene, |pod| match pod.metadata.name.as_deref() {
+        Some(name) if name.starts_with("bad-") && !name.contains("redis") => {
+            nodes::waiting(pod, "CreateContainerConfigError", "secret \"keys\" not found")
+        }
+        _ => nodes::ready(pod),
+    });
+    let env = json!([{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "k"}}}]);
+    scene.apply("bad", json!({"app": {"image": "registry.test/bad:1", "env": env}})).await.unwrap();
+    scene.apply("good", shop()).await.unwrap();
+    scene.wait("good", "Ready", "True", SOON).await;
+    let message = eventually("AppReady names the Secret", SOON, async || {
+        let app = scene.condition("bad", "AppReady").await?;
+        anyhow::ensure!(app.reason == "ContainerConfigError", "{app:?}");
+        anyhow::Ok(app.message)
+    })
+    .await;
+    assert!(message.contains("keys"), "{message}");
+    assert_eq!(scene.condition("bad", "Ready").await.unwrap().status, "False");
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_pulled_is_named_and_others_go_on() {
+    let Some(world) = world().await else { return };
+    let scene = world.scene("t-image").await;
+    let _nodes = Nodes::saying(&scene, |pod| match pod.metadata.name.as_deref() {
+        Some(name) if name.starts_with("bad-") && !name.contains("redis") => {
+            nodes::waiting(pod, "ImagePullBackOff", "Back-off pulling image \"registry.test/none:1\"")
+        }
+        _ => nodes::ready(pod),
+    });
+    scene.apply("bad", json!({"app": {"image": "registry.test/none:1"}})).await.unwrap();
+    scene.apply("good", shop()).await.unwrap();
+    scene.wait("good", "Ready", "True", SOON).await;
+    let message = eventually("AppReady names the image", SOON, async || {
+        let app = scene.condition("bad", "AppReady").await?;
+        anyhow::ensure!(app.reason == "ImagePullFailed", "{app:?}");
+        anyhow::Ok(app.message)
+    })
+    .await;
+    assert!(message.contains("registry.test/none:1"), "{message}");
+}
+
+/// What an older or looser CRD let in: the operator cannot even parse it.
+#[tokio::test]
+async fn an_unparsable_hyperpage_says_which_field_and_others_go_on() {
+    let Some(server) = bare("unparsable").await else { return };
+    let scene = scene(&server, "t-unparsable").await;
+    let crds: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let loose = json!([{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec", "value": anything}]);
+    let loose: Patch<()> = Patch::Json(serde_json::from_value(loose).unwrap());
+    crds.patch("hyperpages.hyperpage.dev", &PatchParams::default(), &loose).await.unwrap();
+    let bad = hyperpage("t-unparsable", "bad", &json!({}), &with(shop(), json!({"replicas": "many"})));
+    eventually("the loose schema lets it in", SOON, async || {
+        let bad = serde_json::from_value(bad.clone()).unwrap();
+        scene.hyperpages().create(&PostParams::default(), &bad).await
+    })
+    .await;
+    let strict =
+        chart().unwrap().into_iter().find(|item| item["kind"] == "CustomResourceDefinition").unwrap();
+    server.apply(&strict.to_string(), "strict.json").unwrap();
+    eventually("the strict schema is back", SOON, async || {
+        let refused = scene.apply("probe", with(shop(), json!({"replicas": "many"}))).await;
+        anyhow::ensure!(refused.is_err(), "still loose");
+        anyhow::Ok(())
+    })
+    .await;
+
+    let operator = Operator::start(&server, "operator-a").unwrap();
+    operator.leads(&server, SOON).await;
+    scene.apply("good", shop()).await.unwrap();
+    until_replicas(&scene, "good", 3).await;
+    let stalled = eventually("Stalled tells the field", Duration::from_secs(60), async || {
+        let all = conditions(&scene.hyperpages().get("bad").await?);
+        let stalled = all.iter().find(|it| it.type_ == "Stalled" && it.status == "True").cloned();
+        stalled.ok_or_else(|| anyhow::anyhow!("{}", summary(&all)))
+    })
+    .await;
+    assert_eq!(stalled.reason, "InvalidSpec");
+    assert!(stalled.message.contains("replicas"), "{}", stalled.message);
+    operator.process.alive().unwrap();
+}

@@ -1,0 +1,235 @@
+//! What the operator asks of the API server, counted in its audit log.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::ResourceExt;
+use kube::api::{Api, PostParams};
+use serde_json::{Value, json};
+use tests::apiserver::ApiServer;
+use tests::audit::{Entry, Mark, unquiet};
+use tests::eventually::{check, eventually};
+use tests::installation::{OPERATOR, Operator, chart};
+use tests::kube::Scene;
+use tests::nodes::{self, Nodes};
+
+use crate::world::{SOON, World, scene, shop, until, until_replicas, with};
+
+/// ConfigMap, Deployment, Secret, ServiceAccount, StatefulSet, two Services.
+const CHILDREN: usize = 7;
+const REST: Duration = Duration::from_secs(15);
+
+fn autoscaled() -> Value {
+    with(
+        shop(),
+        json!({"autoscaling": {"minReplicas": 2, "maxReplicas": 4, "targetCPUUtilizationPercentage": 70}}),
+    )
+}
+
+/// Waits until two seconds have brought no request but those of a settled operator.
+async fn settled(server: &ApiServer) {
+    let audit = server.audit();
+    eventually("the operator has settled", Duration::from_secs(60), async || {
+        let busy = unquiet(&audit.during(Duration::from_secs(2), OPERATOR).await?);
+        anyhow::ensure!(busy.is_empty(), "{busy:?}");
+        anyhow::Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_settled_operator_asks_for_nothing_at_rest_and_after_a_restart() {
+    let Some(World { server, operator }) = World::start("requests").await else { return };
+    let (audit, scene) = (server.audit(), scene(&server, "t-requests").await);
+    let _nodes = Nodes::healthy(&scene);
+    let cold = audit.mark().unwrap();
+    scene.apply("cold", shop()).await.unwrap();
+    scene.wait("cold", "Ready", "True", SOON).await;
+    settled(&server).await;
+    let calls = unquiet(&audit.since(cold, OPERATOR).unwrap());
+    println!("one Hyperpage from nothing to Ready: {} calls for {CHILDREN} children", calls.len());
+    assert!(calls.len() <= 2 * CHILDREN + 8, "{calls:#?}");
+
+    scene.apply("more", with(shop(), json!({"replicas": 5}))).await.unwrap();
+    scene.apply("auto", autoscaled()).await.unwrap();
+    scene.wait("more", "Ready", "True", SOON).await;
+    until_replicas(&scene, "auto", 2).await;
+    settled(&server).await;
+    let rest = audit.mark().unwrap();
+    foreign_secrets(&scene, 40).await;
+    audit.during(REST, OPERATOR).await.unwrap();
+    assert_eq!(unquiet(&audit.since(rest, OPERATOR).unwrap()), Vec::<String>::new());
+
+    operator.process.signal("TERM").unwrap();
+    assert_eq!(operator.process.exited(SOON).await.unwrap(), 0);
+    let restart = audit.mark().unwrap();
+    let again = Operator::start(&server, "operator-b").unwrap();
+    again.leads(&server, SOON).await;
+    audit.during(REST, OPERATOR).await.unwrap();
+    let after = audit.since(restart, OPERATOR).unwrap();
+    println!("after a restart with 3 settled Hyperpages: {}", verbs(&after));
+    assert_eq!(unquiet(&after), Vec::<String>::new());
+    // It was not quiet because it was dead.
+    scene.apply("late", shop()).await.unwrap();
+    until_replicas(&scene, "late", 3).await;
+    one_more_get_is_seen(&server, restart).await;
+}
+
+fn verbs(entries: &[Entry]) -> String {
+    let count = |verb: &str| entries.iter().filter(|entry| entry.verb == verb).count();
+    format!(
+        "{} lists, {} watches, {} for the lease",
+        count("list"),
+        count("watch"),
+        count("get") + count("update")
+    )
+}
+
+async fn foreign_secrets(scene: &Scene, count: usize) {
+    for number in 0..count {
+        let name = format!("foreign-{number}");
+        let secret =
+            serde_json::from_value(json!({"metadata": {"name": name}, "stringData": {"k": "v"}})).unwrap();
+        scene.api::<Secret>().create(&PostParams::default(), &secret).await.unwrap();
+    }
+}
+
+/// The gate does not pass because it is blind.
+async fn one_more_get_is_seen(server: &ApiServer, mark: Mark) {
+    let client = server.client(OPERATOR).await.unwrap();
+    Api::<Deployment>::namespaced(client, "t-requests").get("cold").await.unwrap();
+    let seen = unquiet(&server.audit().since(mark, OPERATOR).unwrap());
+    assert!(seen.contains(&"get deployments t-requests/cold".to_owned()), "{seen:?}");
+}
+
+/// `apps deployments patch`
+type Verb = (String, String, String);
+
+fn granted() -> Result<BTreeSet<Verb>> {
+    let mut verbs = BTreeSet::new();
+    for role in chart()?.iter().filter(|it| it["kind"] == "ClusterRole" || it["kind"] == "Role") {
+        for rule in role["rules"].as_array().context("rules")? {
+            let words = |field: &str| -> Vec<String> {
+                serde_json::from_value(rule[field].clone()).unwrap_or_default()
+            };
+            for group in words("apiGroups") {
+                for resource in words("resources") {
+                    let of = |verb| (group.clone(), resource.clone(), verb);
+                    verbs.extend(words("verbs").into_iter().map(of));
+                }
+            }
+        }
+    }
+    Ok(verbs)
+}
+
+fn used(entries: &[Entry]) -> BTreeSet<Verb> {
+    let verb = |entry: &Entry| {
+        let it = &entry.object_ref;
+        let slash = if it.subresource.is_empty() { "" } else { "/" };
+        (it.api_group.clone(), format!("{}{slash}{}", it.resource, it.subresource), entry.verb.clone())
+    };
+    entries.iter().map(verb).collect()
+}
+
+#[tokio::test]
+async fn the_chart_grants_what_is_used_and_nothing_else() {
+    let Some(World { server, operator }) = World::start("verbs").await else { return };
+    let scene = scene(&server, "t-verbs").await;
+    let _nodes = Nodes::saying(&scene, |pod| match pod.name_any().starts_with("stuck-hp-redis") {
+        true => nodes::waiting(pod, "ImagePullBackOff", "Back-off pulling image"),
+        false => nodes::ready(pod),
+    });
+    stuck_redis(&scene).await;
+    autoscaler_made_and_deleted(&scene).await;
+    password_adopted(&scene).await;
+    the_same_event_twice(&server, &scene).await;
+    a_stuck_redis_pod_is_deleted(&scene).await;
+    operator.process.signal("TERM").unwrap();
+    operator.process.exited(SOON).await.unwrap();
+
+    let entries = server.audit().since(server.audit().start(), OPERATOR).unwrap();
+    let refused: Vec<_> =
+        entries.iter().filter(|it| it.response_status.code == 403).map(Entry::line).collect();
+    assert_eq!(refused, Vec::<String>::new());
+    let (granted, used) = (granted().unwrap(), used(&entries));
+    let missing: Vec<_> = used.difference(&granted).collect();
+    assert!(missing.is_empty(), "used by other roles than the chart's: {missing:?}");
+    // OpenShift asks for it before it accepts an owner reference that blocks deletion.
+    let finalizers = ("hyperpage.dev", "hyperpages/finalizers", "update");
+    let (group, resource, verb) = finalizers;
+    let named = (group.to_owned(), resource.to_owned(), verb.to_owned());
+    let idle: Vec<_> = granted.difference(&used).filter(|it| **it != named).collect();
+    assert!(idle.is_empty(), "granted and never used: {idle:?}");
+}
+
+async fn autoscaler_made_and_deleted(scene: &Scene) {
+    scene.apply("auto", autoscaled()).await.unwrap();
+    until(scene, "auto", "an autoscaler", |_: &HorizontalPodAutoscaler| Ok::<_, String>(())).await;
+    scene.apply("auto", shop()).await.unwrap();
+    eventually("no autoscaler", SOON, async || {
+        let found = scene.api::<HorizontalPodAutoscaler>().get_opt("auto").await;
+        check(matches!(found, Ok(None)), found.is_ok())
+    })
+    .await;
+}
+
+async fn password_adopted(scene: &Scene) {
+    let restored = json!({
+        "metadata": {"name": "adopt-hp-redis"},
+        "stringData": {"password": "restored", "url": "redis://:restored@adopt-hp-redis:6379"},
+    });
+    let restored = serde_json::from_value(restored).unwrap();
+    scene.api::<Secret>().create(&PostParams::default(), &restored).await.unwrap();
+    scene.apply("adopt", shop()).await.unwrap();
+    until(scene, "adopt-hp-redis", "an owner", |secret: &Secret| {
+        check(!secret.owner_references().is_empty(), "none")
+    })
+    .await;
+}
+
+async fn the_same_event_twice(server: &ApiServer, scene: &Scene) {
+    scene.apply("shop", with(shop(), json!({"replicas": 2}))).await.unwrap();
+    for _ in 0..2 {
+        until_replicas(scene, "shop", 2).await;
+        let before = unquiet(&server.audit().since(server.audit().start(), OPERATOR).unwrap()).len();
+        server.kubectl(["scale", "deployment/shop", "--replicas=7", "-n", "t-verbs"]).unwrap();
+        eventually("put back", SOON, async || {
+            let now = unquiet(&server.audit().since(server.audit().start(), OPERATOR).unwrap()).len();
+            check(now > before, now)
+        })
+        .await;
+    }
+    until_replicas(scene, "shop", 2).await;
+}
+
+async fn stuck_redis(scene: &Scene) {
+    scene
+        .apply("stuck", with(shop(), json!({"redis": {"image": "registry.test/redis:wrong"}})))
+        .await
+        .unwrap();
+    until(scene, "stuck-hp-redis-0", "a pod", |_: &Pod| Ok::<_, String>(())).await;
+}
+
+/// A StatefulSet does not heal by itself once the image is corrected.
+async fn a_stuck_redis_pod_is_deleted(scene: &Scene) {
+    let before = scene.api::<Pod>().get("stuck-hp-redis-0").await.unwrap();
+    scene
+        .apply("stuck", with(shop(), json!({"redis": {"image": "registry.test/redis:right"}})))
+        .await
+        .unwrap();
+    until(scene, "stuck-hp-redis", "a new revision", |set: &StatefulSet| {
+        let status = set.status.clone().unwrap_or_default();
+        check(status.current_revision != status.update_revision, status)
+    })
+    .await;
+    eventually("the pod of the old revision is replaced", Duration::from_secs(75), async || {
+        let pod = scene.api::<Pod>().get("stuck-hp-redis-0").await.map_err(|error| error.to_string())?;
+        check(pod.metadata.uid != before.metadata.uid, pod.status)
+    })
+    .await;
+}

@@ -1,0 +1,87 @@
+//! The password: made once, kept, and readable in one place only.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use serde_json::json;
+use tests::eventually::{check, eventually};
+use tests::kube::Scene;
+use tests::leaks::leaks;
+use tests::nodes::Nodes;
+
+use crate::world::{SOON, World, shop, until, until_replicas, with, world};
+
+async fn password(scene: &Scene) -> (String, Secret) {
+    until(scene, "shop-hp-redis", "a password", |secret: &Secret| {
+        let data = secret.data.as_ref().and_then(|data| data.get("password"));
+        let text = data.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
+        text.map(|text| (text, secret.clone())).ok_or_else(|| "no password".to_owned())
+    })
+    .await
+}
+
+/// Everything of the namespace but the Secret, and what the operator said.
+fn readable(world: &World, namespace: &str) -> Vec<(String, String)> {
+    let kinds = "hyperpages,deployments,statefulsets,replicasets,configmaps,services,serviceaccounts,pods,\
+        events.events.k8s.io,horizontalpodautoscalers";
+    let objects =
+        world.server.kubectl(["get", kinds, "-n", namespace, "-o", "json", "--show-managed-fields"]);
+    vec![
+        ("objects".to_owned(), objects.expect("kubectl get")),
+        ("the operator's log".to_owned(), world.operator.process.log()),
+        ("the API server's log".to_owned(), world.server.log()),
+    ]
+}
+
+#[tokio::test]
+async fn the_password_is_made_once_and_read_nowhere_else() {
+    let Some(world) = world().await else { return };
+    let scene = world.scene("t-password").await;
+    let _nodes = Nodes::healthy(&scene);
+    scene.apply("shop", shop()).await.unwrap();
+    let (first, secret) = password(&scene).await;
+    assert!(first.len() >= 32, "{} characters", first.len());
+    assert_eq!(secret.immutable, Some(true));
+    let url =
+        secret.data.as_ref().and_then(|data| data.get("url")).map(|url| String::from_utf8_lossy(&url.0));
+    assert!(url.is_some_and(|url| url.contains(&first)), "no url for the app");
+    scene.wait("shop", "Ready", "True", SOON).await;
+    scene
+        .apply("shop", with(shop(), json!({"replicas": 4, "sidecar": {"logLevel": "trace"}})))
+        .await
+        .unwrap();
+    until_replicas(&scene, "shop", 4).await;
+    let (_, after) = password(&scene).await;
+    assert_eq!(after, secret);
+
+    let mut texts = readable(world, "t-password");
+    assert_eq!(leaks(&first, &texts), Vec::<&str>::new());
+    // The checker finds it as the Secret itself holds it.
+    let raw =
+        world.server.kubectl(["get", "secret", "shop-hp-redis", "-n", "t-password", "-o", "json"]).unwrap();
+    texts.push(("encoded".to_owned(), raw));
+    texts.push(("plain".to_owned(), format!("AUTH {first}")));
+    assert_eq!(leaks(&first, &texts), ["encoded", "plain"]);
+}
+
+/// Data that outlive a Hyperpage (a backup, a deletion that orphans) keep their password.
+#[tokio::test]
+async fn a_password_without_an_owner_is_adopted_and_not_replaced() {
+    let Some(world) = world().await else { return };
+    let scene = world.scene("t-adopt").await;
+    let restored: Secret = serde_json::from_value(json!({
+        "metadata": {"name": "shop-hp-redis"},
+        "stringData": {"password": "restored-from-a-backup", "url": "redis://:restored-from-a-backup@x:6379"},
+    }))
+    .unwrap();
+    scene.api::<Secret>().create(&Default::default(), &restored).await.unwrap();
+    let hyperpage = scene.apply("shop", shop()).await.unwrap();
+    let owner = eventually("adopted", SOON, async || {
+        let secret = scene.api::<Secret>().get("shop-hp-redis").await.map_err(|error| error.to_string())?;
+        let owner = secret.owner_references().first().map(|owner| owner.uid.clone());
+        check(owner.is_some(), &owner)?;
+        Ok::<_, String>(owner)
+    })
+    .await;
+    assert_eq!(owner, hyperpage.metadata.uid);
+    assert_eq!(password(&scene).await.0, "restored-from-a-backup");
+}

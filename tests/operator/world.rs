@@ -1,0 +1,97 @@
+//! One API server and one operator for all tests that can share them; each has its own namespace.
+
+use std::time::Duration;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Resource;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tests::apiserver::ApiServer;
+use tests::eventually::eventually;
+use tests::installation::{OPERATOR_USER, Operator, install};
+use tests::kube::Scene;
+use tokio::sync::OnceCell;
+
+/// For what takes a fraction of it on an idle machine.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+pub(crate) struct World {
+    pub(crate) server: ApiServer,
+    pub(crate) operator: Operator,
+}
+
+/// None, with one line that says why, where Kubernetes' programs are missing.
+pub(crate) async fn world() -> Option<&'static World> {
+    static WORLD: OnceCell<Option<World>> = OnceCell::const_new();
+    WORLD.get_or_init(|| World::start("shared")).await.as_ref()
+}
+
+impl World {
+    /// A server, its controllers, the chart's objects and one leading operator.
+    pub(crate) async fn start(name: &str) -> Option<Self> {
+        let server = bare(name).await?;
+        let operator = Operator::start(&server, "operator-a").expect("the operator starts");
+        operator.leads(&server, SOON).await;
+        Some(Self { server, operator })
+    }
+
+    pub(crate) async fn scene(&self, namespace: &str) -> Scene {
+        scene(&self.server, namespace).await
+    }
+}
+
+/// Like [`World::start`], without an operator.
+pub(crate) async fn bare(name: &str) -> Option<ApiServer> {
+    let mut server = ApiServer::start(name, &[OPERATOR_USER]).await?;
+    server.start_controllers().expect("controllers start");
+    install(&server).await.expect("the chart's objects are accepted");
+    Some(server)
+}
+
+pub(crate) async fn scene(server: &ApiServer, namespace: &str) -> Scene {
+    let client = server.admin().await.expect("a client");
+    Scene::open(client, namespace).await.expect("a new namespace")
+}
+
+/// The least a Hyperpage can say.
+pub(crate) fn shop() -> Value {
+    json!({"app": {"image": "registry.test/shop:1"}})
+}
+
+/// `base` with the fields of `more`.
+pub(crate) fn with(base: Value, more: Value) -> Value {
+    let (Value::Object(mut base), Value::Object(more)) = (base, more) else { panic!("two objects") };
+    base.extend(more);
+    Value::Object(base)
+}
+
+/// Waits until `look` finds what it wants in the object, and gives that.
+pub(crate) async fn until<K, T>(
+    scene: &Scene,
+    name: &str,
+    what: &str,
+    mut look: impl FnMut(&K) -> Result<T, String>,
+) -> T
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+{
+    let what = format!("{}/{name}: {what}", scene.namespace);
+    eventually(&what, SOON, async || {
+        let object = scene.api::<K>().get(name).await.map_err(|error| error.to_string())?;
+        look(&object)
+    })
+    .await
+}
+
+/// Waits until the Deployment wants so many pods.
+pub(crate) async fn until_replicas(scene: &Scene, name: &str, want: i32) -> Deployment {
+    until(scene, name, &format!("{want} replicas"), |deployment: &Deployment| {
+        let seen = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+        if seen == Some(want) { Ok(deployment.clone()) } else { Err(format!("{seen:?}")) }
+    })
+    .await
+}
