@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Everything that can be tested, level by level; LEVEL=unit|sidecar|operator|cluster|chaos runs one.
+# What `make up` built and runs is reused; what is not there is brought up, and taken down again.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+LEVELS=(unit sidecar chaos operator cluster)
+declare -A USUAL=([build]=12 [unit]=2 [sidecar]=4 [chaos]=6 [operator]=4 [cluster]=11)
+OUT=target/test
+PASSED=0 FAILED=0 ROWS=()
+started=$SECONDS
+
+main() {
+    local wanted=(${LEVEL:-${LEVELS[@]}}) level
+    for level in "${wanted[@]}"; do
+        [[ -v USUAL[$level] && $level != build ]] || { echo "test: no level '$level'; there are: ${LEVELS[*]}" >&2; exit 64; }
+    done
+    mkdir -p "$OUT"
+    echo "test: ${wanted[*]}; about $(expected "${wanted[@]}") minutes when built, $((${USUAL[build]} * 2)) more from nothing"
+    tests/cluster/doctor.sh --fix >"$OUT/doctor.log" 2>&1 || { cat "$OUT/doctor.log" >&2; exit 1; }
+    step build build "${wanted[@]}"
+    for level in "${wanted[@]}"; do step "$level" "level_$level"; done
+    report
+}
+
+expected() {
+    local sum=0 level
+    for level in "$@"; do sum=$((sum + USUAL[$level])); done
+    echo "$sum"
+}
+
+# step NAME COMMAND…: its output to the terminal and a log, its tests counted from that log.
+step() {
+    local name=$1 from=$SECONDS rc=0
+    shift
+    echo "=== $name (usually ${USUAL[$name]} min)"
+    ("$@") 2>&1 | tee "$OUT/$name.log" || rc=$?
+    local passed failed
+    passed=$(count passed "$OUT/$name.log") failed=$(count failed "$OUT/$name.log")
+    if [[ $name != build && $rc == 0 && $passed == 0 ]]; then echo "test: $name ran no test" >&2; rc=1; fi
+    if [[ $rc != 0 && $failed == 0 ]]; then failed=1; fi
+    PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed))
+    ROWS+=("$(printf '%-9s %4d passed  %3d failed  %4d s' "$name" "$passed" "$failed" $((SECONDS - from)))")
+    if [[ $name == build && $rc != 0 ]]; then report; fi
+}
+
+count() { sed -nE "s/^test result: .* ([0-9]+) $1;.*/\1/p" "$2" | awk '{n += $1} END {print n + 0}'; }
+
+report() {
+    printf '=== %s\n' "total $((SECONDS - started)) s"
+    printf '%s\n' "${ROWS[@]}"
+    if [[ $FAILED != 0 ]]; then echo "test: the logs are in $OUT; LEVEL=… runs one level again"; fi
+    echo "$PASSED passed, $FAILED failed"
+    [[ $FAILED == 0 ]] || exit 1
+    exit 0
+}
+
+build() {
+    set -e
+    case " $* " in *" operator "* | *" cluster "*) tests/cluster/build.sh ;; esac
+    cargo build --locked --workspace --all-targets
+}
+
+cargo_test() { cargo test --locked --no-fail-fast "$@"; }
+
+level_unit() { cargo_test -p crds -p operator -p sidecar --lib && cargo_test -p tests --test tidy; }
+level_sidecar() { cargo_test -p tests --test sidecar; }
+level_chaos() { cargo_test -p tests --test chaos -- --test-threads=2; }
+level_operator() { cargo_test -p tests --test operator; }
+
+level_cluster() {
+    local mine="" rc=0
+    if ! tests/cluster/status.sh >/dev/null 2>&1; then
+        mine=yes
+        tests/cluster/down.sh || return 1
+        tests/cluster/snapshot.sh >"$OUT/before"
+    fi
+    tests/cluster/up.sh || return 1
+    cargo_test -p tests --test cluster || rc=$?
+    if [[ -n $mine ]]; then
+        tests/cluster/down.sh || rc=1
+        tests/cluster/snapshot.sh >"$OUT/after"
+        down_leaves_nothing || rc=1
+    fi
+    return $rc
+}
+
+# Printed as a test of its own, so that it counts.
+down_leaves_nothing() {
+    local left
+    left=$(diff "$OUT/before" "$OUT/after") && { verdict ok 1 0; return 0; }
+    printf 'down left, or took away:\n%s\n' "$left"
+    verdict FAILED 0 1
+    return 1
+}
+verdict() { printf 'test down_leaves_nothing ... %s\n\ntest result: %s. %d passed; %d failed;\n' "${1/FAILED/FAILED}" "$1" "$2" "$3"; }
+
+main
