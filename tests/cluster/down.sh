@@ -6,6 +6,6 @@ need_root down
 take_lock 'make down'
 began=$(date +%s%N)
 [ -d "$STATE" ] && [ "$(owner)" != "$OUT" ] && say "This is the cluster of $(owner)."
-cluster_stop
+cluster_stop || die 'Something is left; run it again, and if that does not help look at the lines above.'
 rm -f "$LOCK"
 say "Nothing of a cluster is left on this machine ($((($(date +%s%N) - began) / 1000000)) ms). Binaries, images and logs stay in target/cluster."

@@ -3,7 +3,7 @@
 #   --base  without the example Hyperpage
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
-for part in step build image image-recipes deploy; do
+for part in step build image image-recipes preview deploy; do
   # shellcheck source=/dev/null
   . "$RIG/lib/$part.sh"
 done
@@ -23,6 +23,7 @@ finish() {
   trap '' INT TERM HUP
   trap - EXIT
   end_step
+  preview_stop
   if [ "$status" != 0 ] && [ -n "$FRESH" ]; then
     say 'Removing the unfinished cluster (its logs stay in target/cluster/log) …'
     cluster_stop || warn 'something is left: make down'
@@ -34,7 +35,8 @@ finish() {
 # Binaries first: they take minutes when cold, and fail without touching the cluster.
 build_all() {
   step 'sidecar binary' '2 min the first time, then 1 s' build_rust sidecar
-  step 'Kubernetes binaries' '10 min the first time, then 1 s' build_kubernetes
+  preview_start
+  step 'Kubernetes binaries' '10 to 25 min the first time, then 1 s' build_kubernetes
   step 'operator binary' '3 min the first time, then 1 s' build_rust operator
   step 'container images' '25 s the first time, then 1 s' build_images
 }
@@ -50,7 +52,7 @@ load_images() {
 }
 
 cluster_up() {
-  if cluster_intact; then
+  if [ -n "$INTACT" ]; then
     say 'The cluster is up: only what changed is renewed.'
     step 'changed images' '1 s' load_images
     return
@@ -60,7 +62,6 @@ cluster_up() {
     cluster_stop
   fi
   FRESH=yes
-  STEPS=$((STEPS + 2))   # three instead of one
   cluster_start
 }
 
@@ -80,10 +81,15 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-if [ -n "$BASE" ]; then STEPS=6; else STEPS=7; fi
+INTACT=$(cluster_intact && echo yes || true)
+# Builds, the cluster (or what changed in it), the operator, the example.
+STEPS=8
+[ -z "$INTACT" ] || STEPS=$((STEPS - 2))
+[ -n "$BASE" ] || STEPS=$((STEPS + 1))
 build_all
 cluster_up
 step 'operator (Helm chart)' '10 s' deploy_operator
 [ -n "$BASE" ] || step 'a Hyperpage in namespace demo' '20 s' deploy_example
 FRESH=''
+preview_stop
 farewell

@@ -2,17 +2,15 @@
 # From anything an earlier `up` left, whole or half, of this checkout or another, to nothing.
 # Found by pid files and by what the kernel knows (namespaces, cgroups), never by process names.
 
+# One part that fails stops no other: the next `down` would meet the same.
 host_clean() {
-  local data; data=$(owner)
-  end_recorded
-  end_in_cgroups
-  end_in_namespaces
-  remove_mounts "$STATE/" "${data:+$data/run/}"
-  remove_network
-  remove_cgroups
-  close_forward
-  restore_sysctls
-  remove_files "$data"
+  local part failed=''
+  THEIRS=$(owner)   # target/cluster of the checkout that made it
+  for part in end_recorded end_in_cgroups end_in_namespaces remove_mounts remove_network remove_cgroups close_forward \
+    restore_sysctls remove_files; do
+    "$part" || failed+=" $part"
+  done
+  [ -z "$failed" ] || { warn "not everything could be removed:$failed"; return 1; }
 }
 
 end_recorded() {
@@ -52,15 +50,12 @@ end_in_namespaces() {
 
 # Deepest first. A lazy detach only where something still holds it.
 remove_mounts() {
-  local prefix mount
-  for prefix in "$@"; do
-    [ -n "$prefix" ] || continue
-    mounts_under "$prefix" | sort -r | while read -r mount; do
-      umount "$mount" 2>/dev/null || umount -l "$mount" 2>/dev/null || true
-    done
-  done
+  local mount
+  our_mounts | sort -r | while read -r mount; do umount "$mount" 2>/dev/null || umount -l "$mount" 2>/dev/null || true; done
 }
-mounts_under() { awk -v p="$1" 'index($2, p) == 1 {print $2}' /proc/mounts; }
+our_mounts() {
+  awk -v state="$STATE/" -v data="${THEIRS:-/nowhere}/run/" 'index($2, state) == 1 || index($2, data) == 1 {print $2}' /proc/mounts
+}
 
 remove_network() {
   local ns
@@ -75,7 +70,7 @@ remove_network() {
 # The kernel lets a cgroup go a moment after its last process.
 remove_cgroups() {
   local c
-  wait_for 10 no_cgroups
+  wait_for 10 no_cgroups || return 1
   [ ! -e "$STATE/controllers" ] || while read -r c; do
     echo "-$c" >/sys/fs/cgroup/cgroup.subtree_control 2>/dev/null || true
   done <"$STATE/controllers"
@@ -86,18 +81,17 @@ no_cgroups() {
 }
 
 remove_files() {
-  local data=$1 prefix
-  for prefix in "$STATE/" "${data:+$data/run/}"; do   # deleting through a mount would delete the machine's own files
-    [ -z "$prefix" ] || [ -z "$(mounts_under "$prefix")" ] || die "still mounted, so nothing is deleted: $(mounts_under "$prefix")"
-  done
-  # Files that shims, the CNI library and the kubelet keep at places of their own.
-  cat "$STATE"/n*/containerd/io.containerd.runtime.v2.task/k8s.io/*/address 2>/dev/null |
+  # Deleting through a mount would delete the machine's own files.
+  [ -z "$(our_mounts)" ] || { warn "still mounted: $(our_mounts)"; return 1; }
+  # What shims and the CNI library keep at places of their own.
+  find "$STATE"/n*/containerd/io.containerd.runtime.v2.task -name address -exec cat {} + 2>/dev/null |
     sed 's|unix://|\n|g' | sort -u | xargs -r rm -f
   grep -ls "$STATE/" /var/lib/cni/results/* | xargs -r rm -f
-  if [ -n "$data" ]; then
-    find /var/log/containers -type l -lname "$data/run/*" -delete 2>/dev/null || true
-    case $data in */target/cluster) rm -rf --one-file-system "$data/run" "$data/kubeconfig" ;; esac
-  fi
+  case $THEIRS in
+    */target/cluster)
+      find /var/log/containers -type l -lname "$THEIRS/run/*" -delete 2>/dev/null
+      rm -rf --one-file-system "$THEIRS/run" "$THEIRS/kubeconfig" ;;
+  esac
   remove_shared
   rm -rf --one-file-system "$STATE"
 }

@@ -14,7 +14,7 @@ network_start() {
 SYSCTLS='net.ipv4.ip_forward vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops
   kernel.keys.root_maxkeys kernel.keys.root_maxbytes'
 save_sysctls() { local s; for s in $SYSCTLS; do sysctl -e "$s"; done | tr -d ' ' >"$STATE/sysctls"; }
-restore_sysctls() { [ ! -e "$STATE/sysctls" ] || sysctl -q -p "$STATE/sysctls" >/dev/null || true; }
+restore_sysctls() { [ ! -e "$STATE/sysctls" ] || sysctl -q -p "$STATE/sysctls" >/dev/null; }
 
 # Docker and some firewalls drop what is forwarded. Looking first matters: even `iptables -C` makes a table that stays.
 forward_is_closed() { iptables-save -t filter 2>/dev/null | grep -qE '^:FORWARD DROP|^-A FORWARD .*(DROP|REJECT)'; }

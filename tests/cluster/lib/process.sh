@@ -17,8 +17,7 @@ daemon() {
 # The pid in a pid file, if that very process still runs.
 live_pid() {
   local pid started stat
-  read -r pid started <"$1" 2>/dev/null || return 1
-  read -r stat <"/proc/$pid/stat" 2>/dev/null || return 1
+  { read -r pid started <"$1" && read -r stat <"/proc/$pid/stat"; } 2>/dev/null || return 1
   # shellcheck disable=SC2086  # fields after "pid (comm) ", whose comm may hold blanks: state is the first, start time the 20th
   set -- ${stat##*) }
   [ "$1" != Z ] && [ "${20}" = "$started" ] && echo "$pid"

@@ -19,7 +19,6 @@ step() {
   wait "$STEP_PID" || status=$?
   STEP_PID=''
   [ "$status" = 0 ] || { fail_step "$title" "$log" "$status"; return 1; }
-  if grep -q '^skipped: ' "$log"; then say "      $(grep -m1 '^skipped: ' "$log")"; fi
   say "      ${GREEN}done${PLAIN} in $(seconds_since "$start") s"
 }
 
