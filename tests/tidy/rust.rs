@@ -59,9 +59,12 @@ fn is_function(line: &str) -> bool {
     words.iter().any(|word| line.starts_with(word)) || line.starts_with("pub const fn ")
 }
 
+/// A test's file is named after what it tests, and `main.rs` says it in ten lines.
 fn missing_headers(tree: &Tree) -> Vec<String> {
-    let rust = tree.ending(&["rs"]).filter(|(_, text)| !text.starts_with("//!"));
-    rust.map(|(path, _)| format!("{path}: does not open with `//!` and what it is")).collect()
+    let plain = |path: &str| path.ends_with("tests.rs") || path.contains("src/") && path.contains("/tests/");
+    let rust = tree.ending(&["rs"]).filter(|(path, _)| !plain(path) && !path.ends_with("src/main.rs"));
+    let silent = rust.filter(|(_, text)| !text.starts_with("//!"));
+    silent.map(|(path, _)| format!("{path}: does not open with `//!` and what it is")).collect()
 }
 
 /// A file that no `mod` names is not compiled, and nobody notices.
@@ -82,9 +85,12 @@ fn orphans(tree: &Tree) -> Vec<String> {
             format!("{home}/main.rs"),
             format!("{home}.rs"),
         ];
-        let declared = format!("mod {module};");
-        let found = |root: &String| tree.files.get(root).is_some_and(|text| text.contains(&declared));
-        if !roots.iter().any(found) {
+        let (declared, by_path) = (format!("mod {module};"), format!("#[path = \"{file}\"]"));
+        let named = roots.iter().filter_map(|root| tree.files.get(root)).any(|text| text.contains(&declared));
+        let pathed =
+            || tree.ending(&["rs"]).any(|(other, text)| split(other).0 == dir && text.contains(&by_path));
+        let target = || tree.ending(&["toml"]).any(|(_, text)| text.contains(&format!("{path}\"")));
+        if !named && !pathed() && !target() {
             problems.push(format!("{path}: no `{declared}` beside it"));
         }
     }
@@ -163,6 +169,8 @@ fn rules_about_rust_bite() {
         &["no `mod c;`"],
     );
     assert_caught(&orphans(&Tree::of(&[("a/src/lib.rs", ""), ("a/src/b/mod.rs", "")])), &["no `mod b;`"]);
+    let elsewhere = [("a/Cargo.toml", "path = \"../b/c.rs\""), ("b/c.rs", ""), ("b/d.rs", "")];
+    assert_caught(&orphans(&Tree::of(&elsewhere)), &["b/d.rs: no `mod d;`"]);
 
     assert_caught(&order(&tree("mod a;\nfn b() {}\n#[cfg(test)]\nmod tests;\n")), &[]);
     assert_caught(&order(&tree("fn b() {}\nmod a;\n")), &["`mod a;` after"]);
