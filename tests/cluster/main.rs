@@ -5,6 +5,7 @@ mod first_run;
 mod parts;
 mod pods;
 mod quiet;
+mod readme;
 mod rolling;
 mod scaling;
 mod secrets;

@@ -1,6 +1,10 @@
 //! The commands that README.md shows, so that tests can run what a reader would type.
 
-use crate::binaries::workspace;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::binaries::{output, workspace};
 
 /// One fenced ```sh block.
 #[derive(Debug, Clone)]
@@ -10,11 +14,13 @@ pub struct Block {
     pub commands: Vec<String>,
 }
 
-impl Block {
-    /// Ready for `bash -c`: stops at the first command that fails.
-    pub fn script(&self) -> String {
-        format!("set -euo pipefail\n{}\n", self.commands.join("\n"))
-    }
+/// Runs blocks in the root of the tree as one reader would type them, with some words exchanged; the first command that
+/// fails ends it.
+pub fn run(blocks: &[&Block], exchange: &[(&str, &str)]) -> Result<String> {
+    let commands: Vec<_> = blocks.iter().flat_map(|block| &block.commands).map(String::as_str).collect();
+    let script = format!("set -euo pipefail\n{}\n", commands.join("\n"));
+    let script = exchange.iter().fold(script, |script, (from, to)| script.replace(from, to));
+    output(Command::new("bash").args(["-c", &script]).current_dir(workspace()).env_remove("KUBECONFIG"))
 }
 
 pub fn blocks() -> Vec<Block> {

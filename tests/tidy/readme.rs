@@ -7,7 +7,7 @@ use std::time::Duration;
 use tests::binaries::{output, workspace};
 use tests::eventually::eventually;
 use tests::leash::Leash;
-use tests::readme::{Block, blocks, parse, section};
+use tests::readme::{Block, blocks, parse, run, section};
 use tests::scratch::Scratch;
 
 use crate::tree::{Tree, assert_caught, assert_clean};
@@ -26,8 +26,12 @@ enum By {
     Nobody(&'static str),
 }
 
+const CLUSTER: By = By::Test("readme_commands_work_on_the_cluster");
+const DEV: By = By::Test("readme_dev_sidecar_serves_what_the_app_asks");
+const DEMO: By = By::Test("readme_demo_comes_up_counts_and_leaves_nothing");
+
 /// Who runs what, by how the command begins.
-const RUN: [(&str, By); 18] = [
+const RUN: [(&str, By); 20] = [
     ("make up", By::Script("tests/test.sh", "tests/cluster/up.sh")),
     ("make down", By::Script("tests/test.sh", "tests/cluster/down.sh")),
     ("make test", By::Script(".ci/run", "make test")),
@@ -35,17 +39,19 @@ const RUN: [(&str, By); 18] = [
     ("make check", By::Nobody("its parts are steps of make test, but for clippy and the format")),
     ("make bench", By::Nobody("it takes a quiet machine, and judges nothing")),
     ("UPDATE_EXPECT=1 cargo test", By::Nobody("it rewrites what another test checks")),
-    ("eval \"$(make -s kubeconfig)\"", By::Test("readme_kubeconfig_is_one_line")),
-    ("cargo run", By::Test("readme_dev_sidecar_serves_what_the_app_asks")),
-    ("session=$(curl", By::Test("readme_dev_sidecar_serves_what_the_app_asks")),
-    ("curl -fsS -X PATCH", By::Test("readme_dev_sidecar_serves_what_the_app_asks")),
-    ("curl -fsS \"http://127.0.0.1:4100$session\"", By::Test("readme_dev_sidecar_serves_what_the_app_asks")),
-    ("make demo", By::Test("readme_demo_comes_up_counts_and_leaves_nothing")),
-    ("curl -fsS -c /tmp/hyperpage-jar", By::Test("readme_demo_comes_up_counts_and_leaves_nothing")),
-    ("kubectl --namespace demo get", By::Nobody("not yet")),
-    ("helm upgrade --install", By::Nobody("not yet")),
-    ("kubectl create namespace", By::Nobody("not yet")),
-    ("kubectl --namespace demo", By::Nobody("not yet")),
+    ("eval \"$(make -s kubeconfig)\"", CLUSTER),
+    ("cargo run", DEV),
+    ("session=$(curl", DEV),
+    ("curl -fsS -X PATCH", DEV),
+    ("curl -fsS \"http://127.0.0.1:4100$session\"", DEV),
+    ("make demo", DEMO),
+    ("curl -fsS -c /tmp/hyperpage-jar", DEMO),
+    ("export PATH=", CLUSTER),
+    ("kubectl --namespace demo get", CLUSTER),
+    ("helm upgrade --install", CLUSTER),
+    ("kubectl create namespace", CLUSTER),
+    ("kubectl --namespace demo apply", CLUSTER),
+    ("kubectl --namespace demo wait", CLUSTER),
 ];
 
 fn unlisted(tree: &Tree, blocks: &[Block], run: &[(&str, By)]) -> Vec<String> {
@@ -79,13 +85,6 @@ fn unlisted(tree: &Tree, blocks: &[Block], run: &[(&str, By)]) -> Vec<String> {
         }
     }
     problems
-}
-
-/// Runs a block in the root of the tree as a reader would, with some words exchanged.
-fn run(block: &Block, exchange: &[(&str, &str)]) -> String {
-    let script = exchange.iter().fold(block.script(), |script, (from, to)| script.replace(from, to));
-    output(Command::new("bash").args(["-c", &script]).current_dir(workspace()))
-        .expect("the README's commands work")
 }
 
 /// Starts a block of one command that goes on until it is told to stop. What it prints is the leash's log.
@@ -136,13 +135,6 @@ fn rules_about_the_readme_bite() {
     assert_caught(&unlisted(&gone, &parsed, &[("make a", By::Test("it_runs"))]), &["the Makefile has no a"]);
 }
 
-#[test]
-fn readme_kubeconfig_is_one_line() {
-    let line =
-        output(Command::new("make").args(["-s", "kubeconfig"]).current_dir(workspace())).expect("it prints");
-    assert!(line.starts_with("export KUBECONFIG=") && line.lines().count() == 1, "{line:?}");
-}
-
 #[tokio::test]
 async fn readme_dev_sidecar_serves_what_the_app_asks() {
     let (dir, temporary) = (Scratch::new("readme"), Scratch::new("dev"));
@@ -155,7 +147,7 @@ async fn readme_dev_sidecar_serves_what_the_app_asks() {
     assert_eq!(children.len(), 2, "a redis-server and who watches it: {children:?}");
 
     for block in section("The app's view") {
-        let answers = run(&block, &[("4100", &port)]);
+        let answers = run(&[&block], &[("4100", &port)]).expect("the README's commands work");
         assert!(answers.contains(r#""cart":["tea"]"#), "{answers}");
     }
     let script = dir.write("app.mjs", &typescript().replace("4100", &port));
@@ -199,7 +191,8 @@ async fn readme_demo_comes_up_counts_and_leaves_nothing() {
     let port = printed(&process, "The demo:  http://127.0.0.1:", &['\n']).await;
     printed(&process, "Ctrl-C stops", &['\n']).await;
 
-    let answers = run(visits, &[("8080", &port), ("/tmp", &dir.path().to_string_lossy())]);
+    let answers = run(&[visits], &[("8080", &port), ("/tmp", &dir.path().to_string_lossy())])
+        .expect("the README's commands work");
     let answers: Vec<serde_json::Value> =
         answers.lines().map(|line| serde_json::from_str(line).expect("a visit is JSON")).collect();
     assert_eq!((&answers[0]["visits"], &answers[1]["visits"]), (&1.into(), &2.into()), "{answers:?}");
