@@ -9,11 +9,14 @@ mod error;
 mod id;
 mod merge;
 mod metrics;
+#[cfg(test)]
+mod openapi;
 mod patch;
 mod rule;
 mod store;
 #[cfg(test)]
 mod tests;
+mod turns;
 pub mod v1;
 
 use std::borrow::Cow;
@@ -33,8 +36,9 @@ use metrics::Metrics;
 use rule::{Change, Identity, Origin};
 pub use store::Scripts;
 use store::{Outcome, Store, Stored, digest};
+use turns::Turns;
 
-/// A write that loses against this many others in a row gives up; each loss is another writer's success.
+/// A write that loses against this many others in a row gives up; each loss is another pod's success.
 const ATTEMPTS: u32 = 64;
 /// No attempt starts later than this after the first; with one call's own deadline that is under two seconds.
 const RETRY_FOR: Duration = Duration::from_millis(800);
@@ -48,6 +52,7 @@ struct Inner {
     store: Store,
     rules: Rules,
     metrics: Metrics,
+    turns: Turns,
     allow_client_ids: bool,
     /// What `/api/sessions` may do to a session's identity.
     identity: Identity,
@@ -91,7 +96,8 @@ impl Sessions {
         let store = Store::new(redis, rules.scripts.clone(), u64::from(ttl_seconds) * 1000);
         let identity = if allow_identity_writes { Identity::Writable } else { Identity::Kept };
         let metrics = Metrics::register(registry);
-        Sessions(Arc::new(Inner { store, rules, metrics, allow_client_ids, identity }))
+        let turns = Turns::default();
+        Sessions(Arc::new(Inner { store, rules, metrics, turns, allow_client_ids, identity }))
     }
 
     async fn create(&self, origin: &Origin, fields: Option<(&Change, Identity)>) -> Result<Session, Error> {
@@ -123,6 +129,7 @@ impl Sessions {
         identity: Identity,
     ) -> Result<Session, Error> {
         let started = Instant::now();
+        let _turn = self.0.turns.take(&id, RETRY_FOR).await.ok_or_else(Error::contended)?;
         let stored = self.0.store.read(&id).await.map_err(self.0.rules.read_failed)?;
         let mut current = stored.ok_or_else(|| condition.absent())?;
         for attempt in 0..ATTEMPTS {

@@ -2,7 +2,8 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -42,10 +43,10 @@ async fn create(State(app): State<App>, headers: HeaderMap, body: Body) -> Respo
     })
 }
 
-async fn read(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+async fn read(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
     let read = async {
         let condition = Condition::of(&headers)?;
-        let session = app.sessions.read(SessionId::parse(&id)?).await?;
+        let session = app.sessions.read(id).await?;
         let known = condition.read(&session.digest())?;
         Ok((session, known))
     };
@@ -54,9 +55,9 @@ async fn read(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap
     })
 }
 
-async fn replace(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Response {
+async fn replace(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: Body) -> Response {
     let replaced = async {
-        let (id, condition) = (SessionId::parse(&id)?, Condition::of(&headers)?);
+        let condition = Condition::of(&headers)?;
         if Media::of(&headers) != Media::Json {
             return Err(Error::UnsupportedMediaType(JSON_ONLY));
         }
@@ -66,9 +67,9 @@ async fn replace(State(app): State<App>, Path(id): Path<String>, headers: Header
     answer(&app.sessions, replaced.await, written)
 }
 
-async fn update(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Response {
+async fn update(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: Body) -> Response {
     let updated = async {
-        let (id, condition) = (SessionId::parse(&id)?, Condition::of(&headers)?);
+        let condition = Condition::of(&headers)?;
         let media = Media::of(&headers);
         if matches!(media, Media::Absent | Media::Other) {
             return Err(Error::UnsupportedMediaType(PATCHES));
@@ -79,17 +80,16 @@ async fn update(State(app): State<App>, Path(id): Path<String>, headers: HeaderM
     answer(&app.sessions, updated.await, written)
 }
 
-async fn remove(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+async fn remove(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
     let removed = async {
-        let (id, condition) = (SessionId::parse(&id)?, Condition::of(&headers)?);
+        let condition = Condition::of(&headers)?;
         app.sessions.delete(&id, &condition).await
     };
     answer(&app.sessions, removed.await, |()| (StatusCode::NO_CONTENT, DURABILITY).into_response())
 }
 
-async fn touch(State(app): State<App>, Path(id): Path<String>) -> Response {
-    let touched = async { app.sessions.touch(SessionId::parse(&id)?).await };
-    answer(&app.sessions, touched.await, |session| {
+async fn touch(State(app): State<App>, Id(id): Id) -> Response {
+    answer(&app.sessions, app.sessions.touch(id).await, |session| {
         (StatusCode::NO_CONTENT, DURABILITY, etag(&session)).into_response()
     })
 }
@@ -110,15 +110,29 @@ fn written(session: Session) -> Response {
 }
 
 fn answer<T>(sessions: &Sessions, result: Result<T, Error>, render: impl FnOnce(T) -> Response) -> Response {
-    result.map(render).unwrap_or_else(|error| {
-        sessions.0.metrics.failed(error.kind());
-        let unsupported = matches!(error, Error::UnsupportedMediaType(_));
-        let response = error.problem().into_problem_details();
-        if !unsupported {
-            return response;
-        }
-        // RFC 5789 §3.1: say what PATCH would take.
-        let accepted = "application/merge-patch+json, application/json-patch+json, application/json";
-        ([("accept-patch", accepted)], response).into_response()
-    })
+    result.map_or_else(|error| refuse(sessions, error), render)
+}
+
+fn refuse(sessions: &Sessions, error: Error) -> Response {
+    sessions.0.metrics.failed(error.kind());
+    let unsupported = matches!(error, Error::UnsupportedMediaType(_));
+    let response = error.problem().into_problem_details();
+    if !unsupported {
+        return response;
+    }
+    // RFC 5789 §3.1: say what PATCH would take.
+    let accepted = "application/merge-patch+json, application/json-patch+json, application/json";
+    ([("accept-patch", accepted)], response).into_response()
+}
+
+/// The session that a path names.
+struct Id(SessionId);
+
+impl FromRequestParts<App> for Id {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Id, Response> {
+        let id = Path::<String>::from_request_parts(parts, app).await.map_err(|_| Error::InvalidId);
+        id.and_then(|Path(id)| SessionId::parse(&id)).map(Id).map_err(|error| refuse(&app.sessions, error))
+    }
 }
