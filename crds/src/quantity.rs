@@ -56,11 +56,7 @@ pub fn bytes(quantity: &Quantity) -> Result<u64, NotAQuantity> {
             10f64.powi(digits.parse().map_err(|_| NotAQuantity)?)
         }
     };
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "`as` saturates, and Kubernetes caps quantities at 2^63-1"
-    )]
+    // `as` saturates, and Kubernetes caps quantities at 2^63-1.
     Ok((number * scale) as u64)
 }
 

@@ -25,7 +25,7 @@ pub const OPERATOR_USER: User = User {
 pub fn chart() -> Result<Vec<Value>> {
     let chart = workspace().join("charts/hyperpage-operator");
     let mut helm = Command::new(kubernetes("helm"));
-    helm.args(["template", "hyperpage"]).arg(chart).args(["--include-crds", "--namespace", NAMESPACE]);
+    helm.args(["template", "hyperpage"]).arg(chart).args(["--namespace", NAMESPACE, "--kube-version", "1.34"]);
     documents(&output(&mut helm)?)
 }
 

@@ -11,7 +11,19 @@ use serde_json::Value;
 use crate::Hyperpage;
 
 fn crd() -> Value {
-    serde_json::to_value(Hyperpage::crd()).unwrap()
+    let mut crd = serde_json::to_value(Hyperpage::crd()).unwrap();
+    integers(&mut crd);
+    crd
+}
+
+/// Limits are `f64` in the API's types, and all of ours are whole.
+fn integers(value: &mut Value) {
+    match value {
+        Value::Number(number) => *number = (number.as_f64().unwrap() as i64).into(),
+        Value::Array(items) => items.iter_mut().for_each(integers),
+        Value::Object(fields) => fields.values_mut().for_each(integers),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
 }
 
 /// The schema of a whole Hyperpage.
