@@ -51,6 +51,9 @@ load_images() {
   for name in $IMAGES; do cluster_load "$IMG/$name.tar"; done
 }
 
+# How a cluster is made: one that was made otherwise is made anew.
+recipe() { cat "$RIG"/lib/host*.sh "$RIG"/addons/* "$RIG/audit-policy.yaml" "$RIG"/{kube,metrics}/go.mod | sha256sum; }
+
 cluster_up() {
   if [ -n "$INTACT" ]; then
     say 'The cluster is up: only what changed is renewed.'
@@ -63,6 +66,7 @@ cluster_up() {
   fi
   FRESH=yes
   cluster_start
+  recipe >"$STATE/recipe"
 }
 
 farewell() {
@@ -81,7 +85,8 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-INTACT=$(cluster_intact && echo yes || true)
+INTACT=''
+if cluster_intact && [ "$(cat "$STATE/recipe" 2>/dev/null)" = "$(recipe)" ]; then INTACT=yes; fi
 # Builds, the cluster (or what changed in it), the operator, the example.
 STEPS=8
 [ -z "$INTACT" ] || STEPS=$((STEPS - 2))

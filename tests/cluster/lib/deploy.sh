@@ -9,37 +9,44 @@ namespace() {
   kubectl label --overwrite namespace "$1" pod-security.kubernetes.io/enforce=restricted
 }
 
+# Restart before waiting: what waits for a broken image would never see the one that mends it.
 deploy_operator() {
   namespace "$OPERATOR_NS"
-  helm upgrade --install "$RELEASE" "$CHART" --namespace "$OPERATOR_NS" --wait --timeout 2m \
+  helm upgrade --install "$RELEASE" "$CHART" --namespace "$OPERATOR_NS" \
     --set image.repository="${REF[operator]%:*}" --set image.tag="${REF[operator]##*:}" \
-    --set sidecarImage="${REF[sidecar]}" --set redisImage="${REF[redis]}" ||
-    { explain "$OPERATOR_NS"; return 1; }
+    --set sidecarImage="${REF[sidecar]}" --set redisImage="${REF[redis]}"
   renew "$OPERATOR_NS" deployment operator
+  rolled_out "$OPERATOR_NS" deployment
 }
 
 deploy_example() {
   namespace "$DEMO_NS"
   kubectl -n "$DEMO_NS" apply -f "$EXAMPLE"
-  kubectl -n "$DEMO_NS" wait hyperpage --all --for=condition=Ready --timeout=120s || { explain "$DEMO_NS"; return 1; }
-  renew "$DEMO_NS" deployment sidecar demo
   renew "$DEMO_NS" statefulset redis
+  renew "$DEMO_NS" deployment sidecar demo
+  rolled_out "$DEMO_NS" statefulset
+  rolled_out "$DEMO_NS" deployment
+  kubectl -n "$DEMO_NS" wait hyperpage --all --for=condition=Ready --timeout=120s || { explain "$DEMO_NS"; return 1; }
 }
 
 # renew NAMESPACE KIND IMAGE…: an unchanged tag starts no new pods, so whoever still runs older bytes of one is restarted.
 renew() {
-  local namespace=$1 kind=$2 image changed=''; shift 2
-  for image in "$@"; do
-    [ "$(cat "$STATE/deployed/$namespace-$image" 2>/dev/null)" = "$(image_digest "$IMG/$image.tar")" ] || changed+="$image "
-  done
-  [ -n "$changed" ] || return 0
+  local namespace=$1 kind=$2 image mark digest known=''; shift 2
   mkdir -p "$STATE/deployed"
-  if [ -e "$STATE/deployed/$namespace-${1}" ]; then
-    say "changed: $changed"
-    kubectl -n "$namespace" rollout restart "$kind" --all 2>/dev/null || kubectl -n "$namespace" rollout restart "$kind"
-    kubectl -n "$namespace" get "$kind" -o name | xargs -r -n 1 kubectl -n "$namespace" rollout status --timeout=120s
-  fi
-  for image in "$@"; do image_digest "$IMG/$image.tar" >"$STATE/deployed/$namespace-$image"; done
+  for image in "$@"; do
+    mark=$STATE/deployed/$namespace-$image digest=$(image_digest "$IMG/$image.tar")
+    [ ! -e "$mark" ] || [ "$(cat "$mark")" = "$digest" ] || known+="$image "
+    echo "$digest" >"$mark"
+  done
+  [ -z "$known" ] || { say "changed: $known"; kubectl -n "$namespace" rollout restart "$kind"; }
+}
+
+# All of a kind in a namespace; none yet is fine.
+rolled_out() {
+  local name
+  for name in $(kubectl -n "$1" get "$2" -o name); do
+    kubectl -n "$1" rollout status "$name" --timeout=120s || { explain "$1"; return 1; }
+  done
 }
 
 # What a person would type next, in the log before it ends.
