@@ -78,8 +78,7 @@ farewell() {
   say "Next: eval \"\$(make -s kubeconfig)\" && kubectl get pods -A"
 }
 
-need_root up
-"$RIG/doctor.sh" --fix --brief
+"$RIG/doctor.sh" --fix --brief   # says too when this is not root
 take_lock 'make up'
 trap finish EXIT
 trap 'exit 130' INT

@@ -28,7 +28,7 @@ packages() {
     bad "programs of these Debian packages are missing: $missing" 'install them with the package manager of this machine'
   elif would_remove "$missing"; then
     bad "installing $missing would remove other packages" "look at it yourself: $install"
-  elif [ -z "$FIX" ]; then
+  elif [ -z "$FIX" ] || ! is_root; then
     note "Debian packages missing: $missing; \`make up\` installs them" "$install"
   elif ! install_packages "$missing"; then
     bad "installing $missing failed" "apt-get update; $install"
@@ -46,25 +46,29 @@ install_packages() {
     apt-get install -y -q --no-install-recommends $1; }; } >&2
 }
 
+is_root() { [ "$(id -u)" = 0 ]; }
+
 root_and_kernel() {
-  if [ "$(id -u)" = 0 ]; then good root; else bad 'not root' 'sudo make up'; fi
+  if is_root; then good root; else bad 'not root; overlay mounts, cgroups and network were not tried' 'sudo make up'; fi
   case $(uname -m) in
     x86_64) good x86_64 ;;
     aarch64) note 'aarch64: written for, but only x86_64 has been tried' ;;
     *) bad "architecture $(uname -m)" 'use a machine with x86_64' ;;
   esac
+  # The kubelet's sockets lie below the checkout, and a socket's name has room for 107 bytes.
+  if [ ${#OUT} -le 60 ]; then good 'path length'; else bad "the path $ROOT is too long for Unix sockets" 'move the checkout, e.g. to /srv/hyperpage'; fi
+  is_root || return 0
   local dir; dir=$(existing "$OUT")
   if unshare -m sh -c "d=\$(mktemp -d '$dir/.doctor-XXXXXX') && mkdir \$d/a \$d/b \$d/w \$d/m &&
       mount -t overlay overlay -o lowerdir=\$d/a,upperdir=\$d/b,workdir=\$d/w \$d/m; s=\$?; umount \$d/m; rm -rf \$d; exit \$s" 2>/dev/null
   then good 'overlay mounts'
   else bad "no overlay mount on $(stat -f -c %T "$dir") at $dir" 'modprobe overlay; in a container, put the checkout on a volume'; fi
-  # The kubelet's sockets lie below the checkout, and a socket's name has room for 107 bytes.
-  if [ ${#OUT} -le 60 ]; then good 'path length'; else bad "the path $ROOT is too long for Unix sockets" 'move the checkout, e.g. to /srv/hyperpage'; fi
 }
 
 existing() { local d=$1; until [ -d "$d" ]; do d=${d%/*}; done; echo "${d:-/}"; }
 
 cgroups() {
+  is_root || return 0
   local root=/sys/fs/cgroup missing='' c
   if [ -e $root/cgroup.controllers ]; then
     for c in cpu cpuset memory pids; do grep -qw $c $root/cgroup.controllers || missing+="$c "; done
@@ -84,6 +88,7 @@ cgroups() {
 
 network() {
   local taken
+  is_root || return 0
   if unshare -n sh -c 'ip link add b0 type bridge && ip link add v0 type veth peer name v1' 2>/dev/null; then good 'network namespaces, bridge, veth'
   else bad 'no network namespaces, bridges or veth pairs' 'modprobe bridge veth; in a container: --privileged'; fi
   if unshare -n sh -c 'iptables -t nat -A POSTROUTING -m comment --comment x -m mark --mark 1 -j MASQUERADE && ipset create x hash:ip &&
@@ -93,7 +98,7 @@ network() {
     [ "$(owner)" = "$OUT" ] || note "the cluster of $(owner) is here; \`make up\` removes it (one per machine)"
     return 0   # the ports and addresses in use are the cluster's own
   fi
-  taken=$(ss -Hltn 2>/dev/null | awk '{print $4}' | grep -E "^(\*|0\.0\.0\.0|\[::\]|127\.0\.0\.1):(${HOST_PORTS// /|})$" | tr '\n' ' ' || true)
+  taken=$(ss -Hltn 2>/dev/null | awk '{print $4}' | grep -E "^(\*|0\.0\.0\.0|\[::\]|127\.0\.0\.1):(${HOST_PORTS// /|})$" | xargs || true)
   if [ -z "$taken" ]; then good "ports $HOST_PORTS"; else bad "in use: $taken" "ss -ltnp '( sport = :${taken##*:} )' names the process; end it"; fi
   taken=$(ip route | grep -E '^(172\.30\.0|10\.244|10\.96)\.' || true)
   if [ -z "$taken" ]; then good 'addresses 172.30.0.0/24, 10.244.0.0/16, 10.96.0.0/16'
@@ -102,7 +107,7 @@ network() {
 
 toolchains() {
   needs Go 1.26.4 "$(go version 2>/dev/null | grep -oE '[0-9]+\.[0-9]+(\.[0-9]+)?' | head -n 1 || true)" 'https://go.dev/dl: unpack to /usr/local/go and put /usr/local/go/bin on PATH'
-  needs Rust 1.89 "$(rustc --version 2>/dev/null | cut -d' ' -f2 || true)" 'rustup update stable (https://rustup.rs)'
+  needs Rust 1.89 "$(rustc --version 2>/dev/null | cut -d' ' -f2 || true)" 'rustup update stable; without rustup: https://rustup.rs'
   command -v cargo >/dev/null || bad 'cargo is not on PATH' '. ~/.cargo/env'
   needs Node 20 "$(node --version 2>/dev/null | tr -d v || true)" 'https://nodejs.org, or: apt-get install -y nodejs where Debian has 20'
 }
