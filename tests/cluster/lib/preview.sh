@@ -9,7 +9,7 @@ preview_start() {
   if have_tools || [ ! -x "$demo" ]; then return 0; fi
   DEMO_PORT=0 setpriv --pdeathsig TERM "$demo" >"$log" 2>&1 </dev/null 9>&- &
   PREVIEW=$!
-  if wait_for 30 grep -q '^The demo:' "$log" 2>/dev/null; then
+  if wait_for 15 grep -q '^The demo:' "$log" 2>/dev/null; then
     say "      ${BOLD}$(grep -oE 'http://[^ ]+' "$log" | head -n 1)${PLAIN} shows the app without Kubernetes until the cluster is up."
   fi
 }
