@@ -4,14 +4,15 @@
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 
-ours() {   # by executable, by arguments, by namespace or cgroup
-  local dir
+# By executable and arguments: tests run API servers of their own from the same binaries.
+ours() {
+  local dir exe
   for dir in /proc/[0-9]*; do
-    if [[ $(readlink "$dir/exe" 2>/dev/null) == */target/cluster/bin/* ]] ||
-      tr '\0' ' ' 2>/dev/null <"$dir/cmdline" | grep -qE "^(containerd|/usr/bin/containerd)[^ ]* .*$STATE/" ||
-      grep -q '/hyperpage-n[0-9]' "$dir/cgroup" 2>/dev/null; then
-      echo "process $(cat "$dir/comm" 2>/dev/null)"
-    fi
+    exe=$(readlink "$dir/exe" 2>/dev/null) || continue
+    if grep -q '/hyperpage-n[0-9]' "$dir/cgroup" 2>/dev/null || {
+      [[ $exe == */target/cluster/bin/* || $exe == */containerd* ]] &&
+        tr '\0' ' ' 2>/dev/null <"$dir/cmdline" | grep -qE "$STATE/|/target/cluster/run/"
+    }; then echo "process ${exe##*/}"; fi
   done
   our_namespaces | while read -r dir; do ip netns pids "$dir" | sed 's/.*/process in namespace/'; done
 }
