@@ -81,7 +81,8 @@ async fn lead(
     };
     let ended = tokio::select! {
         ended = watch::run(clients, context, health, stop.clone()) => ended,
-        () = deadline => Ok(tracing::warn!("stops in the middle of a reconcile")),
+        // It may still write: the Lease runs out by itself, after it.
+        () = deadline => bail!("stopped in the middle of a reconcile"),
         // Another may lead from now on: not one more write, and no release of what is not ours.
         () = campaign.keep() => bail!("lost the lease; ends so that another replica can lead"),
     };

@@ -177,10 +177,11 @@ impl Work<'_> {
         let of = |pick: fn(Kind) -> bool| wanted.iter().filter(move |wanted| pick(wanted.id.kind)).copied();
         // Pods need their account, configuration and names first.
         self.apply(of(|kind| !runs_pods(kind) && kind != Kind::HorizontalPodAutoscaler).collect()).await?;
-        if self.report.problem.as_ref().is_none_or(|problem| problem.reason == Reason::ApplyConflict) {
-            self.workloads(plan, wanted).await?;
-            // An autoscaler starts from the number that the Deployment has by now.
-            self.apply(of(|kind| kind == Kind::HorizontalPodAutoscaler).collect()).await?;
+        // One that is refused does not keep the others from being repaired.
+        self.workloads(plan, wanted).await?;
+        // An autoscaler starts from the number that the Deployment has by now.
+        self.apply(of(|kind| kind == Kind::HorizontalPodAutoscaler).collect()).await?;
+        if self.report.problem.is_none() {
             self.prune(plan).await?;
         }
         Ok(())

@@ -17,6 +17,8 @@ use crds::HyperpageStatus;
 
 /// A watch that lags longer than this is broken, and what it shows is believed again.
 const LAG: Duration = Duration::from_secs(5);
+/// Between writes of status that only count.
+const PACE: Duration = Duration::from_secs(2);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
@@ -30,6 +32,22 @@ struct Written {
     at: Instant,
 }
 
+/// The status last written.
+#[derive(Debug)]
+struct LastStatus {
+    status: HyperpageStatus,
+    /// The watch has shown it since.
+    shown: bool,
+    at: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum News {
+    None,
+    Now,
+    Later(Duration),
+}
+
 #[derive(Debug, Default)]
 pub struct Memory {
     /// Fingerprints as our last applies returned them; `None` in a process that has not looked yet.
@@ -38,8 +56,7 @@ pub struct Memory {
     moves: BTreeMap<ChildId, Moves>,
     /// Fingerprints that somebody else's move left behind, so that one move counts once.
     noted: BTreeMap<ChildId, String>,
-    /// The status last written, and whether the watch has shown it since.
-    pub status: Option<(HyperpageStatus, bool)>,
+    status: Option<LastStatus>,
     /// The problem already told in an event.
     pub told: Option<Problem>,
     failures: u32,
@@ -106,25 +123,37 @@ impl Memory {
     }
 
     pub fn last_status(&self) -> Option<&HyperpageStatus> {
-        self.status.as_ref().map(|(status, _)| status)
+        self.status.as_ref().map(|last| &last.status)
     }
 
     /// Whether a status is worth a write: it differs from the last one we wrote, or, once the watch has shown
-    /// that one, from what somebody made of it.
-    pub fn news(&mut self, status: &HyperpageStatus, watched: Option<&HyperpageStatus>) -> bool {
-        match &mut self.status {
-            None => {
-                let news = watched != Some(status);
-                if !news {
-                    self.status = Some((status.clone(), true));
-                }
-                news
+    /// that one, from what somebody made of it. Pods that are counted up one by one do not each get a write.
+    pub fn news(
+        &mut self,
+        status: &HyperpageStatus,
+        watched: Option<&HyperpageStatus>,
+        now: Instant,
+    ) -> News {
+        let Some(last) = &mut self.status else {
+            if watched == Some(status) {
+                self.wrote_status(status.clone(), now);
+                return News::None;
             }
-            Some((written, shown)) => {
-                *shown |= watched == Some(written);
-                written != status || (*shown && watched != Some(status))
-            }
+            return News::Now;
+        };
+        last.shown |= watched == Some(&last.status);
+        if last.status == *status && (!last.shown || watched == Some(status)) {
+            return News::None;
         }
+        let counted = only_counts_differ(&last.status, status);
+        match PACE.checked_sub(now.duration_since(last.at)).filter(|rest| counted && !rest.is_zero()) {
+            Some(rest) => News::Later(rest),
+            None => News::Now,
+        }
+    }
+
+    pub fn wrote_status(&mut self, status: HyperpageStatus, now: Instant) {
+        self.status = Some(LastStatus { status, shown: false, at: now });
     }
 
     pub fn succeeded(&mut self) {
@@ -141,6 +170,16 @@ impl Memory {
     fn fingerprint(&self, id: &ChildId) -> Option<&String> {
         self.applied.as_ref()?.get(id)
     }
+}
+
+/// All that a script would wait for is the same.
+fn only_counts_differ(one: &HyperpageStatus, other: &HyperpageStatus) -> bool {
+    let gist = |status: &HyperpageStatus| {
+        let mut gist = HyperpageStatus { replicas: None, ready_replicas: None, app: None, ..status.clone() };
+        gist.conditions.iter_mut().for_each(|condition| condition.message.clear());
+        gist
+    };
+    gist(one) == gist(other)
 }
 
 /// One word for all children, for status: equal means that nobody has touched what we applied.
@@ -266,22 +305,37 @@ mod tests {
         assert_eq!(memory.fight(&id(), now), Some("kubectl"));
     }
 
+    fn status(app: &str, digest: &str) -> HyperpageStatus {
+        let (app, digest) = (Some(app.to_owned()), Some(digest.to_owned()));
+        HyperpageStatus { app, applied_digest: digest, ..HyperpageStatus::default() }
+    }
+
     #[test]
     fn a_status_is_written_when_it_says_something_new() {
-        let app = |app: &str| HyperpageStatus { app: Some(app.to_owned()), ..HyperpageStatus::default() };
-        let mut memory = Memory::default();
-        assert!(memory.news(&app("1/3"), None));
-        memory.status = Some((app("1/3"), false));
-        assert!(!memory.news(&app("1/3"), None), "the watch lags");
-        assert!(memory.news(&app("2/3"), None));
-        assert!(!memory.news(&app("1/3"), Some(&app("1/3"))));
-        assert!(memory.news(&app("1/3"), Some(&app("9/9"))), "somebody wrote another");
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        let (one, two) = (status("1/3", "a"), status("1/3", "b"));
+        assert_eq!(memory.news(&one, None, now), News::Now);
+        memory.wrote_status(one.clone(), now);
+        assert_eq!(memory.news(&one, None, now), News::None, "the watch lags");
+        assert_eq!(memory.news(&two, None, now), News::Now);
+        assert_eq!(memory.news(&one, Some(&one), now), News::None);
+        assert_eq!(memory.news(&one, Some(&two), now + PACE), News::Now, "somebody wrote another");
+    }
+
+    #[test]
+    fn counting_up_is_written_at_a_pace() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        memory.wrote_status(status("1/3", "a"), now);
+        let half = PACE / 2;
+        assert_eq!(memory.news(&status("2/3", "a"), None, now + half), News::Later(half));
+        assert_eq!(memory.news(&status("2/3", "a"), None, now + PACE), News::Now);
+        assert_eq!(memory.news(&status("2/3", "b"), None, now + half), News::Now, "more than a count");
     }
 
     #[test]
     fn after_a_restart_the_same_status_is_not_written_again() {
-        let mut memory = Memory::default();
-        assert!(!memory.news(&HyperpageStatus::default(), Some(&HyperpageStatus::default())));
+        let (mut memory, same) = (Memory::default(), HyperpageStatus::default());
+        assert_eq!(memory.news(&same, Some(&same), Instant::now()), News::None);
     }
 
     #[test]

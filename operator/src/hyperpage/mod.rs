@@ -77,6 +77,14 @@ pub struct Failure {
     retry: Duration,
 }
 
+/// How a reconcile ended that could say all it had to say.
+#[derive(Debug)]
+pub struct End {
+    problem: Option<Problem>,
+    /// When to come back for a status that could wait.
+    later: Option<Duration>,
+}
+
 pub async fn reconcile(stored: Arc<Stored>, context: Arc<Context>) -> Result<Action, Failure> {
     let began = Instant::now();
     if stored.meta().deletion_timestamp.is_some() {
@@ -85,11 +93,11 @@ pub async fn reconcile(stored: Arc<Stored>, context: Arc<Context>) -> Result<Act
     let mut memory = context.memories.of(&stored.uid().unwrap_or_default()).await;
     let steps = tokio::time::timeout(LIMIT, steps(&stored, &context, &mut memory)).await;
     let (outcome, answer) = match steps.unwrap_or(Err(Error::Late)) {
-        Ok(None) => {
+        Ok(End { problem: None, later }) => {
             memory.succeeded();
-            (Outcome::Done, Ok(Action::await_change()))
+            (Outcome::Done, Ok(later.map_or_else(Action::await_change, Action::requeue)))
         }
-        Ok(Some(_)) => (Outcome::Stalled, Ok(Action::requeue(memory.failed()))),
+        Ok(End { problem: Some(_), later: _ }) => (Outcome::Stalled, Ok(Action::requeue(memory.failed()))),
         Err(error) => (Outcome::Failed, Err(Failure { error, retry: memory.failed() })),
     };
     context.metrics.reconciled(outcome, began.elapsed());
@@ -102,7 +110,7 @@ pub fn retry(stored: Arc<Stored>, failure: &Failure, _: Arc<Context>) -> Action 
     Action::requeue(failure.retry)
 }
 
-async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Result<Option<Problem>, Error> {
+async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Result<End, Error> {
     let (namespace, uid) = (stored.namespace().unwrap_or_default(), stored.uid().unwrap_or_default());
     let calls = Calls { client: &context.calls, metrics: &context.metrics, namespace: &namespace, uid: &uid };
     let hyperpage = match &stored.0 {
@@ -129,11 +137,11 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
         fetched.status.as_ref(),
         Timestamp::now(),
     );
-    report::write(hyperpage.meta(), status, hyperpage.status.as_ref(), context, memory).await?;
+    let later = report::write(hyperpage.meta(), status, hyperpage.status.as_ref(), context, memory).await?;
     tell::tell(context, hyperpage, &report, memory).await;
     match failure {
         Some(error) => Err(error.into()),
-        None => Ok(report.problem),
+        None => Ok(End { problem: report.problem, later }),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The one write of status, and only when it says something new.
 
+use std::time::{Duration, Instant};
+
 use crds::{Hyperpage, HyperpageStatus, Reason, contract::manager};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -11,21 +13,24 @@ use kube::{
 use serde_json::json;
 
 use super::{
-    Error, Problem,
-    memory::Memory,
+    End, Error, Problem,
+    memory::{Memory, News},
     status::{self, Sight},
 };
 use crate::context::Context;
 
+/// The time after which to come back, when it can wait.
 pub async fn write(
     meta: &ObjectMeta,
     status: HyperpageStatus,
     watched: Option<&HyperpageStatus>,
     context: &Context,
     memory: &mut Memory,
-) -> Result<(), Error> {
-    if !memory.news(&status, watched) {
-        return Ok(());
+) -> Result<Option<Duration>, Error> {
+    match memory.news(&status, watched, Instant::now()) {
+        News::None => return Ok(None),
+        News::Later(wait) => return Ok(Some(wait)),
+        News::Now => {}
     }
     let (name, namespace) = (meta.name.as_deref().unwrap_or_default(), meta.namespace.as_deref());
     let resource = ApiResource::erase::<Hyperpage>(&());
@@ -40,11 +45,11 @@ pub async fn write(
     context.metrics.call("apply", "Hyperpage/status");
     match api.patch_status(name, &PatchParams::apply(manager::STATUS).force(), &Patch::Apply(&body)).await {
         Ok(_) => {
-            memory.status = Some((status, false));
-            Ok(())
+            memory.wrote_status(status, Instant::now());
+            Ok(None)
         }
         // Deleted, or replaced by another: nobody is left to read it.
-        Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => Ok(()),
+        Err(kube::Error::Api(refusal)) if matches!(refusal.code, 404 | 409) => Ok(None),
         Err(error) => Err(Error::Report(error)),
     }
 }
@@ -54,7 +59,7 @@ pub async fn unreadable(
     invalid: &InvalidObject,
     context: &Context,
     memory: &mut Memory,
-) -> Result<Option<Problem>, Error> {
+) -> Result<End, Error> {
     let meta = &invalid.metadata;
     let (namespace, uid) =
         (meta.namespace.as_deref().unwrap_or_default(), meta.uid.as_deref().unwrap_or_default());
@@ -75,6 +80,6 @@ pub async fn unreadable(
     };
     let previous = memory.last_status().cloned();
     let status = status::status(&sight, previous.as_ref(), Timestamp::now());
-    write(meta, status, previous.as_ref(), context, memory).await?;
-    Ok(Some(problem))
+    let later = write(meta, status, previous.as_ref(), context, memory).await?;
+    Ok(End { problem: Some(problem), later })
 }

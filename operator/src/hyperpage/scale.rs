@@ -104,8 +104,9 @@ fn before_manual(spec: i32, deployment: Option<&Rollout>) -> Decision {
 
 fn manual(spec: i32, deployment: Option<&Rollout>) -> Decision {
     let Some(live) = deployment else { return first(spec) };
-    // An autoscaler that is gone has the last word if it wrote after we held, or before we could.
-    let autoscaled = live.scaled_by.iter().any(|by| by == AUTOSCALER);
+    // An autoscaler that is gone has the last word if it wrote after we held, or before we could. While the
+    // field is ours too, its word was what we held.
+    let autoscaled = !ours(live) && live.scaled_by.iter().any(|by| by == AUTOSCALER);
     let hold = if autoscaled { Some(Held { at: live.wanted, while_spec_is: spec }) } else { held(live) };
     let hold = hold.filter(|held| held.while_spec_is == spec && held.at != spec);
     let replicas = hold.map_or(spec, |hold| hold.at);
@@ -217,7 +218,9 @@ mod tests {
         assert_eq!(decided(3, None, Autoscaler::Present, Some(&held)).write, None);
         let after = decided(3, None, Autoscaler::Absent, Some(&held));
         assert_eq!((after.write, after.held), (None, Some(40)));
-        let changed = decided(5, None, Autoscaler::Absent, Some(&held)).write.unwrap();
+        // Holding the number that the autoscaler wrote leaves both as its managers.
+        let both = Rollout { scaled_by: vec![AUTOSCALER.to_owned(), manager::REPLICAS.to_owned()], ..held };
+        let changed = decided(5, None, Autoscaler::Absent, Some(&both)).write.unwrap();
         assert_eq!((changed.replicas, changed.held), (5, None));
     }
 

@@ -71,3 +71,6 @@ pub fn app_selector(valid: &Valid) -> String {
         .collect::<Vec<_>>()
         .join(",")
 }
+
+#[cfg(test)]
+mod tests;

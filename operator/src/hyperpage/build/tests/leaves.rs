@@ -1,0 +1,182 @@
+//! No field before its act: whatever can be set changes what is built.
+
+use crds::Hyperpage;
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+use super::{children, shop};
+
+/// What the leaves are set in: enough around each that the rules hold.
+fn context() -> Value {
+    json!({
+        "app": {"image": "image", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}},
+        "service": {"type": "NodePort"},
+        "autoscaling": {"minReplicas": 1, "maxReplicas": 9, "targetCPUUtilizationPercentage": 70},
+        "sidecar": {"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}},
+        "redis": {"resources": {"limits": {"memory": "1Gi"}}},
+    })
+}
+
+/// A second manager applies `replicas`, so it is beside the children here.
+fn built(spec: &Value) -> Value {
+    let valid = shop(spec.clone());
+    json!([valid.replicas, children(&valid)])
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Field(String),
+    Item,
+    Entry,
+}
+
+fn leaves(schema: &Value, path: &mut Vec<Step>, found: &mut Vec<Vec<Step>>) {
+    let mut below = |step: Step, schema: &Value| {
+        path.push(step);
+        leaves(schema, path, found);
+        path.pop();
+    };
+    if let Some(properties) = schema["properties"].as_object() {
+        for (name, property) in properties {
+            below(Step::Field(name.clone()), property);
+        }
+    } else if schema["items"].is_object() {
+        below(Step::Item, &schema["items"]);
+    } else if schema["additionalProperties"].is_object() {
+        below(Step::Entry, &schema["additionalProperties"]);
+    } else {
+        found.push(path.clone());
+    }
+}
+
+/// A value that fits the schema and is not `taken`; `None` where the schema has no second one.
+fn other(schema: &Value, taken: &Value) -> Option<Value> {
+    if let Some(values) = schema["enum"].as_array() {
+        return values.iter().find(|value| *value != taken).cloned();
+    }
+    let least = schema["minimum"].as_f64().map_or(1, |least| least as i64).max(1);
+    let candidates = match schema["type"].as_str() {
+        Some("string") if schema["pattern"].is_string() => [json!("3"), json!("4")],
+        Some("string") => [json!("a"), json!("b")],
+        Some("boolean") => [json!(true), json!(false)],
+        Some("object") => [whole(schema), json!({})],
+        Some("array") => [json!([whole(&schema["items"])]), json!([])],
+        _ => [json!(least + 1), json!(least + 2)],
+    };
+    candidates.into_iter().find(|value| value != taken)
+}
+
+/// The least object that fits.
+fn whole(schema: &Value) -> Value {
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let fields = required.map(|name| {
+        let property = &schema["properties"][name];
+        (name.to_owned(), other(property, &Value::Null).unwrap_or_else(|| panic!("{name}: {property}")))
+    });
+    if schema["type"] == "object" {
+        Value::Object(fields.collect())
+    } else {
+        other(schema, &Value::Null).unwrap_or_default()
+    }
+}
+
+/// Two specs that differ in the leaf alone.
+fn pair(schema: &Value, context: Option<&Value>, path: &[Step]) -> Option<(Value, Value)> {
+    let Some((step, rest)) = path.split_first() else {
+        let before = context.cloned().or_else(|| other(schema, &schema["default"]))?;
+        let after = other(schema, &before)?;
+        return Some((before, after));
+    };
+    match step {
+        Step::Field(name) => {
+            let mut object = context.cloned().unwrap_or_else(|| whole(schema));
+            let property = &schema["properties"][name];
+            let optional = object.get(name).is_none();
+            let (before, after) = pair(property, object.get(name), rest)?;
+            let with = |value: Value| {
+                let mut object = object.clone();
+                object[name] = value;
+                object
+            };
+            // An optional leaf is compared with its absence, which must not mean the same.
+            let (with_before, with_after) = (with(before), with(after));
+            Some(if rest.is_empty() && optional {
+                object.as_object_mut()?.remove(name);
+                (object, if property["default"] == with_after[name] { with_before } else { with_after })
+            } else {
+                (with_before, with_after)
+            })
+        }
+        Step::Item => {
+            let (before, after) = pair(&schema["items"], None, rest)?;
+            Some((json!([before]), json!([after])))
+        }
+        Step::Entry => {
+            let (before, after) = pair(&schema["additionalProperties"], None, rest)?;
+            let with = |value: Value| {
+                let mut map = context.cloned().unwrap_or(json!({}));
+                map["extra"] = value;
+                map
+            };
+            Some((with(before), with(after)))
+        }
+    }
+}
+
+fn spell(path: &[Step]) -> String {
+    path.iter().fold(String::new(), |text, step| match step {
+        Step::Field(name) if text.is_empty() => name.clone(),
+        Step::Field(name) => format!("{text}.{name}"),
+        Step::Item => format!("{text}[]"),
+        Step::Entry => format!("{text}{{}}"),
+    })
+}
+
+struct Verdict {
+    acting: usize,
+    idle: Vec<String>,
+    /// Fields that can have one value only.
+    fixed: Vec<String>,
+}
+
+fn judge(built: impl Fn(&Value) -> Value) -> Verdict {
+    let crd = serde_json::to_value(Hyperpage::crd()).unwrap();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let mut paths = vec![];
+    leaves(schema, &mut vec![], &mut paths);
+    let mut verdict = Verdict { acting: 0, idle: vec![], fixed: vec![] };
+    for path in paths {
+        match pair(schema, Some(&context()), &path) {
+            None => verdict.fixed.push(spell(&path)),
+            Some((before, after)) if built(&before) == built(&after) => verdict.idle.push(spell(&path)),
+            Some(_) => verdict.acting += 1,
+        }
+    }
+    verdict
+}
+
+#[test]
+fn every_leaf_of_the_spec_changes_what_is_built() {
+    let Verdict { acting, idle, fixed } = judge(built);
+    assert_eq!(idle, Vec::<String>::new());
+    assert_eq!(fixed, ["redis.mode"]);
+    assert!(acting > 100, "{acting}");
+    println!("{acting} leaves act");
+}
+
+#[test]
+fn a_build_that_forgets_a_field_is_caught() {
+    let forgetful = |spec: &Value| {
+        let mut spec = spec.clone();
+        spec["app"].as_object_mut().unwrap().remove("args");
+        let metrics = spec.pointer_mut("/autoscaling/metrics").and_then(Value::as_array_mut);
+        for metric in metrics.into_iter().flatten().filter_map(Value::as_object_mut) {
+            metric.remove("object");
+        }
+        built(&spec)
+    };
+    let idle = judge(forgetful).idle;
+    assert!(idle.contains(&"app.args[]".to_owned()), "{idle:?}");
+    assert!(idle.contains(&"autoscaling.metrics[].object.metric.name".to_owned()), "{idle:?}");
+    assert!(idle.iter().all(|leaf| leaf == "app.args[]" || leaf.contains(".metrics[].object")), "{idle:?}");
+}

@@ -1,0 +1,52 @@
+mod golden;
+mod leaves;
+mod redis;
+mod restricted;
+mod secrets;
+
+use crds::Hyperpage;
+use serde_json::{Value, json};
+
+use super::{Children, RedisChildren, SecretRef, build};
+use crate::hyperpage::validate::{Defaults, Valid, validate};
+
+fn defaults() -> Defaults {
+    Defaults { sidecar_image: "sidecar:default".to_owned(), redis_image: "redis:default".to_owned() }
+}
+
+fn password() -> SecretRef {
+    SecretRef { name: "shop-hp-redis".to_owned(), uid: "uid-of-the-secret".to_owned() }
+}
+
+/// A Hyperpage as the API server would store it.
+fn stored(mut hyperpage: Value) -> Hyperpage {
+    hyperpage["apiVersion"] = json!("hyperpage.dev/v1alpha1");
+    hyperpage["kind"] = json!("Hyperpage");
+    for (field, value) in
+        [("namespace", json!("demo")), ("uid", json!("uid-of-the-hyperpage")), ("generation", json!(1))]
+    {
+        hyperpage["metadata"][field] = value;
+    }
+    serde_json::from_value(hyperpage).unwrap()
+}
+
+fn shop(spec: Value) -> Valid {
+    let hyperpage = stored(json!({"metadata": {"name": "shop"}, "spec": spec}));
+    validate(&hyperpage, &defaults()).unwrap_or_else(|invalid| panic!("{invalid}: {hyperpage:?}"))
+}
+
+/// Every child, in the order in which they are listed.
+fn children(valid: &Valid) -> Vec<Value> {
+    let Children { service_account, service, deployment, hpa, redis } = build(valid, &password());
+    let RedisChildren { config_map, service: redis_service, stateful_set } = redis;
+    let mut children = vec![
+        serde_json::to_value(service_account).unwrap(),
+        serde_json::to_value(service).unwrap(),
+        serde_json::to_value(deployment).unwrap(),
+        serde_json::to_value(config_map).unwrap(),
+        serde_json::to_value(redis_service).unwrap(),
+        serde_json::to_value(stateful_set).unwrap(),
+    ];
+    children.extend(hpa.map(|hpa| serde_json::to_value(hpa).unwrap()));
+    children
+}

@@ -1,0 +1,61 @@
+//! Where Redis' password may be: in its Secret, in files of two containers, in one variable of the app.
+
+use serde_json::{Value, json};
+
+use super::{super::password_secret, children, password, shop};
+
+fn deployment() -> Value {
+    let all = children(&shop(json!({"app": {"image": "shop"}})));
+    all.into_iter().find(|child| child["kind"] == "Deployment").unwrap()
+}
+
+fn from_secret(container: &Value) -> Vec<&str> {
+    let env = container["env"].as_array().into_iter().flatten();
+    let secret = env.filter(|it| !it["valueFrom"]["secretKeyRef"].is_null());
+    secret.filter_map(|it| it["name"].as_str()).collect()
+}
+
+fn mounts_password(container: &Value, pod: &Value) -> bool {
+    let volumes = pod["volumes"].as_array().into_iter().flatten();
+    let secrets: Vec<_> = volumes.filter(|it| !it["secret"].is_null()).map(|it| &it["name"]).collect();
+    let mounts = container["volumeMounts"].as_array().into_iter().flatten();
+    mounts.map(|it| &it["name"]).any(|name| secrets.contains(&name))
+}
+
+#[test]
+fn the_sidecar_has_the_password_as_a_file_and_the_app_as_a_variable() {
+    let deployment = deployment();
+    let pod = &deployment["spec"]["template"]["spec"];
+    let (app, sidecar) = (&pod["containers"][0], &pod["initContainers"][0]);
+    assert_eq!(from_secret(app), ["REDIS_URL"]);
+    assert!(!mounts_password(app, pod));
+    assert_eq!(from_secret(sidecar), Vec::<&str>::new());
+    assert!(sidecar.get("envFrom").is_none());
+    assert!(mounts_password(sidecar, pod));
+}
+
+#[test]
+fn a_new_password_rolls_both_kinds_of_pod() {
+    let all = children(&shop(json!({"app": {"image": "shop"}})));
+    let templates: Vec<_> =
+        all.iter().map(|it| &it["spec"]["template"]).filter(|it| it.is_object()).collect();
+    assert_eq!(templates.len(), 2);
+    for template in templates {
+        assert_eq!(template["metadata"]["annotations"]["hyperpage.dev/redis-auth"], json!(password().uid));
+    }
+}
+
+#[test]
+fn the_secret_is_immutable_and_holds_the_password_and_a_url() {
+    let secret = password_secret(&shop(json!({"app": {"image": "shop"}})), "s3cret");
+    assert_eq!(secret.immutable, Some(true));
+    assert_eq!(secret.metadata.name.as_deref(), Some("shop-hp-redis"));
+    let text = |key: &str| String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap();
+    assert_eq!(text("password"), "s3cret");
+    assert_eq!(text("url"), "redis://:s3cret@shop-hp-redis:6379");
+}
+
+#[test]
+fn replicas_are_another_managers() {
+    assert!(deployment()["spec"].get("replicas").is_none());
+}
