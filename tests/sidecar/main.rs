@@ -5,6 +5,7 @@ mod common;
 
 mod api;
 mod concurrent;
+mod demo;
 mod faults;
 mod golden;
 mod input;
