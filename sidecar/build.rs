@@ -16,7 +16,8 @@ fn main() {
     let given = std::env::var_os("HYPERPAGE_COMMIT").and_then(|commit| commit.into_string().ok());
     let commit =
         given.filter(|commit| !commit.is_empty()).or_else(head).unwrap_or_else(|| "unknown".to_owned());
-    println!("cargo:rustc-env=HYPERPAGE_COMMIT={commit}");
+    // Not named HYPERPAGE_: `cargo run` hands it on, and the sidecar refuses settings it does not know.
+    println!("cargo:rustc-env=BUILD_COMMIT={commit}");
 }
 
 fn head() -> Option<String> {

@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::redis::{Mode, Source, Url, has_password};
 
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("HYPERPAGE_COMMIT"), ")");
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_COMMIT"), ")");
 
 /// Settings that the documents name and nothing reads yet: no mistake, and worth a line in the log.
 const LATER: [&str; 11] = [
@@ -267,7 +267,7 @@ fn exit(error: &clap::Error) -> Exit {
 /// The variable that sets the argument in question.
 fn environment(error: &clap::Error) -> Option<String> {
     let argument = error.get(clap::error::ContextKind::InvalidArg)?.to_string();
-    let long = argument.split([' ', '=']).next()?.trim_start_matches("--").to_owned();
+    let long = argument.split([' ', '=', '[']).next()?.trim_start_matches("--").to_owned();
     let command = Cli::command();
     let argument = command.get_arguments().find(|argument| argument.get_long() == Some(&long))?;
     Some(argument.get_env()?.to_str()?.to_owned())
