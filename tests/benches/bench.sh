@@ -108,9 +108,9 @@ describe() {
 
 # Closed loop (as fast as answers come) and paced, each server in turn, so that a noisy minute meets all of them.
 measure() {
-  local round case name verb
+  local case name verb
   : >"$run/results"
-  for round in $(seq "$ROUNDS"); do
+  for _ in $(seq "$ROUNDS"); do
     for case in sidecar.get floor.get ioredis.get express.get sidecar.patch express.patch; do
       name=${case%.*} verb=${case#*.}
       one "$name" "$verb" fast

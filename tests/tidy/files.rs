@@ -57,7 +57,7 @@ fn holds_word(line: &str, word: &str) -> bool {
         let before = line[..at].chars().next_back();
         let after = line[at + word.len()..].chars().next();
         let letters = word.ends_with(char::is_alphabetic);
-        !before.is_some_and(char::is_alphanumeric) && !(letters && after.is_some_and(char::is_alphanumeric))
+        !(before.is_some_and(char::is_alphanumeric) || letters && after.is_some_and(char::is_alphanumeric))
     })
 }
 
