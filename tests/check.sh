@@ -20,7 +20,7 @@ step() {
 step format  cargo fmt --all --check
 step lints   cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 step docs    env RUSTDOCFLAGS=-Dwarnings cargo doc --quiet --locked --workspace --no-deps --document-private-items
-step unit    cargo test --quiet --locked -p crds -p operator -p sidecar --lib
+step unit    cargo test --quiet --locked --workspace --lib
 # What runs the README's commands needs more than Rust, and is part of make test.
-step tidy    cargo test --quiet --locked -p tests --test tidy -- --skip readme_dev --skip readme_demo --skip readme_kubeconfig
+step tidy    cargo test --quiet --locked --workspace --test tidy -- --skip readme_dev --skip readme_demo --skip readme_kubeconfig
 printf '=== total %d s\n' "$SECONDS"

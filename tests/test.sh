@@ -61,12 +61,13 @@ build() {
     cargo build --locked --workspace --all-targets
 }
 
-cargo_test() { cargo test --locked --no-fail-fast "$@"; }
+# Always the whole workspace: another choice of packages is another choice of features, and compiles kube again.
+cargo_test() { cargo test --locked --workspace --no-fail-fast "$@"; }
 
-level_unit() { cargo_test -p crds -p operator -p sidecar --lib && cargo_test -p tests --test tidy; }
-level_sidecar() { cargo_test -p tests --test sidecar; }
-level_chaos() { cargo_test -p tests --test chaos -- --test-threads=2; }
-level_operator() { cargo_test -p tests --test operator; }
+level_unit() { cargo_test --lib --test tidy; }
+level_sidecar() { cargo_test --test sidecar; }
+level_chaos() { cargo_test --test chaos; }
+level_operator() { cargo_test --test operator; }
 
 level_cluster() {
     local mine="" rc=0
@@ -76,7 +77,7 @@ level_cluster() {
         tests/cluster/snapshot.sh >"$OUT/before"
     fi
     tests/cluster/up.sh || return 1
-    cargo_test -p tests --test cluster || rc=$?
+    cargo_test --test cluster || rc=$?
     if [[ -n $mine ]]; then
         tests/cluster/down.sh || rc=1
         tests/cluster/snapshot.sh >"$OUT/after"

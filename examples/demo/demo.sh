@@ -53,7 +53,7 @@ field() { # FILE NAME PID
 }
 
 say "building the sidecar (minutes the first time, then a second)"
-cargo build --quiet --package sidecar --bin hyperpage-sidecar & building=$!
+cargo build --quiet --workspace --bin hyperpage-sidecar & building=$!
 wait "$building" || die "the sidecar does not build; see above"
 building=''
 sidecar=${CARGO_TARGET_DIR:-target}/debug/hyperpage-sidecar

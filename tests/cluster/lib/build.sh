@@ -20,5 +20,5 @@ build_kubernetes() {
 
 have_tools() { local tool; for tool in $TOOLS; do [ -x "$BIN/$tool" ] || return 1; done; }
 
-# build_rust PACKAGE: the profile that tests use too, so that nothing is compiled twice.
-build_rust() { (cd "$ROOT" && cargo build -p "$1"); }
+# build_rust PACKAGE: the profile and the features that tests use too, so that nothing is compiled twice.
+build_rust() { (cd "$ROOT" && cargo build --workspace --bin "hyperpage-$1"); }
