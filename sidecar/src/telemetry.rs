@@ -13,8 +13,9 @@ use tracing_subscriber::{Layer, fmt, registry};
 pub fn init(level: LevelFilter, dev: bool) {
     // Libraries speak when something is wrong, and only ours speaks at the level asked for.
     let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("sidecar", level);
-    let human = dev || std::io::stdout().is_terminal();
-    let layer = if human { fmt::layer().boxed() } else { fmt::layer().json().flatten_event(true).boxed() };
+    let terminal = std::io::stdout().is_terminal();
+    let human = fmt::layer().with_ansi(terminal);
+    let layer = if dev || terminal { human.boxed() } else { fmt::layer().json().flatten_event(true).boxed() };
     registry().with(layer.with_filter(targets)).init();
     std::panic::set_hook(Box::new(log_panic));
 }

@@ -164,11 +164,14 @@ struct Keeper {
 
 impl Keeper {
     async fn run(mut self, stop: CancellationToken) {
-        stop.run_until_cancelled(self.keep()).await;
-        // The links hear of the stop by their own tokens.
-        while self.tasks.join_next().await.is_some() {}
+        match stop.run_until_cancelled(self.keep()).await {
+            // The links hear of the stop by their own tokens.
+            None => while self.tasks.join_next().await.is_some() {},
+            Some(()) => self.tasks.shutdown().await,
+        }
     }
 
+    /// Returns only when a link has panicked: then whoever runs this must hear of it.
     async fn keep(&mut self) {
         loop {
             match self.read().await {
@@ -178,7 +181,11 @@ impl Keeper {
                 }
                 Err(_) => {}
             }
-            while self.tasks.try_join_next().is_some() {}
+            while let Some(ended) = self.tasks.try_join_next() {
+                if ended.is_err() {
+                    return;
+                }
+            }
             tokio::time::sleep(REFRESH_AT_MOST).await;
             let rest = if self.cluster.map().ever { REFRESH } else { REFRESH / 5 };
             let _astray_or_due = timeout(rest, self.cluster.0.astray.notified()).await;

@@ -5,12 +5,21 @@ use std::time::{Duration, Instant};
 use super::dial::Place;
 
 const AGAIN: Duration = Duration::from_secs(30);
+/// A new reason is worth a line sooner: a wrong password looks different from nobody there.
+const NEW_REASON: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Reporter {
     node: Option<String>,
     reason: String,
-    said: Option<(bool, Instant)>,
+    said: Option<Said>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Said {
+    up: bool,
+    reason: String,
+    when: Instant,
 }
 
 impl Reporter {
@@ -33,10 +42,11 @@ impl Reporter {
 
     pub(super) fn report(&mut self, up: bool, now: Instant) {
         let first_dial = !up && self.reason.is_empty();
-        if first_dial || !due(self.said, up, now) {
+        let say = Said { up, reason: self.reason.clone(), when: now };
+        if first_dial || !due(self.said.as_ref(), &say) {
             return;
         }
-        self.said = Some((up, now));
+        self.said = Some(say);
         let (node, reason) = (self.node.as_deref(), self.reason.as_str());
         if up {
             tracing::info!(node, "Session Manager Redis connection established");
@@ -46,29 +56,45 @@ impl Reporter {
     }
 }
 
-fn due(said: Option<(bool, Instant)>, up: bool, now: Instant) -> bool {
-    match said {
-        Some((before, when)) => before != up || (!up && now.saturating_duration_since(when) >= AGAIN),
-        None => true,
-    }
+fn due(said: Option<&Said>, say: &Said) -> bool {
+    let Some(said) = said else { return true };
+    let since = say.when.saturating_duration_since(said.when);
+    said.up != say.up || (!say.up && (since >= AGAIN || (since >= NEW_REASON && said.reason != say.reason)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn changes_at_once_and_an_outage_twice_a_minute() {
+    /// Each tenth of a second, what `state` says of it; the tenths at which there is a line.
+    fn lines(state: impl Fn(u32) -> (bool, &'static str)) -> Vec<u32> {
         let start = Instant::now();
-        let mut said = None;
+        let mut said: Option<Said> = None;
         let mut lines = Vec::new();
         for tenth in 0..1_000u32 {
-            let (up, now) = (tenth < 10 || tenth >= 900, start + tenth * Duration::from_millis(100));
-            if due(said, up, now) {
-                said = Some((up, now));
-                lines.push((tenth, up));
+            let (up, reason) = state(tenth);
+            let say =
+                Said { up, reason: reason.to_owned(), when: start + tenth * Duration::from_millis(100) };
+            if due(said.as_ref(), &say) {
+                said = Some(say);
+                lines.push(tenth);
             }
         }
-        assert_eq!(lines, [(0, true), (10, false), (310, false), (610, false), (900, true)]);
+        lines
+    }
+
+    #[test]
+    fn changes_at_once_and_an_outage_twice_a_minute() {
+        assert_eq!(lines(|tenth| (!(10..900).contains(&tenth), "refused")), [0, 10, 310, 610, 900]);
+    }
+
+    #[test]
+    fn a_new_reason_sooner_and_no_flood_when_reasons_alternate() {
+        assert_eq!(
+            lines(|tenth| (false, if tenth < 10 { "refused" } else { "WRONGPASS" })),
+            [0, 50, 350, 650, 950]
+        );
+        let alternating = lines(|tenth| (false, if tenth % 2 == 0 { "refused" } else { "silent" }));
+        assert!(alternating.len() <= 20, "{alternating:?}");
     }
 }

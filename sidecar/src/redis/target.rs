@@ -121,13 +121,17 @@ impl Target {
     }
 }
 
-/// Whether a URL, or one of a list, holds a password.
+/// Whether a URL, or one of a list, holds a password. In doubt it does.
 pub fn has_password(urls: &str) -> bool {
     // Up to the last `@`, so that a password with a slash in it is one too.
-    let Some((before, _)) = urls.rsplit_once('@') else {
-        return urls.contains("?pass=") || urls.contains("&pass=");
+    let mut users = urls.split("://").filter_map(|part| Some(part.rsplit_once('@')?.0));
+    let in_user = |users: &str| {
+        let (hosts, user) = users.rsplit_once(',').unwrap_or(("", users));
+        let is_port = |port: &str| port.bytes().all(|digit| digit.is_ascii_digit());
+        let no_host = |host: &str| host.rsplit_once(':').is_some_and(|(_, port)| !is_port(port));
+        user.contains(':') || hosts.split(',').any(no_host)
     };
-    before.split("://").any(|part| part.contains(':'))
+    urls.contains("?pass=") || urls.contains("&pass=") || users.any(in_user)
 }
 
 #[derive(Clone)]
