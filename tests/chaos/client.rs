@@ -8,7 +8,7 @@ use tests::history::{Action, Outcome};
 use tests::http::{Answer, Request};
 use tests::random::Random;
 
-use crate::run::{FATES, Fate, World};
+use crate::run::{Fate, SESSIONS, World, fate};
 
 /// Between two calls, so that documents stay small and others get a turn.
 const THINK_MS: u64 = 12;
@@ -17,19 +17,20 @@ const WAIT: Duration = Duration::from_secs(3);
 
 pub(crate) struct Client {
     world: Arc<World>,
-    number: u64,
+    number: usize,
     random: Random,
     quiet_until: Vec<Duration>,
 }
 
 impl Client {
-    pub(crate) fn new(world: Arc<World>, number: u64, random: Random) -> Client {
-        Client { world, number, random, quiet_until: vec![Duration::ZERO; FATES.len()] }
+    pub(crate) fn new(world: Arc<World>, number: usize, random: Random) -> Client {
+        Client { world, number, random, quiet_until: vec![Duration::ZERO; SESSIONS] }
     }
 
     pub(crate) async fn run(mut self) {
         while !self.world.over() {
-            let session = self.random.below(FATES.len() as u64) as usize;
+            let own = self.random.below(100) < 30;
+            let session = if own { self.number } else { self.random.below(SESSIONS as u64) as usize };
             let node = self.random.below(self.world.apps.len() as u64) as usize;
             self.act(session, node).await;
             let think = Duration::from_millis(self.random.below(THINK_MS));
@@ -39,15 +40,14 @@ impl Client {
 
     async fn act(&mut self, session: usize, node: usize) {
         let dice = self.random.below(100);
-        match FATES[session] {
+        match fate(session) {
             Fate::Busy | Fate::Expired => match dice {
                 0..35 => self.read(session, node).await,
                 35..70 => self.append(session, node).await,
                 _ => self.compare_and_set(session, node).await,
             },
             Fate::Quiet => {
-                let writer = session as u64 % 8 == self.number;
-                if writer && self.world.now() > self.quiet_until[session] {
+                if session == self.number && self.world.now() > self.quiet_until[session] {
                     self.append(session, node).await;
                 } else {
                     self.read(session, node).await;

@@ -1,13 +1,12 @@
 //! Breaks things, one after the other, mends each, and lets sessions expire. It loses no data.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tests::history::{Action, Outcome};
 use tests::proxy::Mode;
 use tests::random::Random;
 
-use crate::run::{FATES, Fate, World};
+use crate::run::{Fate, SESSIONS, World, fate};
 
 #[derive(Debug, Clone, Copy)]
 enum Fault {
@@ -21,8 +20,9 @@ enum Fault {
     Restart,
 }
 
-const FAULTS: [Fault; 8] = [
+const FAULTS: [Fault; 9] = [
     Fault::Cut,
+    Fault::Stall,
     Fault::Stall,
     Fault::BlackHole,
     Fault::HalfOpen,
@@ -32,9 +32,8 @@ const FAULTS: [Fault; 8] = [
     Fault::Restart,
 ];
 
-pub(crate) async fn run(world: Arc<World>, mut random: Random) {
-    let mut mortal: Vec<usize> =
-        (0..FATES.len()).filter(|session| FATES[*session] == Fate::Expired).collect();
+pub(crate) async fn run(world: &World, mut random: Random) {
+    let mut mortal: Vec<usize> = (0..SESSIONS).filter(|session| fate(*session) == Fate::Expired).collect();
     while !world.over() {
         pause(100 + random.below(300)).await;
         if let Some(session) = mortal.pop() {
@@ -43,14 +42,14 @@ pub(crate) async fn run(world: Arc<World>, mut random: Random) {
                 proxy.set(Mode::Delay(Duration::from_millis(20)));
             }
             pause(50 + random.below(100)).await;
-            expire(&world, session).await;
+            expire(world, session).await;
             pause(100).await;
             for proxy in &world.proxies {
                 proxy.set(Mode::Pass);
             }
         }
         let fault = *random.choose(&FAULTS);
-        strike(&world, fault, &mut random).await;
+        strike(world, fault, &mut random).await;
     }
 }
 
@@ -60,8 +59,12 @@ async fn strike(world: &World, fault: Fault, random: &mut Random) {
     let for_a_while = 200 + random.below(1000);
     let mode = match fault {
         Fault::Cut => Mode::Cut,
-        // Long enough for others to see that a write has not come.
-        Fault::Stall => return hold(proxy, Mode::Stall, for_a_while + 1000).await,
+        Fault::Stall => {
+            // Calls are under way when it begins, and it ends when others have seen that a write has not come.
+            proxy.set(Mode::Delay(Duration::from_millis(80)));
+            pause(200).await;
+            return hold(proxy, Mode::Stall, for_a_while + 1000).await;
+        }
         Fault::BlackHole => Mode::BlackHole,
         Fault::Delay => Mode::Delay(Duration::from_millis(20 + random.below(300))),
         Fault::HalfOpen => return proxy.half_open(),

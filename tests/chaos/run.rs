@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
-use sidecar::app::App;
+use sidecar::app::{App, Lifecycle};
 use sidecar::config;
+use sidecar::metrics::Http as HttpMetrics;
 use sidecar::redis::{Mode, Redis, Source, Url};
 use sidecar::session::{Rules, Sessions};
 use tests::eventually::{check, eventually};
@@ -23,7 +24,9 @@ use crate::client::Client;
 use crate::nemesis;
 
 const NODES: usize = 3;
-const CLIENTS: u64 = 8;
+/// Each has a quiet session of its own, which bears its number.
+pub(crate) const CLIENTS: usize = 8;
+pub(crate) const SESSIONS: usize = 19;
 const LENGTH: Duration = Duration::from_secs(7);
 const RECOVERY: Duration = Duration::from_secs(20);
 
@@ -32,7 +35,7 @@ const RECOVERY: Duration = Duration::from_secs(20);
 pub(crate) enum Fate {
     /// Every client writes it.
     Busy,
-    /// One client writes it, all read it: a late write finds the version it was made from.
+    /// Its own client writes it, all read it: a late write finds the version it was made from.
     Quiet,
     /// A client deletes it at some time, and clients try to make it again.
     Deleted,
@@ -40,22 +43,14 @@ pub(crate) enum Fate {
     Expired,
 }
 
-pub(crate) const FATES: [Fate; 14] = [
-    Fate::Busy,
-    Fate::Busy,
-    Fate::Quiet,
-    Fate::Quiet,
-    Fate::Quiet,
-    Fate::Deleted,
-    Fate::Deleted,
-    Fate::Deleted,
-    Fate::Deleted,
-    Fate::Expired,
-    Fate::Expired,
-    Fate::Expired,
-    Fate::Expired,
-    Fate::Expired,
-];
+pub(crate) fn fate(session: usize) -> Fate {
+    match session {
+        ..CLIENTS => Fate::Quiet,
+        8 | 9 => Fate::Busy,
+        10..=13 => Fate::Deleted,
+        _ => Fate::Expired,
+    }
+}
 
 /// All that clients and nemesis share.
 pub(crate) struct World {
@@ -114,19 +109,21 @@ pub(crate) async fn run(seed: u64, rules: Rules) -> Vec<Event> {
     let mut random = Random::new(seed);
     serving(&world).await;
     let mut first = Client::new(world.clone(), 0, random.fork());
-    for session in 0..FATES.len() {
+    for session in 0..SESSIONS {
         first.create(session).await;
     }
-    let mut tasks = vec![tokio::spawn(nemesis::run(world.clone(), random.fork()))];
+    let nemesis = nemesis::run(&world, random.fork());
+    let mut clients = Vec::new();
     for number in 0..CLIENTS {
         let client = Client::new(world.clone(), number, random.fork());
-        tasks.push(tokio::spawn(client.run()));
+        clients.push(tokio::spawn(client.run()));
     }
-    for task in tasks {
-        tokio::time::timeout(LENGTH + RECOVERY, task).await.expect("clients and nemesis end").unwrap();
+    tokio::time::timeout(LENGTH + RECOVERY, nemesis).await.expect("the nemesis ends");
+    for client in clients {
+        tokio::time::timeout(RECOVERY, client).await.expect("clients end").unwrap();
     }
     serving(&world).await;
-    for session in 0..FATES.len() {
+    for session in 0..SESSIONS {
         for node in 0..NODES {
             first.read(session, node).await;
         }
@@ -159,7 +156,10 @@ async fn node(redis_url: String, rules: Rules, stop: &CancellationToken) -> Sock
     let sessions = Sessions::with_rules(redis.clone(), &settings, &mut registry, rules);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serve = axum::serve(listener, sidecar::router::router(App { redis, sessions }));
+    let lifecycle = Lifecycle { started: Instant::now(), draining: stop.clone() };
+    let http = HttpMetrics::new(&mut registry);
+    let app = App { redis, sessions, http, lifecycle: Arc::new(lifecycle) };
+    let serve = axum::serve(listener, sidecar::router::router(app));
     let stopped = stop.clone().cancelled_owned();
     tokio::spawn(async move {
         tokio::select! {

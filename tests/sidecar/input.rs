@@ -127,7 +127,7 @@ async fn ids_of_ten_kilobytes_and_odd_characters_are_400() {
         "a%20b",
         "..%2F..",
         "a:b",
-        "%0d%0aSET",
+        "a%0d%0aSET",
     ];
     for id in ids {
         for request in [

@@ -23,7 +23,7 @@ pub enum Mode {
     Stall,
     /// What is sent now is lost, and the connection it was sent on is dead for good without a word.
     BlackHole,
-    /// Commands arrive later by so much, in order.
+    /// Commands arrive later by so much, in order; a stall that begins meanwhile holds them too.
     Delay(Duration),
     /// Whatever reads or writes data is answered with this error; PING, TIME and the like with the truth.
     Refuse(&'static str),
@@ -155,18 +155,16 @@ impl Connection {
         while client.read_buf(&mut buffer).await? > 0 {
             while let Some(length) = command_length(&buffer) {
                 let command: Vec<u8> = buffer.drain(..length).collect();
-                match self.settle(&mut mode).await {
+                match self.delayed(&mut mode).await {
                     Mode::BlackHole => {}
                     // Redis itself says the error, so that it comes in its turn among other answers.
                     Mode::Refuse(error) if is_data(&command) => redis.write_all(&saying(error)).await?,
                     Mode::Answer(reply) if !is_greeting(&command) => {
                         self.to_client.lock().await.write_all(reply).await?;
                     }
-                    Mode::Delay(delay) => {
-                        tokio::time::sleep(delay).await;
-                        redis.write_all(&command).await?;
+                    Mode::Pass | Mode::Delay(_) | Mode::Refuse(_) | Mode::Answer(_) => {
+                        redis.write_all(&command).await?
                     }
-                    Mode::Pass | Mode::Refuse(_) | Mode::Answer(_) => redis.write_all(&command).await?,
                     Mode::Cut | Mode::Stall => return Ok(()),
                 }
             }
@@ -187,6 +185,13 @@ impl Connection {
             buffer.clear();
         }
         Ok(())
+    }
+
+    async fn delayed(&self, mode: &mut watch::Receiver<Mode>) -> Mode {
+        if let Mode::Delay(delay) = self.settle(mode).await {
+            tokio::time::sleep(delay).await;
+        }
+        self.settle(mode).await
     }
 
     /// The mode to act by, once it is not to wait. A connection that lost bytes is lost.

@@ -148,11 +148,13 @@ impl Sidecar {
     }
 }
 
-/// The address that the log's first line with this field names.
+/// The address that the log's first line with this field names, be the lines JSON or, with `--dev`, for people.
 fn bound(log: &str, field: &str) -> Option<SocketAddr> {
-    log.lines().find_map(|line| {
-        let line: Value = serde_json::from_str(line).ok()?;
-        let value = line.get(field).or_else(|| line.get("fields")?.get(field))?;
-        value.as_str()?.parse().ok()
+    log.lines().find_map(|line| match serde_json::from_str::<Value>(line) {
+        Ok(line) => line.get(field).or_else(|| line.get("fields")?.get(field))?.as_str()?.parse().ok(),
+        Err(_) => {
+            let words = line.split(' ').filter_map(|word| word.split_once('='));
+            words.filter(|(name, _)| *name == field).find_map(|(_, value)| value.parse().ok())
+        }
     })
 }
