@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use crate::config;
 use crate::redis::Redis;
 use condition::Condition;
+use document::Invalid;
 pub use error::Error;
 pub use id::SessionId;
 use metrics::Metrics;
@@ -227,18 +228,10 @@ impl Sessions {
         Ok(Some(base))
     }
 
-    /// A touch changes no byte, so what it says about the last activity is computed from the life that is left.
     fn session(&self, id: SessionId, stored: Stored) -> Result<Session, Error> {
-        let Stored { text, left_ms } = stored;
-        let written = document::peek(&text, "lastActivity").map_err(rule::Refusal::Unreadable)?;
-        let renewed = written.and_then(|written| {
-            let renewed_ms = renewed_ms(left_ms, self.0.store.life_ms(), now_ms())?;
-            let slack_ms = (self.0.store.life_ms() / 100).min(1000) as i64;
-            let written_ms = rule::milliseconds(written.trim_matches('"'))?;
-            let at = written.as_ptr() as usize - text.as_ptr() as usize;
-            (renewed_ms > written_ms.saturating_add(slack_ms)).then_some((renewed_ms, at..at + written.len()))
-        });
-        Ok(Session { id, text, renewed })
+        let renewed =
+            renewal(&stored, self.0.store.life_ms(), now_ms()).map_err(rule::Refusal::Unreadable)?;
+        Ok(Session { id, text: stored.text, renewed })
     }
 }
 
@@ -264,10 +257,21 @@ impl Session {
     }
 }
 
-/// When a session with `left_ms` of `life_ms` was last renewed; none if it never expires.
-fn renewed_ms(left_ms: i64, life_ms: u64, now_ms: i64) -> Option<i64> {
-    let passed_ms = i64::try_from(life_ms).ok()?.checked_sub(left_ms)?;
-    (left_ms >= 0).then(|| now_ms.min(now_ms.saturating_sub(passed_ms)))
+/// A touch changes no byte, so when the session was last renewed is computed from the life that is left. Told is
+/// only what is later than `lastActivity` by more than the way to Redis may cost; with the place of that value.
+fn renewal(stored: &Stored, life_ms: u64, now_ms: i64) -> Result<Option<(i64, Range<usize>)>, Invalid> {
+    let Stored { text, left_ms } = stored;
+    let Some(value) = document::peek(text, "lastActivity")? else { return Ok(None) };
+    let (Ok(life_ms), Some(written_ms)) =
+        (i64::try_from(life_ms), rule::milliseconds(value.trim_matches('"')))
+    else {
+        return Ok(None);
+    };
+    let slack_ms = (life_ms / 100).min(1000);
+    let renewed_ms = now_ms.saturating_sub((life_ms - left_ms).max(0));
+    let at = value.as_ptr() as usize - text.as_ptr() as usize;
+    let tell = *left_ms >= 0 && renewed_ms > written_ms.saturating_add(slack_ms);
+    Ok(tell.then_some((renewed_ms, at..at + value.len())))
 }
 
 /// The first losers try again at once; who keeps losing steps aside for a random moment.
@@ -289,4 +293,45 @@ fn random() -> Result<u128, Error> {
 fn now_ms() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod renewal_tests {
+    use super::*;
+
+    const LIFE: u64 = 86_400_000;
+    /// 2026-11-20T18:20:34.366Z
+    const NOW: i64 = 1_795_198_834_366;
+
+    fn answer(text: &str, left_ms: i64) -> String {
+        let stored = Stored { text: text.to_owned(), left_ms };
+        let renewed = renewal(&stored, LIFE, NOW).unwrap();
+        let id = SessionId::parse("a").unwrap();
+        Session { id, text: stored.text, renewed }.answer().into_owned()
+    }
+
+    #[test]
+    fn an_answer_tells_the_last_touch_and_changes_nothing_else() {
+        let text = r#"{"a":"2020-01-01T00:00:00.000Z","lastActivity":"2020-01-01T00:00:00.000Z","b":1.0}"#;
+        let expect = r#"{"a":"2020-01-01T00:00:00.000Z","lastActivity":"2026-11-20T18:20:33.366Z","b":1.0}"#;
+        assert_eq!(answer(text, LIFE as i64 - 1000), expect);
+    }
+
+    #[test]
+    fn what_was_written_is_told_as_it_was_written() {
+        let written = |time: &str| format!(r#"{{"lastActivity":"{time}"}}"#);
+        for (text, left_ms) in [
+            // Redis was reached 900 ms after the value was made.
+            (written("2026-11-20T18:20:33.466Z"), LIFE as i64),
+            // Another writer's clock is ahead, or its sessions live longer, or for ever.
+            (written("2026-11-20T19:20:34.366Z"), LIFE as i64),
+            (written("2026-11-20T18:20:34.366Z"), 10 * LIFE as i64),
+            (written("2020-01-01T00:00:00.000Z"), -1),
+            (written("yesterday"), LIFE as i64),
+            (r#"{"lastActivity":7}"#.to_owned(), LIFE as i64),
+            ("{}".to_owned(), LIFE as i64),
+        ] {
+            assert_eq!(answer(&text, left_ms), text);
+        }
+    }
 }

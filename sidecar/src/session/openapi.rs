@@ -1,9 +1,18 @@
 //! Writes `sidecar/openapi.json`, and holds it to what the router does.
 
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use expect_test::expect_file;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::document::{MAX_BYTES, MAX_DEPTH};
+use crate::app::App;
+use crate::config;
+use crate::redis::{Mode, Redis, Source, Url};
 
 const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -440,6 +449,31 @@ fn every_reference_in_openapi_json_leads_somewhere() {
         for name in root["components"][kind].as_object().unwrap().keys() {
             let pointer = format!("/components/{kind}/{name}");
             assert!(seen.contains(&pointer), "{pointer} is used nowhere");
+        }
+    }
+}
+
+#[tokio::test]
+async fn openapi_json_names_every_method_of_every_path_and_no_other() {
+    let source = Source {
+        mode: Mode::Standalone,
+        url: Url::Given("redis://127.0.0.1:1".to_owned()),
+        password_file: None,
+    };
+    let mut registry = Registry::default();
+    // Nobody runs the supervisor, so Redis is never there: what answers is told from what does not exist.
+    let (redis, _supervisor) = Redis::connect(source, &mut registry, CancellationToken::new());
+    let settings = config::Session { ttl_seconds: 60, allow_client_ids: false, allow_identity_writes: false };
+    let (app, _metrics) = App::new(redis, &settings, registry);
+    let service = TowerToHyperService::new(crate::router::router(app));
+    for (path, described) in document()["paths"].as_object().unwrap() {
+        for method in ["get", "post", "put", "patch", "delete", "options"] {
+            let request =
+                Request::builder().method(method.to_uppercase().as_str()).uri(path.replace("{id}", "x"));
+            let response = service.call(request.body(Body::from("{}")).unwrap()).await.unwrap();
+            let answered = response.status() != StatusCode::METHOD_NOT_ALLOWED;
+            assert_eq!(answered, described.get(method).is_some(), "{method} {path}: {}", response.status());
+            assert_ne!(response.status(), StatusCode::NOT_FOUND, "{method} {path}");
         }
     }
 }

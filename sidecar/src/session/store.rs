@@ -56,7 +56,11 @@ pub(crate) enum Outcome {
 
 /// Names the bytes of a session: what a write compares, and the ETag.
 pub(crate) fn digest(text: &str) -> String {
-    Sha1::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut hex = String::with_capacity(40);
+    for byte in Sha1::digest(text.as_bytes()) {
+        hex.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789abcdef"[usize::from(half)])));
+    }
+    hex
 }
 
 #[derive(Debug, Clone)]
@@ -162,5 +166,16 @@ impl Reply {
 
     fn unknown_word(&self) -> Error {
         Error::Internal { reason: format!("a session script answered {:?}", self.word) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_is_what_lua_calls_sha1hex() {
+        assert_eq!(digest(""), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+        assert_eq!(digest("abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
     }
 }
