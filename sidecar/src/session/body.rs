@@ -78,7 +78,7 @@ pub(crate) fn change(
                 Err(Invalid::NotArray("a JSON Patch").into())
             };
         }
-        (Media::MergePatch, None) => Merge::MergePatch,
+        (Media::MergePatch, None) => Merge::Rfc7396,
         (Media::MergePatch | Media::JsonPatch, Some(_)) => {
             return Err(Error::InvalidRequest(
                 "merge is for application/json; a patch says how it is applied".into(),

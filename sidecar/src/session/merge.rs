@@ -11,8 +11,8 @@ pub(crate) enum Merge {
     /// Records, whose fields are known, merge field by field, and everything else replaces: who sends one
     /// preference keeps the others, and who sends all tools can drop one.
     Records,
-    /// RFC 7396: objects merge at every depth, null deletes, arrays replace.
-    MergePatch,
+    /// JSON Merge Patch: objects merge at every depth, null deletes, arrays replace.
+    Rfc7396,
 }
 
 impl Merge {
@@ -21,7 +21,7 @@ impl Merge {
             Merge::Deep => every_depth(target, change, Null::Stored),
             Merge::Shallow => by_field(target, change, &["metadata"]),
             Merge::Records => by_field(target, change, &["preferences", "uiState", "metadata"]),
-            Merge::MergePatch => every_depth(target, change, Null::Deletes),
+            Merge::Rfc7396 => every_depth(target, change, Null::Deletes),
         }
     }
 }
@@ -101,7 +101,7 @@ mod tests {
             ("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
             (r#"{"a":"x"}"#, r#"{"a":{"b":{"c":null,"d":[null]}}}"#, r#"{"a":{"b":{"d":[null]}}}"#),
         ] {
-            assert_eq!(merged(Merge::MergePatch, target, patch), expect, "{target} {patch}");
+            assert_eq!(merged(Merge::Rfc7396, target, patch), expect, "{target} {patch}");
         }
     }
 
@@ -124,7 +124,7 @@ mod tests {
                 r#"{"preferences":{"a":{"y":null}},"toolConfigs":{"u":2},"metadata":{"m":1,"n":{"y":2}}}"#,
             ),
             (
-                Merge::MergePatch,
+                Merge::Rfc7396,
                 r#"{"preferences":{"a":{"x":1},"b":1},"toolConfigs":{"t":1,"u":2},"metadata":{"m":1,"n":{"x":1,"y":2}}}"#,
             ),
         ] {

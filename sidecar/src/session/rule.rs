@@ -262,7 +262,7 @@ mod tests {
             merge(r#"{"userId":"x","user":{"id":"x"},"metadata":{"created":"x"}}"#),
             Change::Replace(r#"{"userId":"x","user":{"id":"x"}}"#.to_owned()),
             Change::Replace("{}".to_owned()),
-            Change::Merge(Merge::MergePatch, r#"{"userId":null,"metadata":null}"#.to_owned()),
+            Change::Merge(Merge::Rfc7396, r#"{"userId":null,"metadata":null}"#.to_owned()),
             Change::Patch(
                 r#"[{"op":"remove","path":"/userId"},{"op":"remove","path":"/metadata"}]"#.to_owned(),
             ),

@@ -55,7 +55,7 @@ fn object() -> impl Strategy<Value = String> {
 }
 
 fn merge() -> impl Strategy<Value = Merge> {
-    prop_oneof![Just(Merge::Deep), Just(Merge::Shallow), Just(Merge::Records), Just(Merge::MergePatch)]
+    prop_oneof![Just(Merge::Deep), Just(Merge::Shallow), Just(Merge::Records), Just(Merge::Rfc7396)]
 }
 
 fn merged(merge: Merge, target: &str, change: &str) -> String {
@@ -97,7 +97,7 @@ proptest! {
 
     #[test]
     fn merge_patch_leaves_none_of_its_nulls(target in object(), change in object()) {
-        let after = merged(Merge::MergePatch, &target, &change);
+        let after = merged(Merge::Rfc7396, &target, &change);
         let (change, after) = (Object::parse(&change).unwrap(), Object::parse(&after).unwrap());
         for name in change.names() {
             prop_assert!(!change.get(name).unwrap().is_null() || after.get(name).is_none());
