@@ -19,12 +19,20 @@ pub(crate) fn small() -> Value {
 
 /// The demo app.
 pub(crate) fn demo_app() -> Value {
-    json!({"app": {"image": IMAGE, "resources": small(), "drainSeconds": 3}})
+    hyperpage(json!({"image": IMAGE, "resources": small(), "drainSeconds": 3}))
 }
 
 /// Another script in the demo's image.
 pub(crate) fn script(source: &str) -> Value {
-    json!({"app": {"image": IMAGE, "command": ["node", "-e", source], "resources": small(), "drainSeconds": 3}})
+    hyperpage(
+        json!({"image": IMAGE, "command": ["node", "-e", source], "resources": small(), "drainSeconds": 3}),
+    )
+}
+
+/// Redis has a share of the processors that a busy machine cannot take away.
+fn hyperpage(app: Value) -> Value {
+    let redis = json!({"requests": {"cpu": "100m"}, "limits": {"memory": "128Mi"}});
+    json!({"app": app, "redis": {"resources": redis}})
 }
 
 pub(crate) fn with(mut spec: Value, key: &str, value: Value) -> Value {
@@ -92,7 +100,7 @@ impl Kept {
 }
 
 /// Waits until a new Deployment revision runs everywhere and nothing else does.
-pub(crate) async fn rolled(cluster: &Cluster, scene: &Scene, name: &str) {
+pub(crate) async fn rolled<G>(cluster: &Cluster<G>, scene: &Scene, name: &str) {
     let target = format!("deployment/{name}");
     let wait = ["rollout", "status", &target, "-n", &scene.namespace, "--timeout=150s"];
     cluster.kubectl(wait).expect("the rollout ends");

@@ -10,7 +10,7 @@ const PER_SECOND: u32 = 110;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rolling_the_app_under_load_loses_no_request() {
-    let Some(cluster) = Cluster::shared().await else { return };
+    let Some(cluster) = Cluster::alone().await else { return };
     let scene = cluster.scene("t-roll").await;
     ready(&scene, "shop", demo_app()).await;
     let kept = Kept::of(&scene, "shop").await;

@@ -31,7 +31,7 @@ async fn burn(scene: &Scene, http: &reqwest::Client) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_autoscaler_scales_under_load_and_back_and_alone_owns_replicas() {
-    let Some(cluster) = Cluster::shared().await else { return };
+    let Some(cluster) = Cluster::alone().await else { return };
     let scene = cluster.scene("t-hpa").await;
     let quick = json!({"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 10, "periodSeconds": 5}]});
     let mut spec = script(include_str!("burn.js"));
@@ -69,7 +69,7 @@ async fn the_autoscaler_scales_under_load_and_back_and_alone_owns_replicas() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_scale_to_ten_and_back_is_not_seen_by_a_reader() {
-    let Some(cluster) = Cluster::shared().await else { return };
+    let Some(cluster) = Cluster::alone().await else { return };
     let scene = cluster.scene("t-ten").await;
     ready(&scene, "shop", demo_app()).await;
     let kept = Kept::of(&scene, "shop").await;

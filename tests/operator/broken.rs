@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tests::installation::{Operator, chart};
 use tests::kube::{conditions, hyperpage, summary};
 use tests::nodes::{self, Nodes};
 
-use crate::world::{SOON, bare, scene, shop, until_replicas, with, world};
+use crate::world::{SOON, bare, machine, scene, shop, until_replicas, with, world};
 
 #[tokio::test]
 async fn a_value_out_of_range_is_refused_by_name() {
@@ -66,9 +66,14 @@ async fn an_image_that_cannot_be_pulled_is_named_and_others_go_on() {
     assert!(message.contains("registry.test/none:1"), "{message}");
 }
 
+fn unparsable() -> Value {
+    json!({"app": {"image": "registry.test/shop:1", "port": "many"}})
+}
+
 /// What an older or looser CRD let in: the operator cannot even parse it.
 #[tokio::test]
 async fn an_unparsable_hyperpage_says_which_field_and_others_go_on() {
+    let _machine = machine().await;
     let Some(server) = bare("unparsable").await else { return };
     let scene = scene(&server, "t-unparsable").await;
     let crds: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
@@ -76,7 +81,7 @@ async fn an_unparsable_hyperpage_says_which_field_and_others_go_on() {
     let loose = json!([{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec", "value": anything}]);
     let loose: Patch<()> = Patch::Json(serde_json::from_value(loose).unwrap());
     crds.patch("hyperpages.hyperpage.dev", &PatchParams::default(), &loose).await.unwrap();
-    let bad = hyperpage("t-unparsable", "bad", &json!({}), &with(shop(), json!({"replicas": "many"})));
+    let bad = hyperpage("t-unparsable", "bad", &json!({}), &unparsable());
     eventually("the loose schema lets it in", SOON, async || {
         let bad = serde_json::from_value(bad.clone()).unwrap();
         scene.hyperpages().create(&PostParams::default(), &bad).await
@@ -86,7 +91,7 @@ async fn an_unparsable_hyperpage_says_which_field_and_others_go_on() {
         chart().unwrap().into_iter().find(|item| item["kind"] == "CustomResourceDefinition").unwrap();
     server.apply(&strict.to_string(), "strict.json").unwrap();
     eventually("the strict schema is back", SOON, async || {
-        let refused = scene.apply("probe", with(shop(), json!({"replicas": "many"}))).await;
+        let refused = scene.apply("probe", unparsable()).await;
         anyhow::ensure!(refused.is_err(), "still loose");
         anyhow::Ok(())
     })
@@ -103,6 +108,6 @@ async fn an_unparsable_hyperpage_says_which_field_and_others_go_on() {
     })
     .await;
     assert_eq!(stalled.reason, "InvalidSpec");
-    assert!(stalled.message.contains("replicas"), "{}", stalled.message);
+    assert!(stalled.message.contains("port"), "{}", stalled.message);
     operator.process.alive().unwrap();
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tests::eventually::{check, eventually};
 use tests::kube::Scene;
 
-use crate::world::{SOON, shop, until, until_replicas, with, world};
+use crate::world::{SOON, shop, until, until_replicas, with, world, world_alone};
 
 #[tokio::test]
 async fn a_strangers_service_is_left_alone_and_named() {
@@ -43,7 +43,7 @@ async fn a_strangers_service_is_left_alone_and_named() {
 
 #[tokio::test]
 async fn a_foreign_edit_of_an_owned_field_is_repaired_within_a_second() {
-    let Some(world) = world().await else { return };
+    let Some(world) = world_alone().await else { return };
     let scene = world.scene("t-repair").await;
     let names = ["a", "b", "c", "d"];
     for name in names {

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use tests::installation::{Operator, holder};
 
-use crate::world::{SOON, bare, scene, shop, until_replicas};
+use crate::world::{SOON, bare, machine, scene, shop, until_replicas};
 
 #[tokio::test]
 async fn another_operator_takes_over_from_a_dead_and_from_a_stopped_one() {
+    let _machine = machine().await;
     let Some(server) = bare("leader").await else { return };
     let start = |name| Operator::start(&server, name).unwrap();
     let a = start("operator-a");

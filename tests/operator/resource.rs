@@ -6,7 +6,7 @@ use tests::binaries::workspace;
 use tests::eventually::eventually;
 use tests::kube::{Scene, hyperpage};
 
-use crate::world::{SOON, scene, shop};
+use crate::world::{SOON, machine, scene, shop};
 
 /// The same examples that the client's CEL judges in the unit tests of `crds`.
 #[path = "../../crds/src/tests/examples.rs"]
@@ -23,6 +23,7 @@ mod rules {
 
 #[tokio::test]
 async fn the_generated_resource_is_established_and_judges_as_its_examples_say() {
+    let _machine = machine().await;
     let Some(server) = ApiServer::start("resource", &[]).await else { return };
     let file = workspace().join("crds/hyperpages.hyperpage.dev.yaml");
     let crd = std::fs::read_to_string(file).unwrap();

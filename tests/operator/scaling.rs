@@ -6,6 +6,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tests::eventually::{check, eventually};
 use tests::kube::{Scene, owners};
+use tests::nodes::Nodes;
 use tests::trace::{ReplicaTrace, ensure_no_dip};
 
 use crate::world::{SOON, World, shop, until, until_replicas, with, world};
@@ -63,6 +64,7 @@ async fn under_an_autoscaler_the_operator_owns_no_replicas() {
 async fn autoscaling_removed_prunes_the_autoscaler_and_holds_replicas() {
     let Some(world) = world().await else { return };
     let scene = world.scene("t-hold").await;
+    let _nodes = Nodes::healthy(&scene);
     scene.apply("shop", autoscaled(5, 3)).await.unwrap();
     until_autoscaled(&scene, "shop", 5).await;
     until_replicas(&scene, "shop", 5).await;
@@ -155,7 +157,7 @@ async fn kubectl_scale_of_the_deployment_is_put_back_and_explained() {
     let scene = world.scene("t-back").await;
     scene.apply("shop", fixed(2)).await.unwrap();
     until_replicas(&scene, "shop", 2).await;
-    scale_deployment(world, &scene).await;
+    scale_deployment(&world, &scene).await;
     until_replicas(&scene, "shop", 2).await;
     eventually("an event that names the right command", SOON, async || {
         let events = scene.events("shop").await?;

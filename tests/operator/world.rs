@@ -1,5 +1,6 @@
 //! One API server and one operator for all tests that can share them; each has its own namespace.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
@@ -11,20 +12,53 @@ use tests::apiserver::ApiServer;
 use tests::eventually::eventually;
 use tests::installation::{OPERATOR_USER, Operator, install};
 use tests::kube::Scene;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// For what takes a fraction of it on an idle machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// A test that measures time waits for the others, and keeps them out.
+static MACHINE: RwLock<()> = RwLock::const_new(());
 
 pub(crate) struct World {
     pub(crate) server: ApiServer,
     pub(crate) operator: Operator,
 }
 
+/// The world, and the right to use the machine while it is held.
+pub(crate) struct Turn<G> {
+    world: &'static World,
+    _machine: G,
+}
+
+impl<G> Deref for Turn<G> {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        self.world
+    }
+}
+
 /// None, with one line that says why, where Kubernetes' programs are missing.
-pub(crate) async fn world() -> Option<&'static World> {
+pub(crate) async fn world() -> Option<Turn<RwLockReadGuard<'static, ()>>> {
+    let machine = MACHINE.read().await;
+    Some(Turn { world: shared().await?, _machine: machine })
+}
+
+/// As [`world`], with nothing else at work in this process.
+pub(crate) async fn world_alone() -> Option<Turn<RwLockWriteGuard<'static, ()>>> {
+    let machine = MACHINE.write().await;
+    Some(Turn { world: shared().await?, _machine: machine })
+}
+
+async fn shared() -> Option<&'static World> {
     static WORLD: OnceCell<Option<World>> = OnceCell::const_new();
     WORLD.get_or_init(|| World::start("shared")).await.as_ref()
+}
+
+/// For a test with servers of its own.
+pub(crate) async fn machine() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().await
 }
 
 impl World {
