@@ -98,6 +98,11 @@ pub async fn reconcile(stored: Arc<Stored>, context: Arc<Context>) -> Result<Act
             (Outcome::Done, Ok(later.map_or_else(Action::await_change, Action::requeue)))
         }
         Ok(End { problem: Some(_), later: _ }) => (Outcome::Stalled, Ok(Action::requeue(memory.failed()))),
+        // Somebody wrote between our look and our write: no failure, only a reason to look again.
+        Err(Error::Apply(error)) if error.is_conflict() => {
+            tracing::debug!(%error, "looking again");
+            (Outcome::Conflicted, Ok(Action::requeue(memory.failed() / 4)))
+        }
         Err(error) => (Outcome::Failed, Err(Failure { error, retry: memory.failed() })),
     };
     context.metrics.reconciled(outcome, began.elapsed());

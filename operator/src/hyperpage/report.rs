@@ -10,7 +10,7 @@ use kube::{
     api::{ApiResource, DynamicObject, Patch, PatchParams},
     core::error_boundary::InvalidObject,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     End, Error, Problem,
@@ -27,6 +27,18 @@ pub async fn write(
     context: &Context,
     memory: &mut Memory,
 ) -> Result<Option<Duration>, Error> {
+    let params = PatchParams::apply(manager::STATUS).force();
+    send(meta, status, watched, context, memory, |body| (params, Patch::Apply(body))).await
+}
+
+async fn send(
+    meta: &ObjectMeta,
+    status: HyperpageStatus,
+    watched: Option<&HyperpageStatus>,
+    context: &Context,
+    memory: &mut Memory,
+    patch: impl FnOnce(Value) -> (PatchParams, Patch<Value>),
+) -> Result<Option<Duration>, Error> {
     match memory.news(&status, watched, Instant::now()) {
         News::None => return Ok(None),
         News::Later(wait) => return Ok(Some(wait)),
@@ -42,8 +54,9 @@ pub async fn write(
     // Untyped: the answer may be as unreadable as what was stored.
     let api: Api<DynamicObject> =
         Api::namespaced_with(context.calls.clone(), namespace.unwrap_or_default(), &resource);
-    context.metrics.call("apply", "Hyperpage/status");
-    match api.patch_status(name, &PatchParams::apply(manager::STATUS).force(), &Patch::Apply(&body)).await {
+    let (params, patch) = patch(body);
+    context.metrics.call("patch", "Hyperpage/status");
+    match api.patch_status(name, &params, &patch).await {
         Ok(_) => {
             memory.wrote_status(status, Instant::now());
             Ok(None)
@@ -80,6 +93,9 @@ pub async fn unreadable(
     };
     let previous = memory.last_status().cloned();
     let status = status::status(&sight, previous.as_ref(), Timestamp::now());
-    let later = write(meta, status, previous.as_ref(), context, memory).await?;
+    // Server-side apply would answer 500: it cannot type what is stored.
+    let params = PatchParams { field_manager: Some(manager::STATUS.to_owned()), ..PatchParams::default() };
+    let merge = |body| (params, Patch::Merge(body));
+    let later = send(meta, status, previous.as_ref(), context, memory, merge).await?;
     Ok(End { problem: Some(problem), later })
 }
