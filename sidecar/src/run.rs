@@ -69,7 +69,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!(%listen, %admin_listen, version = VERSION, pod, "listening");
 
     let ended = tokio::select! {
-        signal = signals.next() => Ok(tracing::info!(signal, "stopping")),
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping");
+            Ok(())
+        }
         part = tasks.one_ended() => Err(anyhow::anyhow!("{part} ended by itself; this is a defect")),
     };
     draining.cancel();

@@ -23,6 +23,9 @@ pub fn init(level: LevelFilter, dev: bool) {
 /// A panic is a defect of ours: one line like any other, so that it is found where the log is read.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(ToString::to_string);
-    let message = panic.payload_as_str().unwrap_or("no message");
+    let payload = panic.payload();
+    let message =
+        payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref().map(String::as_str));
+    let message = message.unwrap_or("no message");
     tracing::error!(location, "panicked at: {message}");
 }

@@ -25,12 +25,17 @@ pub const OPERATOR_USER: User = User {
 pub fn chart() -> Result<Vec<Value>> {
     let chart = workspace().join("charts/hyperpage-operator");
     let mut helm = Command::new(kubernetes("helm"));
-    helm.args(["template", "hyperpage"]).arg(chart).args(["--namespace", NAMESPACE, "--kube-version", "1.34"]);
+    helm.args(["template", "hyperpage"]).arg(chart).args([
+        "--namespace",
+        NAMESPACE,
+        "--kube-version",
+        "1.34",
+    ]);
     documents(&output(&mut helm)?)
 }
 
 pub fn documents(yaml: &str) -> Result<Vec<Value>> {
-    let all = serde_yaml::Deserializer::from_str(yaml).map(|document| Value::deserialize(document));
+    let all = serde_yaml::Deserializer::from_str(yaml).map(Value::deserialize);
     let all = all.collect::<Result<Vec<_>, _>>().context("YAML documents")?;
     Ok(all.into_iter().filter(|document| !document.is_null()).collect())
 }

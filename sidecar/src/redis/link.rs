@@ -326,7 +326,7 @@ async fn ping(connection: &mut Connection) -> Result<i64, (Event, String)> {
     let Ok([pong, time]) = <[_; 2]>::try_from(answers) else {
         return Err((Event::Garbage, "not the answers to PING and TIME".to_owned()));
     };
-    match (pong, time.map(|time| redis::from_redis_value::<(i64, i64)>(time))) {
+    match (pong, time.map(redis::from_redis_value::<(i64, i64)>)) {
         (Err(error), _) | (_, Err(error)) => Err((Event::Refused, words(&error))),
         (Ok(Value::SimpleString(pong)), Ok(Ok((seconds, micros)))) if pong == "PONG" => {
             Ok(seconds.saturating_mul(1_000_000).saturating_add(micros))
