@@ -107,10 +107,22 @@ impl Client {
         self.call(session, node, Action::Write { op, base: Some(etag) }, request).await;
     }
 
-    /// Makes the session for the first time; nothing is broken yet.
+    /// Makes the session for the first time. Nothing is broken yet, but a machine may be slow.
     pub(crate) async fn create(&mut self, session: usize) {
-        let made = self.create_with(session, 0).await;
-        assert!(matches!(made, Outcome::Ok { .. }), "{made:?}");
+        for _ in 0..20 {
+            let read = Request::new("GET", self.path(session));
+            let exists = match self.create_with(session, 0).await {
+                Outcome::Ok { .. } => true,
+                Outcome::Absent | Outcome::Fail => false,
+                Outcome::Unknown => {
+                    matches!(self.call(session, 0, Action::Read, read).await, Outcome::Ok { .. })
+                }
+            };
+            if exists {
+                return;
+            }
+        }
+        panic!("a healthy Redis makes no session");
     }
 
     /// On a session that exists this replaces its log, so only sessions that were deleted are made again.

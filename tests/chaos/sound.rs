@@ -24,7 +24,7 @@ async fn chaos_sessions_keep_every_promise_under_faults_that_lose_no_data() {
             "seed {seed}: {} calls, {writes} writes, {doubts} outcomes unknown or failed",
             history.len()
         );
-        assert!(writes > 300 && doubts > 0, "SEED={seed}: {writes} writes and {doubts} faults prove nothing");
+        assert!(writes > 100 && doubts > 0, "SEED={seed}: {writes} writes and {doubts} faults prove nothing");
     }
 }
 

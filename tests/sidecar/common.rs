@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tests::eventually::eventually;
 use tests::http::Answer;
 use tests::redis::RedisServer;
 use tests::sidecar::{Settings, Sidecar};
@@ -22,10 +23,13 @@ pub(crate) async fn pair_with(settings: impl FnOnce(Settings) -> Settings) -> (R
     (redis, sidecar)
 }
 
-/// A new session, by the original's way.
+/// A new session, by the original's way. A machine under load may say 503 first; that is an answer too.
 pub(crate) async fn new_session(sidecar: &Sidecar) -> String {
-    let answer = sidecar.app.get("/api/sessions").await.expect(200);
-    answer.json()["sessionId"].as_str().unwrap().to_owned()
+    let answer = eventually("a session is made", RECOVERY, async || {
+        let answer = sidecar.app.get("/api/sessions").await;
+        if answer.status == 200 { Ok(answer) } else { Err(answer) }
+    });
+    answer.await.json()["sessionId"].as_str().unwrap().to_owned()
 }
 
 /// A new session with these fields, and its ETag.

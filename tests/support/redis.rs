@@ -252,6 +252,8 @@ impl RedisCluster {
             node.command::<()>(&set).await.expect("a fresh node has no epoch");
             let add = ["CLUSTER", "ADDSLOTSRANGE", &first, &last];
             node.command::<()>(&add).await.expect("nobody owns these slots");
+        }
+        for (node, _) in &nodes {
             for (other, bus) in &nodes {
                 let port = other.port.to_string();
                 let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, bus];
