@@ -3,6 +3,7 @@
 use serde_json::json;
 use tests::cluster::{Cluster, done, service_url};
 use tests::load::Load;
+use tokio::net::TcpListener;
 
 use crate::parts::{Kept, Visitor, demo_app, ready, rolled, with};
 
@@ -32,4 +33,19 @@ async fn rolling_the_app_under_load_loses_no_request() {
     tally.ensure_clean(2_000, 100.0).unwrap();
     kept.check(&scene, "shop").await;
     done(scene).await;
+}
+
+/// The count of failures is not zero because nobody counts.
+#[tokio::test]
+async fn a_server_that_resets_connections_is_caught() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/session", listener.local_addr().unwrap());
+    let load = Load::start(url, String::new(), PER_SECOND).unwrap();
+    for _ in 0..20 {
+        drop(listener.accept().await.unwrap());
+    }
+    drop(listener);
+    let tally = load.end().await.unwrap();
+    assert!(tally.bad.len() >= 20, "{tally:?}");
+    assert!(tally.ensure_clean(1, 1.0).is_err());
 }
