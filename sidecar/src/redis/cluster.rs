@@ -79,6 +79,7 @@ impl Cluster {
             connection: snapshots.iter().find_map(|snapshot| snapshot.connection.clone()).filter(|_| all),
             reason,
             ever: snapshots.iter().any(|snapshot| snapshot.ever),
+            lost: None,
             warning: snapshots.into_iter().find_map(|snapshot| snapshot.warning),
         }
     }

@@ -21,6 +21,8 @@ use super::target::Source;
 pub(super) const ATTEMPT: Duration = Duration::from_millis(250);
 const NO_SCRIPT: ErrorKind = ErrorKind::Server(ServerErrorKind::NoScript);
 const IN_FLIGHT: usize = 1_024;
+/// A connection lost this recently may be back in a moment, and a call waits for that; in an outage it does not.
+const BLINK: Duration = Duration::from_millis(500);
 /// Sentinels are asked, and the eviction policy is looked at, every so many PINGs.
 const MASTER_EVERY: u64 = 20;
 const POLICY_EVERY: u64 = 300;
@@ -32,6 +34,7 @@ pub(super) struct Snapshot {
     pub(super) reason: String,
     /// It has answered PONG at least once.
     pub(super) ever: bool,
+    pub(super) lost: Option<Instant>,
     pub(super) warning: Option<String>,
 }
 
@@ -83,11 +86,11 @@ impl Link {
 
     /// Sends the commands in one write; the answer to the last is the answer.
     pub(super) async fn call(&self, commands: &Pipeline, end: Instant) -> Result<Value, Failed> {
+        let mut connection = self.connection().await?;
         let end = end.min(Instant::now() + ATTEMPT).into();
         let Ok(Ok(_place)) = timeout_at(end, self.0.places.acquire()).await else {
             return Err(Error::unavailable("too many calls wait for Redis").into());
         };
-        let mut connection = self.connection()?;
         let Ok(answer) = timeout_at(end, connection.send_packed_commands(commands, 0, commands.len())).await
         else {
             return Err(Error::Unknown { reason: "no answer in time".to_owned() }.into());
@@ -109,7 +112,7 @@ impl Link {
             Err(Failed { redis: Some(error), .. }) if error.kind() == NO_SCRIPT => {}
             answer => return answer,
         }
-        let mut connection = self.connection()?;
+        let mut connection = self.connection().await?;
         match timeout_at(end.min(Instant::now() + ATTEMPT).into(), script.load_async(&mut connection)).await {
             Ok(Ok(_hash)) => self.call(command, end).await,
             // Loading a script acts on no key.
@@ -118,7 +121,19 @@ impl Link {
         }
     }
 
-    fn connection(&self) -> Result<Connection, Error> {
+    /// Waits until a connection that was lost a moment ago is back, or the moment is over.
+    pub(super) async fn blinked(&self) {
+        let lost = match &*self.0.snapshot.borrow() {
+            Snapshot { connection: None, lost: Some(lost), .. } => *lost,
+            _ => return,
+        };
+        let mut snapshots = self.0.snapshot.subscribe();
+        let back = snapshots.wait_for(|snapshot| snapshot.connection.is_some());
+        let _in_time = timeout_at((lost + BLINK).into(), back).await;
+    }
+
+    async fn connection(&self) -> Result<Connection, Error> {
+        self.blinked().await;
         let snapshot = self.0.snapshot.borrow();
         let absent = || Error::unavailable(format!("Redis not connected: {}", snapshot.reason));
         snapshot.connection.clone().ok_or_else(absent)
@@ -296,6 +311,7 @@ impl Supervisor {
         self.link.0.snapshot.send_modify(|snapshot| {
             snapshot.connection = connection;
             snapshot.ever |= is;
+            snapshot.lost = was.then(Instant::now);
             snapshot.reason = reason;
         });
     }

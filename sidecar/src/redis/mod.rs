@@ -105,11 +105,13 @@ impl Redis {
 
     /// The latest Redis TIME, in microseconds, at which a call started now may still act. Scripts that write
     /// take it as an argument and refuse (`LATE`) when TIME is past it.
-    pub fn deadline_us(&self) -> i64 {
-        let now = Instant::now();
+    pub async fn deadline_us(&self) -> i64 {
         let redis_us = match &self.topology {
-            Topology::Single(link) => link.now_us(now),
-            Topology::Cluster(cluster) => cluster.now_us(now),
+            Topology::Single(link) => {
+                link.blinked().await;
+                link.now_us(Instant::now())
+            }
+            Topology::Cluster(cluster) => cluster.now_us(Instant::now()),
         };
         let attempt = i64::try_from(ATTEMPT.as_micros()).unwrap_or(i64::MAX);
         // Not connected: what is sent to the next connection was not meant for it.

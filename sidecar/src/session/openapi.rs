@@ -217,13 +217,15 @@ fn responses() -> Value {
 }
 
 fn schemas() -> Value {
-    let saved = json!({
-        "type": "object",
-        "properties": { "success": { "const": true }, "sessionId": { "type": "string" }, "message": { "type": "string" } },
-        "required": ["success", "sessionId", "message"],
-    });
+    let mut schemas = requests();
+    let all = schemas.as_object_mut().expect("an object");
+    all.extend(answers().as_object().expect("an object").clone());
+    all.insert("Session".to_owned(), session());
+    schemas
+}
+
+fn requests() -> Value {
     json!({
-        "Session": session(),
         "Change": {
             "type": "object",
             "description": "Members of a session. As application/json null is stored and arrays replace; as \
@@ -255,6 +257,16 @@ fn schemas() -> Value {
             },
             "required": ["sessionId"],
         },
+    })
+}
+
+fn answers() -> Value {
+    let saved = json!({
+        "type": "object",
+        "properties": { "success": { "const": true }, "sessionId": { "type": "string" }, "message": { "type": "string" } },
+        "required": ["success", "sessionId", "message"],
+    });
+    json!({
         "SessionAnswer": {
             "type": "object",
             "properties": {
