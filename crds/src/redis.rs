@@ -20,8 +20,8 @@ pub struct Redis {
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = Rule::new("!self.matches('[[:space:]]')").message("redis.image may not contain blanks"))]
     pub image: Option<String>,
-    /// What Redis requests and may use. Absent: at most 256Mi of memory. Redis keeps data up to 60 % of the
-    /// memory limit (maxmemory) and then refuses writes (noeviction).
+    /// What Redis requests and may use. Absent: at most 256Mi of memory; no word about CPU: it requests 100m.
+    /// Redis keeps data up to 60 % of the memory limit (maxmemory) and then refuses writes (noeviction).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(
         validation = Rule::new("has(self.limits) && 'memory' in self.limits")

@@ -120,7 +120,7 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
     let calls = Calls { client: &context.calls, metrics: &context.metrics, namespace: &namespace, uid: &uid };
     let hyperpage = match &stored.0 {
         Ok(hyperpage) => hyperpage,
-        Err(invalid) => return report::unreadable(invalid, context, memory).await,
+        Err(invalid) => return report::unreadable(stored, invalid, context, memory).await,
     };
     let fetched = fetch::fetch(hyperpage, context, &calls, memory).await?;
     let valid = validate::validate(hyperpage, &context.defaults);
@@ -143,7 +143,7 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
         Timestamp::now(),
     );
     let later = report::write(hyperpage.meta(), status, hyperpage.status.as_ref(), context, memory).await?;
-    tell::tell(context, hyperpage, &report, memory).await;
+    tell::tell(context, &hyperpage.object_ref(&()), &report, memory).await;
     match failure {
         Some(error) => Err(error.into()),
         None => Ok(End { problem: report.problem, later }),

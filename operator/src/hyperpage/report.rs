@@ -6,16 +6,18 @@ use crds::{Hyperpage, HyperpageStatus, Reason, contract::manager};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
-    Api,
+    Api, Resource,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
     core::error_boundary::InvalidObject,
 };
 use serde_json::{Value, json};
 
 use super::{
-    End, Error, Problem,
+    End, Error, Problem, Stored,
+    converge::Report,
     memory::{Memory, News},
     status::{self, Sight},
+    tell,
 };
 use crate::context::Context;
 
@@ -69,6 +71,7 @@ async fn send(
 
 /// A Hyperpage that does not fit the types is told so, and the others go on.
 pub async fn unreadable(
+    stored: &Stored,
     invalid: &InvalidObject,
     context: &Context,
     memory: &mut Memory,
@@ -96,6 +99,13 @@ pub async fn unreadable(
     // Server-side apply would answer 500: it cannot type what is stored.
     let params = PatchParams { field_manager: Some(manager::STATUS.to_owned()), ..PatchParams::default() };
     let merge = |body| (params, Patch::Merge(body));
-    let later = send(meta, status, previous.as_ref(), context, memory, merge).await?;
-    Ok(End { problem: Some(problem), later })
+    let report = Report { problem: Some(problem), ..Report::default() };
+    tell::tell(context, &stored.object_ref(&()), &report, memory).await;
+    match send(meta, status, previous.as_ref(), context, memory, merge).await {
+        // A rule of the schema reads the wrong field: no status fits such an object, and the event has to do.
+        Err(Error::Report(kube::Error::Api(refusal))) if refusal.code == 422 => {
+            Ok(End { problem: report.problem, later: None })
+        }
+        later => Ok(End { problem: report.problem, later: later? }),
+    }
 }

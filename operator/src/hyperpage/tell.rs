@@ -1,13 +1,10 @@
 //! Events: what a person wants to find in `kubectl describe hp`. A lost one fails nothing.
 
-use kube::{
-    Resource,
-    runtime::events::{Event, EventType},
-};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType};
 
 use super::{Problem, converge::Report, memory::Memory};
 use crate::context::Context;
-use crds::Hyperpage;
 
 /// What varies stands in `reason` and `action`: the API folds events that differ in their note alone.
 fn event(type_: EventType, reason: &str, action: String, note: String) -> Event {
@@ -52,13 +49,13 @@ pub fn problem(problem: &Problem) -> Event {
     event(EventType::Warning, problem.reason.as_str(), action, problem.message.clone())
 }
 
-pub async fn tell(context: &Context, hyperpage: &Hyperpage, report: &Report, memory: &mut Memory) {
-    let name = hyperpage.metadata.name.as_deref().unwrap_or_default();
+pub async fn tell(context: &Context, about: &ObjectReference, report: &Report, memory: &mut Memory) {
+    let name = about.name.as_deref().unwrap_or_default();
     let events = events(name, report, memory.told.as_ref());
     memory.told.clone_from(&report.problem);
     for event in events {
         context.metrics.call("create", "Event");
-        if let Err(error) = context.recorder.publish(&event, &hyperpage.object_ref(&())).await {
+        if let Err(error) = context.recorder.publish(&event, about).await {
             tracing::warn!(%error, reason = event.reason, "failed to publish an event");
         }
     }

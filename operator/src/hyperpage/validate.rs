@@ -66,7 +66,7 @@ pub fn validate(hyperpage: &Hyperpage, defaults: &Defaults) -> Result<Valid, Inv
     let metadata = &hyperpage.metadata;
     let spec = &hyperpage.spec;
     unique_env_names(&spec.app)?;
-    let redis_resources = spec.redis.resources.clone().unwrap_or_else(redis_resources);
+    let redis_resources = redis_resources(spec.redis.resources.as_ref());
     Ok(Valid {
         name: known(metadata.name.as_ref(), "name")?,
         namespace: known(metadata.namespace.as_ref(), "namespace")?,
@@ -125,8 +125,15 @@ fn unique_env_names(app: &App) -> Result<(), Invalid> {
     }
 }
 
-fn redis_resources() -> Resources {
-    Resources { limits: [("memory".to_owned(), Quantity("256Mi".to_owned()))].into(), ..Resources::default() }
+/// Everybody waits for Redis: without a share of its own it starves on a busy node, and with it every app.
+fn redis_resources(asked: Option<&Resources>) -> Resources {
+    let quantity = |name: &str, value: &str| (name.to_owned(), Quantity(value.to_owned()));
+    let unasked = || Resources { limits: [quantity("memory", "256Mi")].into(), ..Resources::default() };
+    let mut resources = asked.cloned().unwrap_or_else(unasked);
+    if !resources.requests.contains_key("cpu") && !resources.limits.contains_key("cpu") {
+        resources.requests.extend([quantity("cpu", "100m")]);
+    }
+    resources
 }
 
 fn maxmemory(resources: &Resources) -> Result<u64, Invalid> {
