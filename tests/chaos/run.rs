@@ -129,8 +129,7 @@ pub(crate) async fn run(seed: u64, rules: Rules) -> Vec<Event> {
         }
     }
     stop.cancel();
-    let history = world.history.lock().unwrap().clone();
-    history
+    world.history.lock().unwrap().clone()
 }
 
 async fn serving(world: &World) {
