@@ -62,7 +62,7 @@ build() {
 }
 
 # Always the whole workspace: another choice of packages is another choice of features, and compiles kube again.
-cargo_test() { cargo test --locked --workspace --no-fail-fast "$@"; }
+cargo_test() { cargo test --locked --workspace --no-fail-fast "$@" -- --test-threads="${TEST_THREADS:-6}"; }
 
 level_unit() { cargo_test --lib --test tidy; }
 level_sidecar() { cargo_test --test sidecar; }
