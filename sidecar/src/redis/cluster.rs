@@ -84,9 +84,10 @@ impl Cluster {
         }
     }
 
-    /// The slowest clock of the nodes: on no node does a deadline derived from it come late.
-    pub(super) fn now_us(&self, now: Instant) -> Option<i64> {
-        self.map().links.values().filter_map(|link| link.now_us(now)).min()
+    /// The link to the node that owns the key. Each node has a clock of its own, hours apart perhaps.
+    pub(super) fn owner(&self, key: &str) -> Option<Link> {
+        let map = self.map();
+        owned(&map.ranges, &map.links, key).cloned()
     }
 
     pub(super) async fn evaluate(
@@ -126,6 +127,11 @@ impl Cluster {
     fn map(&self) -> Arc<Map> {
         self.0.map.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// What is known of the node that owns the key.
+fn owned<'a, T>(ranges: &[Range], nodes: &'a HashMap<Address, T>, key: &str) -> Option<&'a T> {
+    nodes.get(slots::owner(ranges, slots::slot(key))?)
 }
 
 enum Redirect {
@@ -281,4 +287,29 @@ fn cluster_slots() -> Pipeline {
     let mut pipe = redis::pipe();
     pipe.cmd("CLUSTER").arg("SLOTS");
     pipe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis::clock::Clock;
+
+    const HOUR_US: i64 = 3_600_000_000;
+
+    /// A deadline by another node's clock is past for ever, or never.
+    #[test]
+    fn a_key_goes_by_the_clock_of_its_own_node() {
+        let start = Instant::now();
+        let node = |name: &str| (name.to_owned(), 6379);
+        let mut clocks: HashMap<Address, Clock> = HashMap::new();
+        for (name, redis_us) in [("a", HOUR_US), ("b", 2 * HOUR_US)] {
+            clocks.entry(node(name)).or_default().observe(redis_us, start);
+        }
+        let ranges = [Range::new(0, 12_181, node("a")), Range::new(12_182, 16_383, node("b"))];
+        let now = |ranges: &[Range], key| owned(ranges, &clocks, key)?.now_us(start);
+        // Their slots are 866 and 12182.
+        assert_eq!(now(&ranges, "hello"), Some(HOUR_US));
+        assert_eq!(now(&ranges, "foo"), Some(2 * HOUR_US));
+        assert_eq!(now(&ranges[..1], "foo"), None);
+    }
 }

@@ -104,14 +104,18 @@ impl Redis {
     }
 
     /// The latest Redis TIME, in microseconds, at which a call started now may still act. Scripts that write
-    /// take it as an argument and refuse (`LATE`) when TIME is past it.
-    pub async fn deadline_us(&self) -> i64 {
-        let redis_us = match &self.topology {
-            Topology::Single(link) => {
+    /// take it as an argument and refuse (`LATE`) when TIME is past it. It holds for the node that owns `key`.
+    pub async fn deadline_us(&self, key: &str) -> i64 {
+        let link = match &self.topology {
+            Topology::Single(link) => Some(link.clone()),
+            Topology::Cluster(cluster) => cluster.owner(key),
+        };
+        let redis_us = match link {
+            Some(link) => {
                 link.blinked().await;
                 link.now_us(Instant::now())
             }
-            Topology::Cluster(cluster) => cluster.now_us(Instant::now()),
+            None => None,
         };
         let attempt = i64::try_from(ATTEMPT.as_micros()).unwrap_or(i64::MAX);
         // Not connected: what is sent to the next connection was not meant for it.

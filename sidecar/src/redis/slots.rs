@@ -14,6 +14,13 @@ pub(super) struct Range {
     pub(super) node: Address,
 }
 
+#[cfg(test)]
+impl Range {
+    pub(super) fn new(first: u16, last: u16, node: Address) -> Range {
+        Range { first, last, node }
+    }
+}
+
 /// CRC-16/XMODEM of the key, or of what is between its first braces.
 pub(super) fn slot(key: &str) -> u16 {
     let hashed = key

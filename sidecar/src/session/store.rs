@@ -96,7 +96,7 @@ impl Store {
     /// Renews the life when 1 % of it has passed.
     pub(crate) async fn touch(&self, id: &SessionId) -> Result<Option<Stored>, Error> {
         let (life, enough) = (self.life_ms.to_string(), (self.life_ms - self.life_ms / 100).to_string());
-        let deadline = self.redis.deadline_us().await.to_string();
+        let deadline = self.redis.deadline_us(SessionKeys::new(id).both()[0]).await.to_string();
         let args = [deadline.as_bytes(), life.as_bytes(), enough.as_bytes()];
         let reply = self.run(&self.scripts.touch, id, &args).await.map_err(Error::write)?;
         reply.stored()
@@ -110,7 +110,7 @@ impl Store {
     }
 
     async fn write(&self, script: &Script, id: &SessionId, args: &[&[u8]]) -> Result<Outcome, Error> {
-        let deadline = self.redis.deadline_us().await.to_string();
+        let deadline = self.redis.deadline_us(SessionKeys::new(id).both()[0]).await.to_string();
         let args: Vec<&[u8]> = std::iter::once(deadline.as_bytes()).chain(args.iter().copied()).collect();
         self.run(script, id, &args).await.map_err(Error::write)?.outcome()
     }
