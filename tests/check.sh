@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 command -v cargo >/dev/null || { echo "make check: cargo is not on the PATH; install Rust from https://rustup.rs" >&2; exit 1; }
+command -v cc >/dev/null || { echo "make check: cargo needs a linker; apt-get install gcc libc6-dev" >&2; exit 1; }
 
 # step NAME COMMAND…: stops at the first that fails.
 step() {

@@ -216,3 +216,34 @@ async fn the_demos_page_is_whole_and_safe() {
     app.http.post("/visit", "{}").await.expect(405);
     app.process.alive().expect("nothing of this ends it");
 }
+
+/// What a person sees: the page counts, and its script puts the pod that answered into the tally by itself.
+#[tokio::test]
+async fn the_page_counts_and_stays_fresh_in_a_real_browser() {
+    let (_redis, sidecar) = pair().await;
+    let app = App::start("pod-in-a-browser", &sidecar).await;
+    let dom = browse(&app).await;
+    assert!(dom.contains(r#"id="visits">1<"#), "{dom}");
+    let tally = dom.split_once(r#"id="tally">"#).map_or("", |(_, rest)| rest);
+    let tally = tally.split("</ul>").next().unwrap_or_default();
+    assert!(tally.contains("pod-in-a-browser"), "live.js did not ask again: {dom}");
+
+    // Without the script the tally stays empty: what was asserted is the script's doing.
+    let plain = app.http.get("/").await.expect(200).body;
+    assert!(plain.contains(r#"id="visits">1<"#) && plain.contains(r#"id="tally"></ul>"#), "{plain}");
+}
+
+/// The document after three seconds in Chromium.
+async fn browse(app: &App) -> String {
+    let profile = Scratch::new("browser");
+    let chromium = output(Command::new("sh").args(["-c", "command -v chromium"]));
+    let chromium = chromium.expect("chromium is not on the PATH; apt-get install chromium");
+    let mut browser = tokio::process::Command::new(chromium.trim());
+    browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
+    browser.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
+    browser.arg(format!("--user-data-dir={}", profile.path().display()));
+    browser.args(["--virtual-time-budget=3000", "--dump-dom"]).arg(app.http.url("/"));
+    browser.kill_on_drop(true);
+    let answer = tokio::time::timeout(START, browser.output()).await.expect("the browser ends").unwrap();
+    String::from_utf8_lossy(&answer.stdout).into_owned()
+}

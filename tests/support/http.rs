@@ -60,10 +60,14 @@ impl Http {
         Http { base: format!("http://{address}"), client: client.expect("plain HTTP needs nothing") }
     }
 
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
     /// The answer, or the transport's error.
     pub async fn try_send(&self, request: Request) -> Result<Answer, reqwest::Error> {
         let Request { method, path, headers, body } = request;
-        let mut builder = self.client.request(method, format!("{}{path}", self.base));
+        let mut builder = self.client.request(method, self.url(&path));
         for (name, value) in headers {
             builder = builder.header(name, value);
         }

@@ -143,8 +143,11 @@ async fn readme_dev_sidecar_serves_what_the_app_asks() {
     let env = [ports[0], ports[1], ("TMPDIR", &place), ("NO_COLOR", "1")];
     let sidecar = start(&dir, &section("On your laptop, without Kubernetes")[0], &env);
     let port = printed(&sidecar, " listen=127.0.0.1:", &[' ', '\n']).await;
-    let children = descendants(sidecar.pid());
-    assert_eq!(children.len(), 2, "a redis-server and who watches it: {children:?}");
+    let children = eventually("a redis-server and who watches it", START, async || {
+        let found = descendants(sidecar.pid());
+        if found.len() == 2 { Ok(found) } else { Err(format!("{found:?}")) }
+    })
+    .await;
 
     for block in section("The app's view") {
         let answers = run(&[&block], &[("4100", &port)]).expect("the README's commands work");

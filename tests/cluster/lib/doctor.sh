@@ -21,6 +21,7 @@ packages() {
   local pair missing='' install
   for pair in $PACKAGES; do command -v "${pair%%:*}" >/dev/null || missing+="${pair#*:} "; done
   [ -x /usr/lib/cni/bridge ] || missing+='containernetworking-plugins '
+  [ -e /usr/include/stdio.h ] || missing+='libc6-dev '   # gcc only recommends it
   missing=$(tr ' ' '\n' <<<"$missing" | sort -u | xargs)
   [ -n "$missing" ] || { good 'Debian packages: nothing missing'; return 0; }
   install="apt-get install -y --no-install-recommends $missing"
