@@ -21,9 +21,11 @@ use crate::{admin, router};
 /// Clients of the app's port keep connections, and a server that closes an idle one may meet a request.
 const IDLE: Duration = Duration::from_secs(300);
 const CONNECTIONS: usize = 1_024;
-/// Anybody in the cluster's network can open these.
-const ADMIN_IDLE: Duration = Duration::from_secs(75);
-const ADMIN_CONNECTIONS: usize = 64;
+const HEAD_BYTES: usize = 64 * 1024;
+/// Anybody in the cluster's network can open these and be silent, and probes are to find a place.
+const ADMIN_IDLE: Duration = Duration::from_secs(5);
+const ADMIN_CONNECTIONS: usize = 512;
+const ADMIN_HEAD_BYTES: usize = 8 * 1024;
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
 /// `run` on threads of its own.
@@ -57,8 +59,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (redis, supervisor) = Redis::connect(source, &mut registry, stops.redis.clone());
     let (app, metrics) = App::new(redis, &session, registry);
     let draining = app.lifecycle.draining.clone();
-    let limits = Limits { connections: CONNECTIONS, head: IDLE, drain: server.drain() };
-    let admin_limits = Limits { connections: ADMIN_CONNECTIONS, head: ADMIN_IDLE, drain: ADMIN_DRAIN };
+    let limits =
+        Limits { connections: CONNECTIONS, head: IDLE, head_bytes: HEAD_BYTES, drain: server.drain() };
+    let admin_limits = Limits {
+        connections: ADMIN_CONNECTIONS,
+        head: ADMIN_IDLE,
+        head_bytes: ADMIN_HEAD_BYTES,
+        drain: ADMIN_DRAIN,
+    };
     let admin_router = admin::router(app.clone(), metrics);
     let mut tasks = Tasks {
         redis: tokio::spawn(supervisor),

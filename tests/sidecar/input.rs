@@ -271,3 +271,21 @@ async fn slow_requests_hold_nobody_up() {
     }
     sidecar.stop().await;
 }
+
+/// Anybody in the cluster's network can open these, and the kubelet restarts a pod whose probe nobody answers.
+#[tokio::test]
+async fn silent_connections_to_the_admin_port_hold_no_probe_up() {
+    let (_redis, sidecar) = pair().await;
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(TcpStream::connect(sidecar.admin_address).await.unwrap());
+    }
+    for _ in 0..3 {
+        let answer = sidecar.admin.get("/healthz").await.expect(200);
+        assert!(answer.elapsed < Duration::from_secs(1), "{answer:?}");
+    }
+    // Nor do they stay: whoever says nothing is shown out.
+    let closed = tokio::time::timeout(Duration::from_secs(8), silent[0].read(&mut [0])).await;
+    assert!(matches!(closed, Ok(Ok(0) | Err(_))), "{closed:?}");
+    sidecar.stop().await;
+}
