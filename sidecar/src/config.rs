@@ -68,7 +68,7 @@ struct Redis {
     /// separated by commas; with sentinels the path is the master's name. A password belongs in a file.
     #[arg(long, env = env::REDIS_URL, hide_env_values = true, value_name = "URL")]
     redis_url: Option<String>,
-    /// A file that holds the URL; read again at each connection, so that a changed Secret is followed.
+    /// A file that holds the URL; read again every few seconds, so that a changed Secret is followed.
     #[arg(long, env = env::REDIS_URL_FILE, value_name = "FILE")]
     redis_url_file: Option<PathBuf>,
     /// A file that holds the password; read again at each connection.
@@ -169,11 +169,8 @@ impl Config {
                 env::ADMIN_LISTEN
             )));
         }
-        let mut notes: Vec<String> = names
-            .iter()
-            .filter(|name| LATER.contains(&name.as_str()))
-            .map(|name| format!("{name} is accepted, and has no effect yet"))
-            .collect();
+        let mut notes: Vec<String> =
+            names.iter().filter(|name| LATER.contains(&name.as_str())).map(|name| later(name)).collect();
         let dev = redis.dev;
         let redis = redis.store(&matches, &mut notes).map_err(Exit::Misused)?;
         Ok(Config { server, redis, session, telemetry, dev, notes })
@@ -184,6 +181,9 @@ impl Redis {
     fn store(self, matches: &ArgMatches, notes: &mut Vec<String>) -> Result<Store, String> {
         let Redis { redis_url, redis_url_file, redis_password_file, redis_mode, redis_wait_replicas: _, dev } =
             self;
+        if matches.value_source("redis_wait_replicas") == Some(ValueSource::CommandLine) {
+            notes.push(later("--redis-wait-replicas"));
+        }
         let given = redis_url.filter(|url| !url.is_empty());
         let mode = redis_mode.unwrap_or(match &given {
             Some(url) if url.split_once("://").is_some_and(|(scheme, _)| scheme.ends_with("-sentinel")) => {
@@ -216,6 +216,10 @@ impl Redis {
         source.check().map_err(|error| format!("{}: {error}", env::REDIS_URL))?;
         Ok(Store::At(source))
     }
+}
+
+fn later(name: &str) -> String {
+    format!("{name} is accepted, and has no effect yet")
 }
 
 /// Arguments are shown to everybody on the machine.
