@@ -9,7 +9,7 @@ use tokio::process::{Child, Command};
 
 use crate::redis::{Mode, Source, Url};
 
-const MISSING: &str = "redis-server is not in PATH: install it (apt-get install redis-server; \
+const MISSING: &str = "redis-server is not in PATH: install Redis 7.0 or later (apt-get install redis-server; \
      brew install redis), or give --redis-url";
 /// Its standard input is a pipe from us: when we end, however that is, it ends Redis and removes the folder.
 const WATCH: &str = r#"

@@ -181,6 +181,41 @@ async fn a_rotated_password_is_followed() {
     sidecar.stop().await;
 }
 
+#[tokio::test]
+async fn a_url_file_that_names_another_redis_is_followed() {
+    let (first, second) = (RedisServer::start().await, RedisServer::start().await);
+    let dir = Scratch::new("url");
+    let file = dir.write("url", &first.url());
+    let settings = Settings::bare().env("HYPERPAGE_REDIS_URL_FILE", file.to_str().unwrap());
+    let sidecar = Sidecar::start(&settings).await;
+    let id = new_session(&sidecar).await;
+    assert!(first.session(&id).await.is_some());
+    // Both answer: nothing but the file says that it is to move.
+    dir.write("url", &format!("{}\n", second.url()));
+    eventually("new sessions lie in the second Redis", RECOVERY, async || {
+        let id = new_session(&sidecar).await;
+        check(second.session(&id).await.is_some(), id)
+    })
+    .await;
+    assert!(sidecar.logs().contains("the URL has changed"), "{}", sidecar.logs());
+    sidecar.stop().await;
+}
+
+/// What only a person can mend is told to be that, and not an outage that will pass.
+#[tokio::test]
+async fn a_user_who_may_not_load_scripts_is_no_outage() {
+    let (redis, sidecar) = pair().await;
+    redis.command::<()>(&["ACL", "SETUSER", "default", "-script|load"]).await.unwrap();
+    redis.command::<()>(&["SCRIPT", "FLUSH"]).await.unwrap();
+    let answer = sidecar.app.get("/v1/sessions/no-such-session").await.expect(500);
+    assert!(answer.elapsed < PROMPT, "{answer:?}");
+    eventually("the log says why", PROMPT, async || check(sidecar.logs().contains("NOPERM"), sidecar.logs()))
+        .await;
+    redis.command::<()>(&["ACL", "SETUSER", "default", "+script|load"]).await.unwrap();
+    sidecar.serving(RECOVERY).await;
+    sidecar.stop().await;
+}
+
 /// In no log line, argument, variable of the environment, metric or probe's answer.
 async fn assert_secret_kept(sidecar: &Sidecar, secrets: &[&str]) {
     let mut places = vec![("logs", sidecar.logs())];
@@ -222,7 +257,7 @@ async fn dev_with_a_redis_url_starts_none() {
 async fn dev_without_redis_server_names_the_package_to_install() {
     let (code, output) = Settings::bare().arg("--dev").env("PATH", "/nonexistent").run().await;
     assert_ne!(code, 0, "{output}");
-    assert!(output.contains("redis-server") && output.contains("install"), "{output}");
+    assert!(output.contains("redis-server") && output.contains("install Redis 7.0"), "{output}");
     assert_eq!(output.trim().lines().count(), 1, "{output}");
 }
 

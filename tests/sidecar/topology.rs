@@ -5,6 +5,7 @@ use std::time::Duration;
 use tests::eventually::{check, eventually};
 use tests::http::{Answer, Http};
 use tests::redis::{MASTER_NAME, RedisCluster, Sentinels};
+use tests::scratch::Scratch;
 use tests::sidecar::{Settings, Sidecar};
 
 use crate::common::{PROMPT, RECOVERY, assert_outage, new_session};
@@ -124,5 +125,50 @@ async fn a_slot_that_moves_is_followed() {
     })
     .await;
     assert!(target.session(&id).await.unwrap().contains(r#""n":1"#));
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn a_url_file_that_names_another_cluster_is_followed() {
+    let (first, second) = tokio::join!(RedisCluster::start(), RedisCluster::start());
+    let dir = Scratch::new("url");
+    let file = dir.write("url", &first.urls());
+    let settings = Settings::bare()
+        .env("HYPERPAGE_REDIS_URL_FILE", file.to_str().unwrap())
+        .env("HYPERPAGE_REDIS_MODE", "cluster");
+    let sidecar = Sidecar::start(&settings).await;
+    new_session(&sidecar).await;
+    dir.write("url", &second.urls());
+    eventually("new sessions lie in the second cluster", RECOVERY, async || {
+        let id = new_session(&sidecar).await;
+        let mut found = 0;
+        for node in &second.nodes {
+            let keys: Vec<String> = node.command(&["KEYS", "hyperpage:session:*"]).await.unwrap();
+            found += keys.iter().filter(|key| key.ends_with(&id)).count();
+        }
+        check(found == 1, (id, found))
+    })
+    .await;
+    sidecar.stop().await;
+}
+
+/// One of the nodes may throw sessions away, whatever the others say.
+#[tokio::test]
+async fn one_node_that_evicts_is_named_and_counted() {
+    let cluster = RedisCluster::start().await;
+    let evict = ["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"];
+    cluster.nodes[1].command::<()>(&evict).await.unwrap();
+    let settings = Settings::redis(cluster.urls()).env("HYPERPAGE_REDIS_MODE", "cluster");
+    let sidecar = Sidecar::start(&settings).await;
+    eventually("all nodes have been asked, and one evicts", RECOVERY, async || {
+        let metrics = sidecar.admin.get("/metrics").await.body;
+        let counted = ["connections 3", "evicts 1"].map(|line| format!("hyperpage_redis_{line}\n"));
+        check(counted.iter().all(|line| metrics.contains(line)), metrics)
+    })
+    .await;
+    let ready = sidecar.admin.get("/readyz").await.expect(200).json();
+    let warning = ready["redis"]["warning"].as_str().unwrap_or_default();
+    assert!(warning.contains("allkeys-lru"), "{ready}");
+    assert_eq!(sidecar.logs().matches("allkeys-lru").count(), 1, "{}", sidecar.logs());
     sidecar.stop().await;
 }

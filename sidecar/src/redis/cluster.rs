@@ -19,7 +19,7 @@ use super::error::Error;
 use super::link::{ATTEMPT, Failed, Link, Snapshot};
 use super::metrics::Metrics;
 use super::slots::{self, Range};
-use super::target::{Source, Target};
+use super::target::{Destination, Source, Target};
 
 const REFRESH: Duration = Duration::from_secs(1);
 /// However many calls were sent astray.
@@ -27,6 +27,8 @@ const REFRESH_AT_MOST: Duration = Duration::from_millis(50);
 /// Nodes asked at once for the map.
 const ASKED: usize = 3;
 const REDIRECTS: usize = 3;
+/// So far may the clock of the node that a call is redirected to be behind.
+const APART: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone)]
 pub(super) struct Cluster(Arc<Shared>);
@@ -59,6 +61,7 @@ impl Cluster {
             stop: stop.clone(),
             tasks: JoinSet::new(),
             guards: HashMap::new(),
+            destination: None,
             turn: 0,
         };
         (cluster, keeper.run(stop))
@@ -109,14 +112,15 @@ impl Cluster {
                 Ok(value) => return Ok(value),
                 Err(failed) => failed,
             };
-            next = match redirected(&failed, &node.0) {
-                Some((to, Redirect::Moved)) => Some(to),
-                Some((to, Redirect::Ask)) => {
-                    command = asking(&command);
-                    Some(to)
-                }
-                None => None,
-            };
+            let Some((to, redirect)) = redirected(&failed, &node.0) else { break };
+            let now = Instant::now();
+            if !in_step(link.now_us(now), self.map().links.get(&to).and_then(|link| link.now_us(now))) {
+                break;
+            }
+            if let Redirect::Ask = redirect {
+                command = asking(&command);
+            }
+            next = Some(to);
         }
         if matches!(failed.error, Error::Unavailable { .. }) {
             self.0.astray.notify_one();
@@ -127,11 +131,22 @@ impl Cluster {
     fn map(&self) -> Arc<Map> {
         self.0.map.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    fn set_map(&self, map: Map) {
+        *self.0.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
+    }
 }
 
 /// What is known of the node that owns the key.
 fn owned<'a, T>(ranges: &[Range], nodes: &'a HashMap<Address, T>, key: &str) -> Option<&'a T> {
     nodes.get(slots::owner(ranges, slots::slot(key))?)
+}
+
+/// Whether a deadline by the one clock is none that comes late by the next. A call sent astray was not executed:
+/// the map is read again, and whoever calls again starts with the right node.
+fn in_step(asked_us: Option<i64>, next_us: Option<i64>) -> bool {
+    let Some((asked, next)) = asked_us.zip(next_us) else { return false };
+    i128::from(asked) - i128::from(next) <= APART.as_micros().cast_signed()
 }
 
 enum Redirect {
@@ -166,6 +181,8 @@ struct Keeper {
     tasks: JoinSet<()>,
     /// Dropping one ends its link.
     guards: HashMap<Address, DropGuard>,
+    /// Where the URL led when its seeds were last asked.
+    destination: Option<Destination>,
     turn: usize,
 }
 
@@ -201,6 +218,37 @@ impl Keeper {
 
     /// The best of a few nodes' answers: the one that covers most slots, then the one whose primaries answer.
     async fn read(&mut self) -> Result<Vec<Range>, String> {
+        let target = self.source.target();
+        let moved = target.as_ref().is_ok_and(|target| self.destination != Some(target.destination()));
+        let mut answers = if moved { Vec::new() } else { self.ask_links().await };
+        if answers.is_empty() {
+            let target = target?;
+            let destination = target.destination();
+            let Target::Cluster { seeds } = target else {
+                return Err("the topology has changed: restart".to_owned());
+            };
+            answers = answered(seeds.into_iter().take(4 * ASKED).map(ask_seed)).await;
+            if moved && self.destination.replace(destination).is_some() {
+                tracing::warn!("the URL has changed");
+                if answers.is_empty() {
+                    // Nobody is to write to the cluster before, whether or not there is another.
+                    self.guards.clear();
+                    self.cluster.set_map(Map::default());
+                }
+            }
+        }
+        let map = self.cluster.map();
+        let worth = |ranges: &Vec<Range>| {
+            let live = |range: &&Range| {
+                map.links.get(&range.node).is_some_and(|link| link.snapshot().connection.is_some())
+            };
+            (slots::covered(ranges), ranges.iter().filter(live).count())
+        };
+        answers.into_iter().max_by_key(worth).ok_or_else(|| "no node answers".to_owned())
+    }
+
+    /// Others each time.
+    async fn ask_links(&mut self) -> Vec<Vec<Range>> {
         let map = self.cluster.map();
         let mut live: Vec<(String, Link)> = map
             .links
@@ -212,29 +260,7 @@ impl Keeper {
         let turn = self.turn % live.len().max(1);
         live.rotate_left(turn);
         live.truncate(ASKED);
-        let mut answers: Vec<Vec<Range>> =
-            join_all(live.into_iter().map(|(host, link)| ask_link(link, host)))
-                .await
-                .into_iter()
-                .flatten()
-                .collect();
-        if answers.is_empty() {
-            let Target::Cluster { seeds } = self.source.target()? else {
-                return Err("the topology has changed: restart".to_owned());
-            };
-            answers = join_all(seeds.into_iter().take(4 * ASKED).map(ask_seed))
-                .await
-                .into_iter()
-                .flatten()
-                .collect();
-        }
-        let worth = |ranges: &Vec<Range>| {
-            let live = |range: &&Range| {
-                map.links.get(&range.node).is_some_and(|link| link.snapshot().connection.is_some())
-            };
-            (slots::covered(ranges), ranges.iter().filter(live).count())
-        };
-        answers.into_iter().max_by_key(worth).ok_or_else(|| "no node answers".to_owned())
+        answered(live.into_iter().map(|(host, link)| ask_link(link, host))).await
     }
 
     fn apply(&mut self, ranges: Vec<Range>) {
@@ -252,8 +278,7 @@ impl Keeper {
             links.insert(range.node.clone(), link);
         }
         self.guards.retain(|node, _| links.contains_key(node));
-        let map = Arc::new(Map { ranges, links, ever: true });
-        *self.cluster.0.map.write().unwrap_or_else(PoisonError::into_inner) = map;
+        self.cluster.set_map(Map { ranges, links, ever: true });
     }
 
     fn link(&mut self, node: Address) -> Link {
@@ -264,6 +289,10 @@ impl Keeper {
         self.guards.insert(node, stop.drop_guard());
         link
     }
+}
+
+async fn answered(asked: impl Iterator<Item = impl Future<Output = Option<Vec<Range>>>>) -> Vec<Vec<Range>> {
+    join_all(asked).await.into_iter().flatten().collect()
 }
 
 async fn ask_link(link: Link, host: String) -> Option<Vec<Range>> {
@@ -311,5 +340,16 @@ mod tests {
         assert_eq!(now(&ranges, "hello"), Some(HOUR_US));
         assert_eq!(now(&ranges, "foo"), Some(2 * HOUR_US));
         assert_eq!(now(&ranges[..1], "foo"), None);
+    }
+
+    #[test]
+    fn no_redirect_makes_a_deadline_come_late() {
+        assert!(in_step(Some(HOUR_US), Some(HOUR_US)) && in_step(Some(HOUR_US), Some(HOUR_US - 50_000)));
+        // It answers LATE, and has done no harm.
+        assert!(in_step(Some(HOUR_US), Some(2 * HOUR_US)));
+        for next in [None, Some(0), Some(HOUR_US - 200_000)] {
+            assert!(!in_step(Some(HOUR_US), next), "{next:?}");
+        }
+        assert!(!in_step(None, Some(HOUR_US)));
     }
 }

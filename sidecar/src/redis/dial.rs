@@ -9,8 +9,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, Value};
 use tokio::time::timeout;
 
-use super::error::words;
-use super::target::{Source, Target, elsewhere};
+use super::error::{words, words_without};
+use super::target::{Destination, Source, Target, elsewhere};
 
 const CONNECT: Duration = Duration::from_millis(200);
 /// A TLS handshake takes more round trips, and a busy processor more time.
@@ -40,6 +40,14 @@ impl Failure {
     }
 }
 
+#[derive(Clone)]
+pub(super) struct Held {
+    pub(super) connection: Connection,
+    /// As the sentinels named it. None without sentinels: then nobody can name another.
+    master: Option<Address>,
+    destination: Destination,
+}
+
 /// Which Redis a link leads to.
 #[derive(Clone)]
 pub(super) enum Place {
@@ -49,9 +57,14 @@ pub(super) enum Place {
     Node(Address),
 }
 
-/// `Master` without an address: where there are no sentinels, nobody can name another.
-pub(super) async fn dial(source: &Source, place: &Place) -> Result<(Connection, Option<Address>), Failure> {
+pub(super) async fn dial(source: &Source, place: &Place) -> Result<Held, Failure> {
     let target = source.target().map_err(Failure::rejected)?;
+    let destination = target.destination();
+    let (connection, master) = reach(target, place).await?;
+    Ok(Held { connection, master, destination })
+}
+
+async fn reach(target: Target, place: &Place) -> Result<(Connection, Option<Address>), Failure> {
     match (target, place) {
         (Target::Standalone(info), Place::Master) => Ok((connect(info).await?, None)),
         (Target::Sentinel { sentinels, master_name, data }, Place::Master) => {
@@ -87,11 +100,7 @@ pub(super) async fn connect(info: ConnectionInfo) -> Result<Connection, Failure>
     let secret = info.redis_settings().password().map(str::to_owned);
     let address = info.addr().to_string();
     let failed = |error: RedisError| {
-        let mut reason = words(&error);
-        // An old Redis repeats the arguments of a greeting that it does not know.
-        if let Some(secret) = secret.as_deref().filter(|secret| !secret.is_empty()) {
-            reason = reason.replace(secret, "(password)");
-        }
+        let reason = words_without(&error, secret.as_deref());
         let rejected = !matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse);
         Failure { reason: format!("{address}: {reason}"), rejected }
     };
@@ -149,11 +158,17 @@ async fn verify(connection: &mut Connection) -> Result<(), Failure> {
     }
 }
 
-/// Whether the sentinels still name this master. Only a clear other answer is a no.
-pub(super) async fn still_master(source: &Source, known: &Address) -> bool {
-    let Ok(Target::Sentinel { sentinels, master_name, .. }) = source.target() else { return true };
-    match master(&sentinels, &master_name).await {
-        Ok(address) => address == *known,
-        Err(_) => true,
+/// Why this connection is to be left for another. Only a clear word is a reason: an unreadable file is none.
+pub(super) async fn left(source: &Source, held: &Held) -> Option<&'static str> {
+    match source.target().ok()? {
+        // Whoever has the map knows what becomes of its nodes.
+        Target::Cluster { .. } => None,
+        target if target.destination() != held.destination => Some("the URL has changed"),
+        Target::Standalone(_) => None,
+        Target::Sentinel { sentinels, master_name, .. } => {
+            let known = held.master.as_ref()?;
+            let named = master(&sentinels, &master_name).await.ok()?;
+            (named != *known).then_some("the sentinels name another master")
+        }
     }
 }

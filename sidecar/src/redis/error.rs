@@ -4,6 +4,8 @@ use redis::{ErrorKind, RedisError};
 
 /// Enough for any sentence of Redis', too little for a document echoed in it.
 const LONGEST: usize = 200;
+/// What precedes the arguments in `ERR unknown command`.
+const ECHO: &str = ", with args beginning with";
 
 /// `reason` holds the server's own words where there are any, never a password or a URL's user part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,11 +61,22 @@ fn without_effect(code: &str) -> bool {
 
 /// The server's words, or those of the operating system.
 pub(super) fn words(error: &RedisError) -> String {
+    words_without(error, None)
+}
+
+/// Without the secret, and without the arguments of a command that Redis does not know: it repeats the beginning of
+/// each, and that of a greeting's is the beginning of a password.
+pub(super) fn words_without(error: &RedisError, secret: Option<&str>) -> String {
     let words = match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
         (Some(code), None) => code.to_owned(),
         (None, _) => error.to_string(),
     };
+    let mut words = words.split(ECHO).next().unwrap_or_default().to_owned();
+    // Before it is cut: the rest of a secret is not found.
+    if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
+        words = words.replace(secret, "(password)");
+    }
     words.chars().filter(|letter| !letter.is_control()).take(LONGEST).collect()
 }
 
@@ -73,10 +86,14 @@ mod tests {
 
     use super::*;
 
-    fn of_answer(answer: &str) -> Error {
+    fn answered(answer: &str) -> RedisError {
         let value =
             redis::parse_redis_value(format!("{answer}\r\n").as_bytes()).and_then(Value::extract_error);
-        (&value.unwrap_err()).into()
+        value.unwrap_err()
+    }
+
+    fn of_answer(answer: &str) -> Error {
+        (&answered(answer)).into()
     }
 
     #[test]
@@ -104,6 +121,24 @@ mod tests {
         let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
         assert!(matches!(Error::from(&lost), Error::Unknown { .. }));
         assert!(matches!(of_answer("no protocol"), Error::Unknown { .. }));
+    }
+
+    #[test]
+    fn no_part_of_a_password_is_told() {
+        let secret = "correct-horse-battery-staple";
+        let greetings = [
+            // Redis cuts the arguments itself, so that the password is not whole.
+            "-ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `default`, `correct-hor",
+            "-ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 'correct-hor",
+        ];
+        for greeting in greetings {
+            let words = words_without(&answered(greeting), Some(secret));
+            assert!(words.starts_with("ERR unknown command") && words.ends_with(['`', '\'']), "{words}");
+        }
+        for before in (0..LONGEST).map(|length| "x".repeat(length)) {
+            let words = words_without(&answered(&format!("-ERR {before} {secret} {secret}")), Some(secret));
+            assert!(!words.contains("correct"), "{words}");
+        }
     }
 
     #[test]

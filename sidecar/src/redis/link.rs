@@ -3,16 +3,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::{ErrorKind, Pipeline, RedisResult, Script, ServerErrorKind, Value};
+use redis::{ErrorKind, Pipeline, RedisError, RedisResult, Script, ServerErrorKind, Value};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
-use super::dial::{self, Address, Connection, Place};
+use super::dial::{self, Connection, Held, Place};
 use super::error::{Error, words};
 use super::lease::{Action, Event, PING_TIMEOUT, State, step};
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Share};
 use super::policy;
 use super::report::Reporter;
 use super::target::Source;
@@ -23,7 +23,7 @@ const NO_SCRIPT: ErrorKind = ErrorKind::Server(ServerErrorKind::NoScript);
 const IN_FLIGHT: usize = 1_024;
 /// A connection lost this recently may be back in a moment, and a call waits for that; in an outage it does not.
 const BLINK: Duration = Duration::from_millis(500);
-/// Sentinels are asked, and the eviction policy is looked at, every so many PINGs.
+/// The URL's file is read and sentinels are asked, and Redis is asked what it is, every so many PINGs.
 const MASTER_EVERY: u64 = 20;
 const POLICY_EVERY: u64 = 300;
 
@@ -68,8 +68,19 @@ impl Link {
         };
         let link = Link(Arc::new(shared));
         let reporter = Reporter::new(&place);
-        let supervisor =
-            Supervisor { link: link.clone(), source, place, metrics, reporter, doubts, held: None, pings: 0 };
+        let (up, evicts) = (Share::of(&metrics.up), Share::of(&metrics.evicts));
+        let supervisor = Supervisor {
+            link: link.clone(),
+            source,
+            place,
+            metrics,
+            up,
+            evicts,
+            reporter,
+            doubts,
+            held: None,
+            pings: 0,
+        };
         (link, async move {
             // Dropping the supervisor drops the connection.
             stop.run_until_cancelled_owned(supervisor.run()).await;
@@ -115,8 +126,10 @@ impl Link {
         let mut connection = self.connection().await?;
         match timeout_at(end.min(Instant::now() + ATTEMPT).into(), script.load_async(&mut connection)).await {
             Ok(Ok(_hash)) => self.call(command, end).await,
-            // Loading a script acts on no key.
-            Ok(Err(error)) => Err(Error::unavailable(words(&error)).into()),
+            Ok(Err(error)) => {
+                self.doubt(&error);
+                Err(not_loaded(error))
+            }
             Err(_) => Err(Error::unavailable("loading a script took too long").into()),
         }
     }
@@ -139,7 +152,7 @@ impl Link {
         snapshot.connection.clone().ok_or_else(absent)
     }
 
-    fn doubt(&self, error: &redis::RedisError) {
+    fn doubt(&self, error: &RedisError) {
         let doubt = match error.kind() {
             ErrorKind::Io | ErrorKind::Parse => Event::Doubted,
             ErrorKind::Server(ServerErrorKind::ReadOnly) => Event::ReadOnly,
@@ -161,7 +174,7 @@ fn last(answers: Vec<Value>) -> RedisResult<Value> {
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) error: Error,
-    pub(super) redis: Option<redis::RedisError>,
+    pub(super) redis: Option<RedisError>,
 }
 
 impl From<Error> for Failed {
@@ -170,14 +183,25 @@ impl From<Error> for Failed {
     }
 }
 
+/// Loading a script acts on no key: without an answer nothing has happened. An error that Redis answers comes back
+/// every time, until a person mends it: an old Redis, or a user who may not load scripts.
+fn not_loaded(error: RedisError) -> Failed {
+    match error.kind() {
+        ErrorKind::Io | ErrorKind::Parse => Error::unavailable(words(&error)).into(),
+        _ => Failed { error: (&error).into(), redis: Some(error) },
+    }
+}
+
 struct Supervisor {
     link: Link,
     source: Arc<Source>,
     place: Place,
     metrics: Metrics,
+    up: Share,
+    evicts: Share,
     reporter: Reporter,
     doubts: mpsc::Receiver<Event>,
-    held: Option<(Connection, Option<Address>)>,
+    held: Option<Held>,
     pings: u64,
 }
 
@@ -238,52 +262,50 @@ impl Supervisor {
     }
 
     async fn ping(&mut self) -> Event {
-        let Some((connection, address)) = self.held.clone() else { return Event::Lost };
-        let mut pinging = connection.clone();
-        let ask_sentinels = self.pings.is_multiple_of(MASTER_EVERY) && self.pings > 0;
-        let (answer, still) = tokio::join!(timeout(PING_TIMEOUT, ping(&mut pinging)), async {
-            match address.filter(|_| ask_sentinels) {
-                Some(address) => dial::still_master(&self.source, &address).await,
-                None => true,
-            }
+        let Some(held) = self.held.clone() else { return Event::Lost };
+        let mut pinging = held.connection.clone();
+        let look = self.pings.is_multiple_of(MASTER_EVERY) && self.pings > 0;
+        let (answer, left) = tokio::join!(timeout(PING_TIMEOUT, ping(&mut pinging)), async {
+            if look { dial::left(&self.source, &held).await } else { None }
         });
-        let event = match answer {
-            Ok(Ok(redis_us)) if still => {
+        let event = match (answer, left) {
+            (Ok(Ok(redis_us)), None) => {
                 self.link.clock(|clock| clock.observe(redis_us, Instant::now()));
                 Event::Pong
             }
-            Ok(Ok(_)) => {
-                self.reporter.why("the sentinels name another master".to_owned());
+            (_, Some(reason)) => {
+                self.reporter.why(reason.to_owned());
                 Event::Demoted
             }
-            Ok(Err((event, reason))) => {
+            (Ok(Err((event, reason))), None) => {
                 self.reporter.why(reason);
                 event
             }
-            Err(_) => {
+            (Err(_), None) => {
                 self.reporter.why(format!("no answer to PING within {} ms", PING_TIMEOUT.as_millis()));
                 Event::Silent
             }
         };
         if event == Event::Pong {
-            self.look_at_policy(connection).await;
+            self.look_at_server(held.connection).await;
             self.pings += 1;
         }
         event
     }
 
     /// Best effort, and seldom: many a service does not let its users ask.
-    async fn look_at_policy(&mut self, mut connection: Connection) {
+    async fn look_at_server(&mut self, mut connection: Connection) {
         if !self.pings.is_multiple_of(POLICY_EVERY) {
             return;
         }
-        let Ok(Some(policy)) = timeout(PING_TIMEOUT, policy::eviction(&mut connection)).await else { return };
-        let warning = policy::warning(&policy);
-        self.metrics.evicts.set(i64::from(warning.is_some()));
-        if let Some(warning) = &warning
-            && self.pings == 0
-        {
-            tracing::warn!(policy, "{warning}");
+        let Ok(Some(server)) = timeout(PING_TIMEOUT, policy::ask(&mut connection)).await else { return };
+        self.evicts.set(server.evicts());
+        let warning = server.warning();
+        if self.link.0.snapshot.borrow().warning == warning {
+            return;
+        }
+        if let Some(warning) = &warning {
+            tracing::warn!(node = self.reporter.node(), "{warning}");
         }
         self.link.0.snapshot.send_modify(|snapshot| snapshot.warning = warning);
     }
@@ -301,12 +323,8 @@ impl Supervisor {
             }
             return;
         }
-        if is {
-            self.metrics.up.inc();
-        } else {
-            self.metrics.up.dec();
-        }
-        let connection = self.held.as_ref().filter(|_| is).map(|(connection, _)| connection.clone());
+        self.up.set(is);
+        let connection = self.held.as_ref().filter(|_| is).map(|held| held.connection.clone());
         let reason = self.reporter.reason().to_owned();
         self.link.0.snapshot.send_modify(|snapshot| {
             snapshot.connection = connection;
@@ -319,14 +337,8 @@ impl Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        let snapshot = self
-            .link
-            .0
-            .snapshot
-            .send_replace(Snapshot { reason: "the sidecar is stopping".to_owned(), ..Snapshot::default() });
-        if snapshot.connection.is_some() {
-            self.metrics.up.dec();
-        }
+        let stopping = Snapshot { reason: "the sidecar is stopping".to_owned(), ..Snapshot::default() };
+        self.link.0.snapshot.send_replace(stopping);
     }
 }
 
@@ -348,5 +360,29 @@ async fn ping(connection: &mut Connection) -> Result<i64, (Event, String)> {
             Ok(seconds.saturating_mul(1_000_000).saturating_add(micros))
         }
         (Ok(_), Ok(_)) => Err((Event::Garbage, "not the answers to PING and TIME".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_that_redis_will_not_load_is_no_outage() {
+        let refused = |answer: &str| {
+            let value = redis::parse_redis_value(format!("{answer}\r\n").as_bytes());
+            not_loaded(value.and_then(Value::extract_error).unwrap_err()).error
+        };
+        for lasting in ["-ERR Error compiling script (new function): user_script:1", "-NOPERM no permissions"]
+        {
+            assert!(matches!(refused(lasting), Error::Unexpected { .. }), "{lasting}");
+        }
+        for passing in
+            ["-LOADING Redis is loading the dataset in memory", "-BUSY a script runs", "no protocol"]
+        {
+            assert!(matches!(refused(passing), Error::Unavailable { .. }), "{passing}");
+        }
+        let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert!(matches!(not_loaded(lost).error, Error::Unavailable { .. }));
     }
 }

@@ -38,11 +38,58 @@ impl Metrics {
         registry.register("dials", "Attempts to connect", dials);
         registry.register(
             "evicts",
-            "1 when maxmemory-policy is not noeviction: sessions may be lost",
+            "Nodes whose maxmemory-policy is not noeviction: sessions may be lost",
             evicts,
         );
         registry.register("errors", "Calls that failed", errors);
         registry.register("call_seconds", "Time of a call, answered or not", calls);
         metrics
+    }
+}
+
+/// One link's share of a gauge that counts links; it ends with the link.
+#[derive(Debug)]
+pub(super) struct Share {
+    gauge: Gauge,
+    counted: bool,
+}
+
+impl Share {
+    pub(super) fn of(gauge: &Gauge) -> Share {
+        Share { gauge: gauge.clone(), counted: false }
+    }
+
+    pub(super) fn set(&mut self, counted: bool) {
+        match (std::mem::replace(&mut self.counted, counted), counted) {
+            (false, true) => self.gauge.inc(),
+            (true, false) => self.gauge.dec(),
+            (true, true) | (false, false) => 0,
+        };
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.set(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_counts_the_links_that_say_so() {
+        let gauge = Gauge::default();
+        let (mut one, mut other) = (Share::of(&gauge), Share::of(&gauge));
+        one.set(true);
+        other.set(false);
+        one.set(true);
+        assert_eq!(gauge.get(), 1);
+        other.set(true);
+        assert_eq!(gauge.get(), 2);
+        drop(one);
+        other.set(false);
+        assert_eq!(gauge.get(), 0);
     }
 }

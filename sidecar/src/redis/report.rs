@@ -36,6 +36,11 @@ impl Reporter {
         self.reason = reason;
     }
 
+    /// None where there is but one.
+    pub(super) fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
     pub(super) fn reason(&self) -> &str {
         &self.reason
     }

@@ -19,7 +19,7 @@ pub enum Mode {
     Cluster,
 }
 
-/// Files are read anew at each dial, so that a rotated Secret is followed. No `Debug`: it may hold a password.
+/// Files are read anew at each dial and every few seconds, so that a changed Secret is followed. No `Debug`: it may hold a password.
 #[derive(Clone)]
 pub struct Source {
     pub mode: Mode,
@@ -45,6 +45,14 @@ pub(super) enum Target {
     Cluster {
         seeds: Vec<ConnectionInfo>,
     },
+}
+
+/// Where a URL leads, without how to log in there: a new password is no reason to leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Destination {
+    hosts: Vec<ConnectionAddr>,
+    master_name: String,
+    database: i64,
 }
 
 impl Source {
@@ -79,6 +87,18 @@ fn read(path: &PathBuf) -> Result<String, String> {
 }
 
 impl Target {
+    pub(super) fn destination(&self) -> Destination {
+        let (infos, name, database) = match self {
+            Target::Standalone(info) => (std::slice::from_ref(info), "", info.redis_settings().db()),
+            Target::Sentinel { sentinels, master_name, data } => {
+                (&sentinels[..], master_name.as_str(), data.redis_settings().db())
+            }
+            Target::Cluster { seeds } => (&seeds[..], "", 0),
+        };
+        let hosts = infos.iter().map(|info| info.addr().clone()).collect();
+        Destination { hosts, master_name: name.to_owned(), database }
+    }
+
     /// `redis://[user[:password]@]host[:port][,…][/database]`; with sentinels `…/master-name[/database]`.
     /// Hosts may repeat scheme, user part and path, as a list of URLs does.
     pub(super) fn parse(mode: Mode, url: &str, password: Option<&str>) -> Result<Target, String> {
@@ -265,6 +285,21 @@ mod tests {
         let target = Target::parse(Mode::Cluster, "redis://a:1,redis://b:2", None).unwrap();
         let Target::Cluster { seeds } = target else { panic!("{target:?}") };
         assert_eq!(seeds.iter().map(address).collect::<Vec<_>>(), ["a:1", "b:2"]);
+    }
+
+    #[test]
+    fn another_destination_is_noticed_and_another_login_is_none() {
+        let to = |mode, url, password| Target::parse(mode, url, password).unwrap().destination();
+        let one = to(Mode::Standalone, "redis://a", None);
+        assert_eq!(one, to(Mode::Standalone, "redis://u:p@a:6379/0", Some("q")));
+        for other in ["redis://b", "redis://a:1", "redis://a/1", "rediss://a", "redis+unix:///a"] {
+            assert_ne!(one, to(Mode::Standalone, other, None), "{other}");
+        }
+        let group = to(Mode::Sentinel, "redis://a,b/m/2", None);
+        for other in ["redis://a,c/m/2", "redis://a,b/n/2", "redis://a,b/m"] {
+            assert_ne!(group, to(Mode::Sentinel, other, None), "{other}");
+        }
+        assert_ne!(to(Mode::Cluster, "redis://a", None), to(Mode::Cluster, "redis://a,b", None));
     }
 
     #[test]
