@@ -11,7 +11,8 @@ fn main() {
     if watched.exists() {
         println!("cargo:rerun-if-changed={}", watched.display());
     } else {
-        println!("cargo:rerun-if-changed=build.rs");
+        // The operator is built with this file, too.
+        println!("cargo:rerun-if-changed=../sidecar/build.rs");
     }
     let given = std::env::var_os("HYPERPAGE_COMMIT").and_then(|commit| commit.into_string().ok());
     let commit =

@@ -58,8 +58,6 @@ pub enum Reason {
     ContainerConfigError,
     /// A container starts and ends again and again.
     CrashLoop,
-    /// A container did not get through its probes.
-    NotReady,
     /// A pod was not admitted, by a quota or a policy.
     PodsRefused,
     /// A pod finds no node.
@@ -90,7 +88,6 @@ impl Reason {
             Self::ImagePullFailed => "ImagePullFailed",
             Self::ContainerConfigError => "ContainerConfigError",
             Self::CrashLoop => "CrashLoop",
-            Self::NotReady => "NotReady",
             Self::PodsRefused => "PodsRefused",
             Self::Unschedulable => "Unschedulable",
             Self::RedisUnavailable => "RedisUnavailable",

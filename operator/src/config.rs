@@ -44,11 +44,8 @@ pub fn one_line(error: &clap::Error) -> String {
     paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The version; images are built with the commit in it.
-const VERSION: &str = match option_env!("HYPERPAGE_VERSION") {
-    Some(version) => version,
-    None => env!("CARGO_PKG_VERSION"),
-};
+/// The version, with the commit it was built from.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_COMMIT"), ")");
 
 #[cfg(test)]
 mod tests {
@@ -60,6 +57,12 @@ mod tests {
         let line = one_line(&error);
         assert!(!line.contains('\n'), "{line}");
         assert!(line.contains("--admin-listen") && line.contains("nowhere"), "{line}");
+    }
+
+    #[test]
+    fn the_version_names_the_commit() {
+        let commit = VERSION.strip_prefix(env!("CARGO_PKG_VERSION")).and_then(|rest| rest.strip_prefix(" ("));
+        assert!(commit.is_some_and(|commit| commit.len() > ")".len()), "{VERSION}");
     }
 
     #[test]

@@ -26,7 +26,6 @@ pub struct Valid {
     pub name: String,
     pub namespace: String,
     pub uid: String,
-    pub generation: i64,
     /// What `spec.replicas` says; who applies it is not decided here.
     pub replicas: i32,
     pub app: App,
@@ -71,7 +70,6 @@ pub fn validate(hyperpage: &Hyperpage, defaults: &Defaults) -> Result<Valid, Inv
         name: known(metadata.name.as_ref(), "name")?,
         namespace: known(metadata.namespace.as_ref(), "namespace")?,
         uid: known(metadata.uid.as_ref(), "uid")?,
-        generation: metadata.generation.unwrap_or_default(),
         replicas: spec.replicas,
         app: spec.app.clone(),
         service: spec.service.clone(),
@@ -166,7 +164,6 @@ mod tests {
         let valid = check(json!({"app": {"image": "shop"}})).unwrap();
         assert_eq!((valid.sidecar.image.as_str(), valid.redis.image.as_str()), ("sidecar:1", "redis:7"));
         assert_eq!(valid.redis.resources.limits["memory"].0, "256Mi");
-        assert_eq!(valid.generation, 7);
         let named = json!({"app": {"image": "shop"}, "sidecar": {"image": "s"}, "redis": {"image": "r"}});
         let valid = check(named).unwrap();
         assert_eq!((valid.sidecar.image.as_str(), valid.redis.image.as_str()), ("s", "r"));

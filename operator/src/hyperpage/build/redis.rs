@@ -17,13 +17,13 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
-use sha2::{Digest, Sha256};
 
 use super::{
     SecretRef, Valid,
     meta::{Component, label_selector, labels, metadata, selector},
     security,
 };
+use crate::settled;
 
 /// `redis` in the official images.
 const USER: i64 = 999;
@@ -123,19 +123,11 @@ pub(super) fn stateful_set(valid: &Valid, password: &SecretRef, config: &ConfigM
 }
 
 fn pod_metadata(valid: &Valid, password: &SecretRef, config: &ConfigMap) -> ObjectMeta {
-    let mut hash = Sha256::new();
-    for text in config.data.iter().flat_map(BTreeMap::values) {
-        hash.update(text);
-    }
-    let hash = hash.finalize().iter().take(8).fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
     ObjectMeta {
         labels: Some(labels(valid, Component::Redis)),
         annotations: Some(BTreeMap::from([
             (annotation::REDIS_AUTH.to_owned(), password.uid.clone()),
-            (annotation::REDIS_CONFIG.to_owned(), hash),
+            (annotation::REDIS_CONFIG.to_owned(), settled::hash(&config.data)),
         ])),
         ..ObjectMeta::default()
     }
