@@ -32,7 +32,7 @@ async fn three_hyperpages_at_rest_cause_no_request() {
     })
     .await;
     let seen = audit.during(REST, OPERATOR).await.unwrap();
-    println!("60 s at rest: {} requests by the operator, all lists, watches and its lease", seen.len());
+    println!("60 s at rest: {} requests by the operator, all watches and its lease", seen.len());
     assert_eq!(unquiet(&seen), Vec::<String>::new());
     // The lease is renewed, so the log is alive and the name is right.
     assert!(seen.iter().any(|entry| entry.object_ref.resource == "leases"), "not one request for the lease");

@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, ListParams, PostParams};
 use serde_json::{Value, json};
 use tests::apiserver::ApiServer;
-use tests::audit::{Entry, Mark, unquiet};
+use tests::audit::{AuditUser, Entry, Mark, ObjectRef, ResponseStatus, unquiet, unquiet_at_start};
 use tests::eventually::{check, eventually};
 use tests::installation::{OPERATOR, Operator, chart};
 use tests::kube::Scene;
@@ -72,11 +72,11 @@ async fn a_settled_operator_asks_for_nothing_at_rest_and_after_a_restart() {
     audit.during(REST, OPERATOR).await.unwrap();
     let after = audit.since(restart, OPERATOR).unwrap();
     println!("after a restart with 3 settled Hyperpages: {}", verbs(&after));
-    assert_eq!(unquiet(&after), Vec::<String>::new());
+    assert_eq!(unquiet_at_start(&after), Vec::<String>::new());
     // It was not quiet because it was dead.
     scene.apply("late", shop()).await.unwrap();
     until_replicas(&scene, "late", 3).await;
-    one_more_get_is_seen(&server, restart).await;
+    a_get_and_a_list_more_are_seen(&server, restart).await;
 }
 
 fn verbs(entries: &[Entry]) -> String {
@@ -99,11 +99,38 @@ async fn foreign_secrets(scene: &Scene, count: usize) {
 }
 
 /// The gate does not pass because it is blind.
-async fn one_more_get_is_seen(server: &ApiServer, mark: Mark) {
+async fn a_get_and_a_list_more_are_seen(server: &ApiServer, mark: Mark) {
     let client = server.client(OPERATOR).await.unwrap();
-    Api::<Deployment>::namespaced(client, "t-requests").get("cold").await.unwrap();
-    let seen = unquiet(&server.audit().since(mark, OPERATOR).unwrap());
-    assert!(seen.contains(&"get deployments t-requests/cold".to_owned()), "{seen:?}");
+    let deployments = Api::<Deployment>::namespaced(client, "t-requests");
+    deployments.get("cold").await.unwrap();
+    deployments.list(&ListParams::default()).await.unwrap();
+    let seen = unquiet_at_start(&server.audit().since(mark, OPERATOR).unwrap());
+    for line in ["get deployments t-requests/cold", "list deployments t-requests/"] {
+        assert!(seen.contains(&line.to_owned()), "{line}: {seen:?}");
+    }
+}
+
+fn request(verb: &str, resource: &str) -> Entry {
+    Entry {
+        stage: "ResponseComplete".to_owned(),
+        request_uri: String::new(),
+        verb: verb.to_owned(),
+        user: AuditUser::default(),
+        object_ref: ObjectRef { resource: resource.to_owned(), ..ObjectRef::default() },
+        response_status: ResponseStatus::default(),
+        request_received_timestamp: String::new(),
+    }
+}
+
+#[test]
+fn a_list_is_quiet_only_once_and_only_at_the_start() {
+    let start = [request("list", "pods"), request("watch", "pods"), request("watch", "pods")];
+    assert_eq!(unquiet_at_start(&start), [""; 0]);
+    assert_eq!(unquiet(&start), ["list pods /"]);
+    let again = [start.as_slice(), &[request("list", "pods")]].concat();
+    assert_eq!(unquiet_at_start(&again), ["list pods /"]);
+    let poll = [request("list", "secrets"), request("patch", "pods")];
+    assert_eq!(unquiet_at_start(&poll), ["list secrets /", "patch pods /"], "never watched");
 }
 
 /// `apps deployments patch`

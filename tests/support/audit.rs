@@ -1,5 +1,6 @@
 //! The API server's audit log, read as it grows.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
@@ -53,9 +54,9 @@ impl Entry {
         format!("{} {resource}{slash}{subresource} {namespace}/{name}", self.verb)
     }
 
-    /// What a settled operator may still do: lists, watches, and its own lease.
+    /// What a settled operator may still do: watches, which end and begin again, and its own lease.
     pub fn is_quiet(&self) -> bool {
-        matches!(self.verb.as_str(), "list" | "watch")
+        self.verb == "watch"
             || self.object_ref.resource == "leases" && matches!(self.verb.as_str(), "get" | "update")
     }
 }
@@ -123,4 +124,14 @@ fn entries(text: &str, user: &str) -> Result<Vec<Entry>> {
 /// Those that a settled operator has no reason to make, as lines.
 pub fn unquiet(entries: &[Entry]) -> Vec<String> {
     entries.iter().filter(|entry| !entry.is_quiet()).map(Entry::line).collect()
+}
+
+/// As [`unquiet`], for an operator that has just started: it may read each kind that it watches once.
+pub fn unquiet_at_start(entries: &[Entry]) -> Vec<String> {
+    let kind = |entry: &Entry| (entry.object_ref.api_group.clone(), entry.object_ref.resource.clone());
+    let watches = entries.iter().filter(|entry| entry.verb == "watch");
+    let mut unread: BTreeSet<_> = watches.map(kind).collect();
+    let first_list = |entry: &&Entry| entry.verb == "list" && unread.remove(&kind(entry));
+    let (_, others): (Vec<_>, Vec<_>) = entries.iter().partition(first_list);
+    others.into_iter().filter(|entry| !entry.is_quiet()).map(Entry::line).collect()
 }
