@@ -8,12 +8,13 @@ use kube::{
         DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
         ValidationDirective,
     },
+    core::Status,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    children::{ChildId, Kind, Live, Owner},
+    children::{ChildId, Kind, Live},
     hyperpage::scale::Write,
     metrics::Metrics,
     settled,
@@ -42,36 +43,58 @@ impl Wanted {
 /// What the API server said no to.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("failed to {verb} {what}: {source}")]
+    #[error("failed to {verb} {what}: {}", words(source))]
     Call { verb: &'static str, what: String, source: kube::Error },
     #[error("failed to understand the answer about {what}: {source}")]
     Answer { what: String, source: serde_json::Error },
     #[error("{0} changed owners while it was applied; looking again")]
     Owner(ChildId),
+    #[error("Secret {0} was gone as soon as it was made; making it again")]
+    Vanished(String),
     #[error("failed to get random bytes for a password: {0}")]
     Random(String),
 }
 
 impl Error {
-    /// The server's own words, if it refused the content.
+    /// The server's own words, if it refused the content. Another spec may pass.
     pub fn refusal(&self) -> Option<&str> {
-        let Self::Call { source: kube::Error::Api(status), .. } = self else { return None };
-        matches!(status.code, 403 | 422).then_some(status.message.as_str())
+        let status = self.status()?;
+        let admission = status.code == 403 && !is_unauthorized(status) && !is_terminating(status);
+        (admission || status.code == 422).then_some(status.message.as_str())
     }
 
-    /// The object is not what we thought; the next look decides.
-    pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Call { source: kube::Error::Api(status), .. } if status.code == 409)
+    /// The object is not what we thought, or goes away with its namespace: the next look decides, and nobody
+    /// needs to hear of it.
+    pub fn passes(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 409 || is_terminating(status))
+    }
+
+    fn status(&self) -> Option<&Status> {
+        match self {
+            Self::Call { source: kube::Error::Api(status), .. } => Some(status),
+            _ => None,
+        }
     }
 }
 
-/// Whose a name is, by a live read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
-    Nobody,
-    Us,
-    /// Its controller, or nobody in particular.
-    Another(Option<Owner>),
+/// What the operator's own role lacks; admission says 403 too, but never in these words.
+fn is_unauthorized(status: &Status) -> bool {
+    let words = &status.message;
+    words.contains("User \"") && words.contains("\" cannot ")
+        || words.contains("cannot set blockOwnerDeletion")
+}
+
+fn is_terminating(status: &Status) -> bool {
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 403 && causes.any(|cause| cause.reason == "NamespaceTerminating")
+}
+
+/// kube prints the whole answer of the server after its message.
+fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// The children of one Hyperpage, for asking and writing.
@@ -84,19 +107,11 @@ pub struct Calls<'a> {
 }
 
 impl Calls<'_> {
-    pub async fn holder(&self, id: &ChildId) -> Result<Holder, Error> {
+    /// Whatever has this name now, whoever it belongs to.
+    pub async fn find(&self, id: &ChildId) -> Result<Option<Live>, Error> {
         self.metrics.call("get", id.kind.as_str());
-        let found = self.api(id.kind).get_metadata_opt(&id.name).await.map_err(|e| failed("read", id, e))?;
-        let Some(found) = found else { return Ok(Holder::Nobody) };
-        let owners = found.metadata.owner_references.into_iter().flatten();
-        let controller = owners
-            .filter(|owner| owner.controller == Some(true))
-            .map(|owner| Owner { kind: owner.kind, name: owner.name, uid: owner.uid })
-            .next();
-        Ok(match controller {
-            Some(owner) if owner.uid == self.uid => Holder::Us,
-            other => Holder::Another(other),
-        })
+        let found = self.api(id.kind).get_opt(&id.name).await.map_err(|e| failed("read", id, e))?;
+        found.map(|found| live(id, found)).transpose()
     }
 
     /// Asks the server what it would say, admission included.
@@ -109,15 +124,15 @@ impl Calls<'_> {
     }
 
     pub async fn apply(&self, wanted: &Wanted, seen: Option<&Live>) -> Result<Live, Error> {
-        self.patch(&wanted.id, manager::OPERATOR, with_uid(wanted.body.clone(), seen)).await
+        self.patch(&wanted.id, params(manager::OPERATOR), with_uid(wanted.body.clone(), seen)).await
     }
 
     /// Creates a Deployment that starts without a single pod, which `apply` alone could not: it never sends
     /// replicas, and Kubernetes' default is one. The manager gives up all but replicas with its next write.
     pub async fn create_empty(&self, wanted: &Wanted) -> Result<Live, Error> {
-        let mut body = wanted.body.clone();
-        body["spec"]["replicas"] = json!(0);
-        self.patch(&wanted.id, manager::REPLICAS, body).await
+        // Not by force: should it exist after all, somebody else decides how many pods it has.
+        let params = PatchParams { force: false, ..params(manager::REPLICAS) };
+        self.patch(&wanted.id, params, empty(wanted)).await
     }
 
     pub async fn scale(&self, id: &ChildId, write: Write, seen: &Live) -> Result<Live, Error> {
@@ -133,7 +148,7 @@ impl Calls<'_> {
         if only_if_unchanged {
             body["metadata"]["resourceVersion"] = json!(seen.version);
         }
-        self.patch(id, manager::REPLICAS, body).await
+        self.patch(id, params(manager::REPLICAS), body).await
     }
 
     pub async fn delete(&self, id: &ChildId, seen: &Live) -> Result<(), Error> {
@@ -166,12 +181,10 @@ impl Calls<'_> {
         }
     }
 
-    async fn patch(&self, id: &ChildId, manager: &str, body: Value) -> Result<Live, Error> {
+    async fn patch(&self, id: &ChildId, params: PatchParams, body: Value) -> Result<Live, Error> {
         self.metrics.call("apply", id.kind.as_str());
-        let answer = self.api(id.kind).patch(&id.name, &params(manager), &Patch::Apply(&body)).await;
-        let answer = answer.map_err(|error| failed("apply", id, error))?;
-        let live = Live::of_answer(id.kind, answer)
-            .map_err(|source| Error::Answer { what: id.to_string(), source })?;
+        let answer = self.api(id.kind).patch(&id.name, &params, &Patch::Apply(&body)).await;
+        let live = live(id, answer.map_err(|error| failed("apply", id, error))?)?;
         if live.controlled_by(self.uid) { Ok(live) } else { Err(Error::Owner(id.clone())) }
     }
 
@@ -193,6 +206,20 @@ fn params(manager: &str) -> PatchParams {
     }
 }
 
+/// Without the hash: that says what the operator's own manager has applied, which is yet to come.
+fn empty(wanted: &Wanted) -> Value {
+    let mut body = wanted.body.clone();
+    body["spec"]["replicas"] = json!(0);
+    if let Some(annotations) = body["metadata"]["annotations"].as_object_mut() {
+        annotations.remove(annotation::DESIRED);
+    }
+    body
+}
+
+fn live(id: &ChildId, answer: DynamicObject) -> Result<Live, Error> {
+    Live::of_answer(id.kind, answer).map_err(|source| Error::Answer { what: id.to_string(), source })
+}
+
 /// An apply that names a uid fails when the object has been replaced by another of that name.
 fn with_uid(mut body: Value, seen: Option<&Live>) -> Value {
     if let Some(seen) = seen {
@@ -207,4 +234,53 @@ fn failed(verb: &'static str, id: &ChildId, source: kube::Error) -> Error {
 
 fn secret_failed(verb: &'static str, name: &str, source: kube::Error) -> Error {
     Error::Call { verb, what: format!("Secret {name}"), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(code: u16, message: &str, cause: Option<&str>) -> Error {
+        let causes: Vec<_> = cause.into_iter().map(|reason| json!({"reason": reason})).collect();
+        let status = json!({"code": code, "message": message, "details": {"causes": causes}});
+        let source = kube::Error::Api(serde_json::from_value(status).unwrap());
+        failed("apply", &ChildId { kind: Kind::Deployment, name: "shop".to_owned() }, source)
+    }
+
+    #[test]
+    fn only_what_another_spec_could_change_is_a_refusal() {
+        let refused = [
+            error(422, "spec.template: Invalid value", None),
+            error(403, "deployments.apps \"shop\" is forbidden: exceeded quota: q", None),
+            error(403, "admission webhook \"policy.test\" denied the request: no", None),
+        ];
+        for error in &refused {
+            assert!(error.refusal().is_some() && !error.passes(), "{error}");
+        }
+        let unauthorized = "deployments.apps \"shop\" is forbidden: User \"system:serviceaccount:h:o\" cannot patch \
+            resource \"deployments\" in API group \"apps\" in the namespace \"demo\"";
+        for failed in [error(403, unauthorized, None), error(500, "etcdserver: request timed out", None)] {
+            assert!(failed.refusal().is_none() && !failed.passes(), "{failed}");
+        }
+        let told = error(403, unauthorized, None).to_string();
+        assert_eq!(told, format!("failed to apply Deployment shop: {unauthorized}"));
+    }
+
+    #[test]
+    fn a_lost_race_and_a_namespace_that_goes_away_pass() {
+        let words = "deployments.apps \"shop\" is forbidden: unable to create new content in namespace demo";
+        for passing in [error(409, "changed", None), error(403, words, Some("NamespaceTerminating"))] {
+            assert!(passing.passes() && passing.refusal().is_none(), "{passing}");
+        }
+    }
+
+    /// Otherwise a failure right after it would leave a Deployment that looks settled.
+    #[test]
+    fn a_deployment_made_empty_does_not_claim_to_be_applied() {
+        let object =
+            json!({"metadata": {"name": "shop", "annotations": {"a": "b"}}, "spec": {"paused": false}});
+        let empty = empty(&Wanted::new(Kind::Deployment, &object));
+        assert_eq!(empty["metadata"]["annotations"], json!({"a": "b"}));
+        assert_eq!(empty["spec"], json!({"paused": false, "replicas": 0}));
+    }
 }

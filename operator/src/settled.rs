@@ -57,12 +57,16 @@ pub fn mover(meta: &ObjectMeta) -> Option<String> {
         .and_then(|entry| entry.manager.clone())
 }
 
-/// Managers of `spec.replicas`.
+/// Managers of `spec.replicas`. Ours counts once it has given up the template that it may have been created with.
 pub fn replica_managers(meta: &ObjectMeta) -> Vec<String> {
+    let owns = |entry: &ManagedFieldsEntry, field: &str| {
+        entry.fields_v1.as_ref().is_some_and(|fields| fields.0["f:spec"][field].is_object())
+    };
+    let unshed = |entry: &ManagedFieldsEntry| {
+        entry.manager.as_deref() == Some(manager::REPLICAS) && owns(entry, "f:template")
+    };
     entries(meta)
-        .filter(|entry| {
-            entry.fields_v1.as_ref().is_some_and(|fields| fields.0["f:spec"]["f:replicas"].is_object())
-        })
+        .filter(|entry| owns(entry, "f:replicas") && !unshed(entry))
         .filter_map(|entry| entry.manager.clone())
         .collect()
 }
@@ -143,6 +147,19 @@ mod tests {
         assert_eq!(mover(&meta(json!([own, theirs(Some("scale"))]))).as_deref(), Some("kubectl"));
         assert_eq!(mover(&meta(json!([own, theirs(Some("status"))]))), None);
         assert_eq!(replica_managers(&meta(json!([own, theirs(None)]))), ["kubectl"]);
+    }
+
+    #[test]
+    fn our_manager_of_replicas_counts_once_it_owns_nothing_else() {
+        let entry = |manager: &str, spec: serde_json::Value| json!({"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": spec}});
+        let (all, one) = (json!({"f:replicas": {}, "f:template": {}}), json!({"f:replicas": {}}));
+        assert!(replica_managers(&meta(json!([entry(manager::REPLICAS, all.clone())]))).is_empty());
+        assert_eq!(replica_managers(&meta(json!([entry(manager::REPLICAS, one)]))), [manager::REPLICAS]);
+        assert_eq!(
+            replica_managers(&meta(json!([entry("helm", all)]))),
+            ["helm"],
+            "a whole object of theirs"
+        );
     }
 
     #[test]

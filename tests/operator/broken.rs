@@ -66,6 +66,34 @@ async fn an_image_that_cannot_be_pulled_is_named_and_others_go_on() {
     assert!(message.contains("registry.test/none:1"), "{message}");
 }
 
+/// An installation whose role lacks a verb: status has the API server's words, and nobody starts it again.
+#[tokio::test]
+async fn what_the_operator_may_not_do_is_named_and_tried_again() {
+    let _machine = machine().await;
+    let Some(server) = bare("forbidden").await else { return };
+    let scene = scene(&server, "t-forbidden").await;
+    let role = chart().unwrap().into_iter().find(|item| item["kind"] == "ClusterRole").unwrap();
+    let mut less = role.clone();
+    less["rules"].as_array_mut().unwrap().retain(|rule| rule["resources"] != json!(["secrets"]));
+    assert_ne!(less, role);
+    server.apply(&less.to_string(), "less.json").unwrap();
+    let operator = Operator::start(&server, "operator-a").unwrap();
+    operator.leads(&server, SOON).await;
+    scene.apply("shop", shop()).await.unwrap();
+    let message = eventually("Reconciling says what is forbidden", SOON, async || {
+        let all = conditions(&scene.hyperpages().get("shop").await?);
+        let found = all.iter().find(|it| it.type_ == "Reconciling" && it.reason == "ApiError");
+        found.map(|found| found.message.clone()).ok_or_else(|| anyhow::anyhow!("{}", summary(&all)))
+    })
+    .await;
+    assert!(message.contains("Secret shop-hp-redis") && message.contains("cannot get resource"), "{message}");
+    let object = scene.hyperpages().get("shop").await.unwrap();
+    assert!(object.data["status"]["observedGeneration"].is_null(), "{}", object.data["status"]);
+    assert!(conditions(&object).iter().all(|it| it.type_ != "Stalled" || it.status == "False"));
+    server.apply(&role.to_string(), "role.json").unwrap();
+    until_replicas(&scene, "shop", 3).await;
+}
+
 /// A word from another version. (Where a CEL rule reads the wrong field, the server refuses any status, too.)
 fn unparsable() -> Value {
     with(shop(), json!({"sidecar": {"logLevel": "loudest"}}))

@@ -1,8 +1,9 @@
 //! Who decides the number of pods, and that nobody loses one when the decision changes hands.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tests::eventually::{check, eventually};
 use tests::kube::{Scene, owners};
@@ -99,6 +100,105 @@ async fn replicas_never_dip_while_the_decision_changes_hands() {
     let seen = trace.end().await.unwrap();
     ensure_no_dip(&seen, 4).unwrap();
     assert_eq!(seen.last(), Some(&5), "{seen:?}");
+}
+
+/// Without the label no watch shows the Deployment any more: it must not be taken for a new one.
+#[tokio::test]
+async fn a_deployment_that_lost_its_label_keeps_its_pods_and_gets_it_back() {
+    const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    let Some(world) = world().await else { return };
+    let scene = world.scene("t-unlabelled").await;
+    scene.apply("shop", autoscaled(5, 3)).await.unwrap();
+    until_replicas(&scene, "shop", 5).await;
+    scene.apply("shop", autoscaled(3, 3)).await.unwrap();
+    until_autoscaled(&scene, "shop", 3).await;
+    let trace = ReplicaTrace::start(scene.api(), "shop").await.unwrap();
+    let unlabel = json!({"metadata": {"labels": {MANAGED_BY: null}}});
+    let unlabelled: Deployment = scene.merge("shop", unlabel).await.unwrap();
+    assert!(!unlabelled.metadata.labels.is_some_and(|labels| labels.contains_key(MANAGED_BY)));
+    until(&scene, "shop", "the label", |deployment: &Deployment| {
+        let labels = deployment.metadata.labels.clone().unwrap_or_default();
+        check(labels.contains_key(MANAGED_BY), labels)
+    })
+    .await;
+    // A later change is made by a later reconcile: the one that saw no Deployment is over.
+    let debug = json!({"sidecar": {"logLevel": "debug"}});
+    scene.apply("shop", with(autoscaled(3, 3), debug)).await.unwrap();
+    until(&scene, "shop", "the later change", |deployment: &Deployment| {
+        let spec = serde_json::to_string(&deployment.spec).unwrap();
+        check(spec.contains("debug"), spec)
+    })
+    .await;
+    let seen = trace.end().await.unwrap();
+    ensure_no_dip(&seen, 5).unwrap();
+}
+
+#[tokio::test]
+async fn a_hyperpage_made_with_no_pods_starts_none_and_scales_up() {
+    let Some(world) = world().await else { return };
+    let scene = world.scene("t-zero").await;
+    scene.apply("shop", fixed(0)).await.unwrap();
+    until_settled_managers(&scene, 0).await;
+    eventually("one ReplicaSet, which never wanted a pod", SOON, async || {
+        let sets = scene.api::<ReplicaSet>().list(&ListParams::default()).await?.items;
+        let seen: Vec<_> = sets
+            .iter()
+            .map(|set| (set.metadata.generation, set.spec.as_ref().and_then(|spec| spec.replicas)))
+            .collect();
+        anyhow::ensure!(seen == [(Some(1), Some(0))], "{seen:?}");
+        anyhow::Ok(())
+    })
+    .await;
+    world.server.kubectl(["scale", "hp/shop", "--replicas=3", "-n", "t-zero"]).unwrap();
+    until_replicas(&scene, "shop", 3).await;
+    until_settled_managers(&scene, 3).await;
+}
+
+/// What the operator leaves when the API server fails it between the two writes that make such a Deployment:
+/// the manager of replicas owns all, and the operator's own nothing.
+#[tokio::test]
+async fn a_hyperpage_half_made_with_no_pods_is_completed() {
+    let Some(world) = world().await else { return };
+    let scene = world.scene("t-half").await;
+    // Under a stranger's Service nothing is written.
+    let service = json!({"metadata": {"name": "shop"}, "spec": {"ports": [{"port": 80}]}});
+    let service = serde_json::from_value(service).unwrap();
+    scene.api::<Service>().create(&PostParams::default(), &service).await.unwrap();
+    let uid = scene.apply("shop", fixed(0)).await.unwrap().metadata.uid;
+    scene.wait("shop", "Stalled", "True", SOON).await;
+    let labels = json!({"app.kubernetes.io/instance": "shop", "app.kubernetes.io/component": "app"});
+    let half = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "shop", "ownerReferences": [{
+            "apiVersion": "hyperpage.dev/v1alpha1", "kind": "Hyperpage", "name": "shop", "uid": uid,
+            "controller": true, "blockOwnerDeletion": true,
+        }]},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "app", "image": "registry.test/shop:1"}]},
+        }},
+    });
+    let params = PatchParams::apply("hyperpage-operator/replicas");
+    scene.api::<Deployment>().patch("shop", &params, &Patch::Apply(half)).await.unwrap();
+    scene.delete::<Service>("shop").await.unwrap();
+    scene.apply("shop", with(fixed(0), json!({"sidecar": {"logLevel": "debug"}}))).await.unwrap();
+    until_settled_managers(&scene, 0).await;
+    world.server.kubectl(["scale", "hp/shop", "--replicas=3", "-n", "t-half"]).unwrap();
+    until_replicas(&scene, "shop", 3).await;
+    until_settled_managers(&scene, 3).await;
+}
+
+/// Each of the operator's two managers owns its part of the Deployment, and no more.
+async fn until_settled_managers(scene: &Scene, replicas: i32) {
+    until(scene, "shop", "two managers", |deployment: &Deployment| {
+        let seen = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+        let of = |path: &[&str]| owners(deployment, path);
+        let owners = (of(&["f:spec", "f:template"]), of(&REPLICAS), seen);
+        let each = |name: &str| vec![name.to_owned()];
+        let want = (each("hyperpage-operator"), each("hyperpage-operator/replicas"), Some(replicas));
+        check(owners == want, owners)
+    })
+    .await;
 }
 
 /// The obvious way, one manager that leaves `replicas` out once the autoscaler is there, is seen to dip.

@@ -12,7 +12,7 @@ use super::{
     scale::{self, Autoscaler, Decision},
 };
 use crate::{
-    apply::{Calls, Error, Holder, Wanted},
+    apply::{Calls, Error, Wanted},
     children::{ChildId, Family, Kind, Live},
 };
 
@@ -51,10 +51,6 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn unfinished(family: Family) -> Self {
-        Self { family, ..Self::default() }
-    }
-
     pub fn stopped(family: Family, reason: Reason, message: String) -> Self {
         Self { family, problem: Some(Problem { reason, message, child: None }), ..Self::default() }
     }
@@ -77,13 +73,13 @@ struct Todo<'a> {
 pub async fn converge(
     calls: &Calls<'_>,
     plan: &Plan,
-    family: Family,
+    mut family: Family,
     memory: &mut Memory,
 ) -> Result<Report, Error> {
-    let todo = todo(&plan.children, &family, memory, Instant::now());
-    if let Some(taken) = taken(calls, &todo.wanted, &family).await? {
+    if let Some(taken) = look(calls, &plan.children, &mut family, memory).await? {
         return Ok(Report::stopped(family, Reason::NameTaken, taken));
     }
+    let todo = todo(&plan.children, &family, memory, Instant::now());
     if let Some(refusal) = refused(calls, &todo.wanted, &family).await? {
         return Ok(Report::stopped(family, Reason::InvalidSpec, refusal));
     }
@@ -120,23 +116,35 @@ fn todo<'a>(children: &'a [Wanted], family: &Family, memory: &mut Memory, now: I
     todo
 }
 
-/// An apply into a stranger's object would take it over without a word.
-async fn taken(calls: &Calls<'_>, wanted: &[&Wanted], family: &Family) -> Result<Option<String>, Error> {
-    let unknown = wanted.iter().filter(|wanted| !family.contains_key(&wanted.id));
-    let holders =
-        join_all(unknown.map(|wanted| async { (&wanted.id, calls.holder(&wanted.id).await) })).await;
-    for (id, holder) in holders {
-        if let Holder::Another(owner) = holder? {
-            let whose = owner.map_or_else(
-                || "it has no controller".to_owned(),
-                |owner| format!("it belongs to {} {}", owner.kind, owner.name),
-            );
-            return Ok(Some(format!(
-                "{id} exists already and is not ours: {whose}; remove it, or choose another name for this Hyperpage"
-            )));
+/// What the watches do not show may exist all the same: its label was removed, or a watch lags. If it is ours, it
+/// joins the family. An apply into a stranger's object would take it over without a word: that is said instead.
+async fn look(
+    calls: &Calls<'_>,
+    children: &[Wanted],
+    family: &mut Family,
+    memory: &mut Memory,
+) -> Result<Option<String>, Error> {
+    let unseen = children.iter().map(|wanted| &wanted.id).filter(|id| !family.contains_key(id));
+    let found = join_all(unseen.map(|id| async move { (id, calls.find(id).await) })).await;
+    for (id, live) in found {
+        let Some(live) = live? else { continue };
+        if !live.controlled_by(calls.uid) {
+            return Ok(Some(taken(id, &live)));
         }
+        memory.found(id, live.clone(), Instant::now());
+        family.insert(id.clone(), live);
     }
     Ok(None)
+}
+
+fn taken(id: &ChildId, live: &Live) -> String {
+    let whose = live.controller.as_ref().map_or_else(
+        || "it has no controller".to_owned(),
+        |owner| format!("it belongs to {} {}", owner.kind, owner.name),
+    );
+    format!(
+        "{id} exists already and is not ours: {whose}; remove it, or choose another name for this Hyperpage"
+    )
 }
 
 /// Asks before the first write, so that a template the server refuses changes nothing at all.
@@ -215,7 +223,7 @@ impl Work<'_> {
             Some(apply_one(calls, wanted, family.get(&wanted.id)).await)
         };
         let ((lives, done), redis) = futures::join!(app, redis);
-        self.report.created = seen.is_none() && !lives.is_empty();
+        self.report.created = lives.first().is_some_and(|live| is_new(seen, live));
         let error = match done {
             Ok(decision) => {
                 self.report.scaling(decision);
@@ -293,9 +301,43 @@ async fn deploy(
     }
     // Decided by the newest answer: an autoscaler may have written since.
     let Some(now) = lives.last().or(seen).cloned() else { return Ok(None) };
-    let decision = decide(seen.and(Some(&now)));
+    let decision = decide((!is_new(seen, &now)).then_some(&now));
     if let Some(write) = decision.write {
         lives.push(calls.scale(&plan.deployment(), write, &now).await?);
     }
     Ok(Some(decision))
+}
+
+/// We made it just now. One that somebody gave a number of pods existed, whatever we had seen.
+fn is_new(seen: Option<&Live>, answer: &Live) -> bool {
+    seen.is_none() && answer.rollout().is_some_and(|rollout| rollout.scaled_by.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::children::{Detail, Rollout};
+
+    fn deployment(scaled_by: &[&str]) -> Live {
+        let scaled_by = scaled_by.iter().map(|by| (*by).to_owned()).collect();
+        Live {
+            uid: "u".to_owned(),
+            version: "1".to_owned(),
+            controller: None,
+            deleting: false,
+            desired: None,
+            fingerprint: String::new(),
+            mover: None,
+            detail: Detail::Rollout(Rollout { wanted: 40, scaled_by, ..Rollout::default() }),
+        }
+    }
+
+    #[test]
+    fn a_deployment_is_new_when_it_was_not_seen_and_nobody_scaled_it() {
+        let (unscaled, scaled) = (deployment(&[]), deployment(&["kube-controller-manager"]));
+        assert!(is_new(None, &unscaled));
+        assert!(!is_new(None, &scaled), "its number of pods is not ours to set back");
+        assert!(!is_new(Some(&unscaled), &unscaled), "a second write may have failed before");
+        assert!(!is_new(Some(&scaled), &scaled));
+    }
 }

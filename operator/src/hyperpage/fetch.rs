@@ -27,7 +27,8 @@ pub struct Fetched {
     pub family: Family,
     /// The last status we know of.
     pub status: Option<HyperpageStatus>,
-    pub password: Password,
+    /// An error is told in status, as those of writes are.
+    pub password: Result<Password, Error>,
     pub app: Option<Trouble>,
     pub redis: Option<Trouble>,
 }
@@ -46,7 +47,7 @@ pub async fn fetch(
     context: &Context,
     calls: &Calls<'_>,
     memory: &mut Memory,
-) -> Result<Fetched, Error> {
+) -> Fetched {
     let (namespace, name, uid) = (calls.namespace, hyperpage.name_any(), calls.uid);
     let family = memory.correct(context.children.family(namespace, uid), Instant::now());
     let status = memory.last_status().or(hyperpage.status.as_ref()).cloned();
@@ -59,10 +60,10 @@ pub async fn fetch(
         false => password_in_use(&family),
     };
     let password = match known {
-        Some(uid) => Password::Known(SecretRef { name: name::redis(&name), uid }),
-        None => read_password(calls, &name).await?,
+        Some(uid) => Ok(Password::Known(SecretRef { name: name::redis(&name), uid })),
+        None => read_password(calls, &name).await,
     };
-    Ok(Fetched { family, status, password, app, redis })
+    Fetched { family, status, password, app, redis }
 }
 
 /// The spec, or anything we applied, is not as it was when status was written.

@@ -22,7 +22,7 @@ const PACE: Duration = Duration::from_secs(2);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
-/// What a write of ours answered, until the watch shows it too.
+/// What the server answered us, until the watch shows it too.
 #[derive(Debug)]
 struct Written {
     /// Version that the watch showed before; `None`: no object.
@@ -120,6 +120,11 @@ impl Memory {
             None => before.map(|live| live.version.clone()),
         };
         self.written.insert(id.clone(), Written { before, after, at: now });
+    }
+
+    /// A live read showed a child that the watch does not.
+    pub fn found(&mut self, id: &ChildId, live: Live, now: Instant) {
+        self.written.insert(id.clone(), Written { before: None, after: Some(live), at: now });
     }
 
     pub fn last_status(&self) -> Option<&HyperpageStatus> {
@@ -259,6 +264,16 @@ mod tests {
         let (mut memory, now) = (Memory::default(), Instant::now());
         memory.wrote(&id(), None, Some(live("5", "f")), now);
         assert_eq!(memory.correct(Family::new(), now + LAG), Family::new());
+    }
+
+    #[test]
+    fn what_a_look_found_counts_as_seen_and_not_as_applied() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        memory.wrote(&id(), None, Some(live("5", "f")), now);
+        memory.found(&id(), live("6", "g"), now);
+        let corrected = memory.correct(Family::new(), now);
+        assert_eq!(corrected[&id()].version, "6");
+        assert!(!memory.settled(&id(), &corrected[&id()], "d"));
     }
 
     #[test]

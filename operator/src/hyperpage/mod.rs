@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crds::{Hyperpage, Reason};
+use crds::{Hyperpage, Reason, contract::name};
 use jiff::Timestamp;
 use kube::{
     Resource, ResourceExt,
@@ -25,9 +25,10 @@ use kube::{
 
 use crate::{
     apply::{self, Calls, Wanted},
-    children::{ChildId, Kind},
+    children::{ChildId, Family, Kind},
     context::Context,
     metrics::Outcome,
+    pods::Trouble,
 };
 use build::{Children, RedisChildren, SecretRef};
 use converge::{Plan, Report};
@@ -99,7 +100,7 @@ pub async fn reconcile(stored: Arc<Stored>, context: Arc<Context>) -> Result<Act
         }
         Ok(End { problem: Some(_), later: _ }) => (Outcome::Stalled, Ok(Action::requeue(memory.failed()))),
         // Somebody wrote between our look and our write: no failure, only a reason to look again.
-        Err(Error::Apply(error)) if error.is_conflict() => {
+        Err(Error::Apply(error)) if error.passes() => {
             tracing::debug!(%error, "looking again");
             (Outcome::Conflicted, Ok(Action::requeue(memory.failed() / 4)))
         }
@@ -122,26 +123,26 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
         Ok(hyperpage) => hyperpage,
         Err(invalid) => return report::unreadable(stored, invalid, context, memory).await,
     };
-    let fetched = fetch::fetch(hyperpage, context, &calls, memory).await?;
+    let Fetched { family, status: before, password, app, redis } =
+        fetch::fetch(hyperpage, context, &calls, memory).await;
     let valid = validate::validate(hyperpage, &context.defaults);
-    let converged = match &valid {
-        Ok(valid) => apply(valid, &calls, &fetched, memory).await,
-        Err(invalid) => {
-            Ok(Report::stopped(fetched.family.clone(), Reason::InvalidSpec, invalid.message.clone()))
+    let converged = match (&valid, password) {
+        (Err(invalid), _) => {
+            Ok(Report::stopped(family.clone(), Reason::InvalidSpec, invalid.message.clone()))
         }
+        (Ok(valid), Ok(password)) => apply(valid, &calls, password, family.clone(), memory).await,
+        (Ok(_), Err(error)) => Err(error),
     };
     let (report, failure) = match converged {
         Ok(report) => (report, None),
         // Another look first: most often the next one succeeds and nobody needs to hear of it.
-        Err(error) if error.is_conflict() => return Err(error.into()),
-        Err(error) => (Report::unfinished(fetched.family.clone()), Some(error)),
+        Err(error) if error.passes() => return Err(error.into()),
+        Err(error) => (Report { family, ..Report::default() }, Some(error)),
     };
     context.metrics.skipped(report.settled);
-    let status = status::status(
-        &sight(hyperpage, valid.as_ref().ok(), &fetched, &report, failure.as_ref()),
-        fetched.status.as_ref(),
-        Timestamp::now(),
-    );
+    let pods = [app.as_ref(), redis.as_ref()];
+    let sight = sight(hyperpage, valid.as_ref().ok(), pods, &report, failure.as_ref());
+    let status = status::status(&sight, before.as_ref(), Timestamp::now());
     let later = report::write(hyperpage.meta(), status, hyperpage.status.as_ref(), context, memory).await?;
     tell::tell(context, &hyperpage.object_ref(&()), &report, memory).await;
     match failure {
@@ -154,26 +155,19 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
 async fn apply(
     valid: &Valid,
     calls: &Calls<'_>,
-    fetched: &Fetched,
+    password: Password,
+    family: Family,
     memory: &mut Memory,
 ) -> Result<Report, apply::Error> {
-    let made;
-    let password = match &fetched.password {
-        Password::Absent => {
-            made = fetch::create_password(calls, valid).await?;
-            &made
-        }
+    let password = match password {
+        Password::Absent => fetch::create_password(calls, valid).await?,
         known => known,
     };
     match password {
-        Password::Known(secret) => {
-            converge::converge(calls, &plan(valid, secret), fetched.family.clone(), memory).await
-        }
-        Password::Unusable(problem) => {
-            Ok(Report { family: fetched.family.clone(), problem: Some(problem.clone()), ..Report::default() })
-        }
-        // Made and gone again at once.
-        Password::Absent => Ok(Report::unfinished(fetched.family.clone())),
+        Password::Known(secret) => converge::converge(calls, &plan(valid, &secret), family, memory).await,
+        Password::Unusable(problem) => Ok(Report { family, problem: Some(problem), ..Report::default() }),
+        // Nobody watches Secrets: only another try brings it back.
+        Password::Absent => Err(apply::Error::Vanished(name::redis(&valid.name))),
     }
 }
 
@@ -200,7 +194,7 @@ fn plan(valid: &Valid, password: &SecretRef) -> Plan {
 fn sight<'a>(
     hyperpage: &'a Hyperpage,
     valid: Option<&'a Valid>,
-    fetched: &'a Fetched,
+    [app, redis]: [Option<&'a Trouble>; 2],
     report: &'a Report,
     failure: Option<&apply::Error>,
 ) -> Sight<'a> {
@@ -213,8 +207,8 @@ fn sight<'a>(
         valid,
         family: &report.family,
         digest: complete.then(|| memory::digest(&report.family)),
-        app: fetched.app.as_ref(),
-        redis: fetched.redis.as_ref(),
+        app,
+        redis,
         problem: report.problem.as_ref(),
         waiting: failed.or(waiting),
         held: report.held,

@@ -18,6 +18,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Sight<'a> {
     pub name: &'a str,
+    /// Observed once it has been applied, or cannot be.
     pub generation: Option<i64>,
     /// `None`: the spec is not valid, and what an earlier status said about it stands.
     pub valid: Option<&'a Valid>,
@@ -58,8 +59,9 @@ pub fn status(sight: &Sight<'_>, previous: Option<&HyperpageStatus>, now: Timest
     let wanted = rollout.map_or(0, |rollout| rollout.wanted);
     let ready = rollout.map_or(0, |rollout| rollout.ready);
     let valid = sight.valid;
+    let observed = observed(sight, previous);
     HyperpageStatus {
-        observed_generation: sight.generation,
+        observed_generation: observed,
         replicas: Some(rollout.map_or(0, |rollout| rollout.replicas)),
         ready_replicas: Some(ready),
         app: Some(format!("{ready}/{wanted}")),
@@ -70,7 +72,15 @@ pub fn status(sight: &Sight<'_>, previous: Option<&HyperpageStatus>, now: Timest
         ),
         redis: valid.map_or_else(|| previous.redis.clone(), |valid| Some(redis_status(valid))),
         applied_digest: sight.digest.clone().or_else(|| previous.applied_digest.clone()),
-        conditions: conditions(sight, &previous.conditions, now),
+        conditions: conditions(sight, observed, &previous.conditions, now),
+    }
+}
+
+/// A spec of which something is still to be applied is not observed: whoever waits for it waits on.
+fn observed(sight: &Sight<'_>, previous: &HyperpageStatus) -> Option<i64> {
+    match sight.waiting {
+        Some(_) => previous.observed_generation,
+        None => sight.generation,
     }
 }
 
@@ -81,10 +91,20 @@ fn redis_status(valid: &Valid) -> RedisStatus {
     }
 }
 
-fn conditions(sight: &Sight<'_>, previous: &[Condition], now: Timestamp) -> Vec<Condition> {
+fn conditions(
+    sight: &Sight<'_>,
+    observed: Option<i64>,
+    previous: &[Condition],
+    now: Timestamp,
+) -> Vec<Condition> {
     let (app, redis, autoscaling) = (app(sight), redis(sight), autoscaling(sight));
     let stalled = stalled(sight, &app);
-    let ready = ready(&stalled, [&app, &redis, &autoscaling]);
+    let ready = match &sight.waiting {
+        Some((reason, message)) if observed != sight.generation && !stalled.is_true() => {
+            Verdict::new(false, *reason, message)
+        }
+        _ => ready(&stalled, [&app, &redis, &autoscaling]),
+    };
     let reconciling = reconciling(sight, &stalled, &ready);
     ConditionType::ALL
         .into_iter()
@@ -97,7 +117,7 @@ fn conditions(sight: &Sight<'_>, previous: &[Condition], now: Timestamp) -> Vec<
                 ConditionType::RedisReady => &redis,
                 ConditionType::AutoscalingReady => &autoscaling,
             };
-            condition(type_, verdict, sight.generation, previous, now)
+            condition(type_, verdict, observed, previous, now)
         })
         .collect()
 }

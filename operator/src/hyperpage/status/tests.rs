@@ -196,6 +196,38 @@ fn an_autoscaler_counts_once_it_reads_its_metrics() {
 }
 
 #[test]
+fn a_spec_that_is_not_applied_yet_is_neither_observed_nor_ready() {
+    let (valid, family) = (valid(false), family(pods(3, 3), 1));
+    let old = status(&Sight { generation: Some(3), ..sight(&valid, &family) }, None, NOW);
+    let waiting = Some((Reason::ApiError, "failed to apply Service shop: timed out".to_owned()));
+    let unapplied = Sight { digest: None, waiting, ..sight(&valid, &family) };
+    for previous in [None, Some(&old)] {
+        let now = status(&unapplied, previous, NOW);
+        let observed = previous.and(Some(3));
+        assert_eq!(now.observed_generation, observed);
+        assert!(now.conditions.iter().all(|condition| condition.observed_generation == observed));
+        let of = |type_| now.conditions.iter().find(|condition| condition.type_ == type_).unwrap();
+        for (type_, holds) in [("Ready", "False"), ("Reconciling", "True"), ("Stalled", "False")] {
+            assert_eq!(of(type_).status, holds, "{type_}");
+        }
+        assert_eq!((of("Ready").reason.as_str(), of("AppReady").status.as_str()), ("ApiError", "True"));
+    }
+    let applied = status(&sight(&valid, &family), Some(&old), NOW);
+    assert_eq!(applied.observed_generation, Some(4));
+}
+
+/// A repair that has to wait takes nothing from what runs for the spec as it is.
+#[test]
+fn waiting_for_a_repair_of_an_observed_spec_leaves_it_ready() {
+    let (valid, family) = (valid(false), family(pods(3, 3), 1));
+    let before = status(&sight(&valid, &family), None, NOW);
+    let waiting = Some((Reason::Progressing, "Service shop is being deleted".to_owned()));
+    let after = status(&Sight { waiting, ..sight(&valid, &family) }, Some(&before), NOW);
+    let of = |type_| &after.conditions.iter().find(|condition| condition.type_ == type_).unwrap().status;
+    assert_eq!((of("Ready").as_str(), of("Reconciling").as_str()), ("True", "True"));
+}
+
+#[test]
 fn held_pods_are_told() {
     let (valid, family) = (valid(false), family(pods(40, 40), 1));
     let mut sight = sight(&valid, &family);
