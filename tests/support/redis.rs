@@ -110,7 +110,11 @@ impl RedisServer {
         };
         #[expect(clippy::disallowed_methods, reason = "the harness looks past the sidecar")]
         let client = ::redis::Client::open(url)?;
-        client.get_multiplexed_async_connection().await
+        // The crate's own 500 ms are too few for a busy machine.
+        let patience = Some(Duration::from_secs(5));
+        let config = ::redis::AsyncConnectionConfig::new();
+        let config = config.set_response_timeout(patience).set_connection_timeout(patience);
+        client.get_multiplexed_async_connection_with_config(&config).await
     }
 
     /// The stored bytes of a session.
