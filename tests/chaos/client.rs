@@ -42,19 +42,23 @@ impl Client {
         let dice = self.random.below(100);
         match fate(session) {
             Fate::Busy | Fate::Expired => match dice {
-                0..35 => self.read(session, node).await,
+                0..27 => self.read(session, node).await,
+                27..35 => self.touch(session, node).await,
                 35..70 => self.append(session, node).await,
                 _ => self.compare_and_set(session, node).await,
             },
             Fate::Quiet => {
                 if session == self.number && self.world.now() > self.quiet_until[session] {
                     self.append(session, node).await;
+                } else if dice < 10 {
+                    self.touch(session, node).await;
                 } else {
                     self.read(session, node).await;
                 }
             }
             Fate::Deleted => match dice {
-                0..30 => self.read(session, node).await,
+                0..20 => self.read(session, node).await,
+                20..30 => self.touch(session, node).await,
                 30..60 => self.append(session, node).await,
                 60..85 => self.compare_and_set(session, node).await,
                 85..98 => self.create_again(session, node).await,
@@ -83,6 +87,12 @@ impl Client {
 
     pub(crate) async fn read(&mut self, session: usize, node: usize) {
         let request = Request::new("GET", self.path(session));
+        self.call(session, node, Action::Read, request).await;
+    }
+
+    /// "Still here": the answer shows the session, and none of its bytes is another.
+    async fn touch(&mut self, session: usize, node: usize) {
+        let request = Request::new("PATCH", self.path(session)).json(r#"{"lastActivity":0}"#);
         self.call(session, node, Action::Read, request).await;
     }
 

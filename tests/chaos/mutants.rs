@@ -9,6 +9,7 @@ use crate::sound::seeds;
 
 const CREATE: &str = include_str!("../../sidecar/src/session/create.lua");
 const UPDATE: &str = include_str!("../../sidecar/src/session/update.lua");
+const TOUCH: &str = include_str!("../../sidecar/src/session/touch.lua");
 
 /// Caught by one of `by` within five pinned seeds, or the checker is blind.
 async fn caught(mutant: Rules, by: &[Rule]) {
@@ -52,6 +53,13 @@ async fn mutant_that_creates_on_update_is_caught() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mutant_without_a_tombstone_is_caught() {
     let mutant = mutant(|rules| rules.scripts.create = without(CREATE, "'DELETED'", ""));
+    caught(mutant, &[Rule::Resurrection]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutant_that_makes_what_it_touches_is_caught() {
+    let make = r#"if not bytes then bytes = '{"log":[]}' redis.call('SET', KEYS[1], bytes) end"#;
+    let mutant = mutant(|rules| rules.scripts.touch = without(TOUCH, "'MISSING'", make));
     caught(mutant, &[Rule::Resurrection]).await;
 }
 

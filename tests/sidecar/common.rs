@@ -48,3 +48,10 @@ pub(crate) fn assert_outage(what: &str, answer: &Answer) {
     assert!(answer.header("retry-after").is_some(), "{what}: {answer:?}");
     assert!(answer.elapsed < PROMPT, "{what}: {answer:?}");
 }
+
+/// An outage of which it is known that nothing was changed: a refused write, or any read.
+#[track_caller]
+pub(crate) fn assert_unchanged(what: &str, answer: &Answer) {
+    assert_outage(what, answer);
+    assert_eq!(answer.code(), "SESSION_STORE_UNAVAILABLE", "{what}: {answer:?}");
+}

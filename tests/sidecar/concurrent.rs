@@ -86,6 +86,40 @@ async fn of_fifty_writers_with_one_etag_exactly_one_wins() {
     futures::future::join_all(sidecars.into_iter().map(Sidecar::stop)).await;
 }
 
+/// A touch that names a version renews that version or nothing, whoever writes meanwhile.
+#[tokio::test]
+async fn a_conditional_touch_never_renews_another_version() {
+    let (_redis, sidecars) = three().await;
+    let (mut renewed, mut refused) = (0, 0);
+    for _ in 0..5 {
+        let (id, etag) = new_v1(&sidecars[0], "{}").await;
+        let path = format!("/v1/sessions/{id}");
+        let touches = (0..WRITERS).map(|number| {
+            let touch = Request::new("POST", format!("{path}/touch")).header("if-match", &etag);
+            sidecars[number % 3].app.send(touch)
+        });
+        let write = async {
+            // With the touches under way.
+            sidecars[0].app.get(&path).await;
+            sidecars[0].app.patch(&path, r#"{"n":1}"#).await.expect(200)
+        };
+        let (answers, written) = tokio::join!(futures::future::join_all(touches), write);
+        for answer in answers {
+            match answer.status {
+                204 => assert_eq!(answer.etag(), etag, "{answer:?}"),
+                412 => refused += 1,
+                _ => panic!("{answer:?}"),
+            }
+            renewed += usize::from(answer.status == 204);
+        }
+        let late = Request::new("POST", format!("{path}/touch"));
+        sidecars[1].app.send(late.clone().header("if-match", &etag)).await.expect(412);
+        sidecars[1].app.send(late.header("if-match", written.etag())).await.expect(204);
+    }
+    println!("{renewed} renewed, {refused} refused");
+    futures::future::join_all(sidecars.into_iter().map(Sidecar::stop)).await;
+}
+
 /// A session written through one sidecar is read through another at once.
 #[tokio::test]
 async fn a_write_through_one_sidecar_is_read_through_another() {

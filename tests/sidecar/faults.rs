@@ -9,12 +9,14 @@ use tests::proxy::{Mode, Proxy};
 use tests::redis::RedisServer;
 use tests::sidecar::{Settings, Sidecar};
 
-use crate::common::{PROMPT, RECOVERY, assert_outage, new_session};
+use crate::common::{PROMPT, RECOVERY, assert_outage, assert_unchanged, new_session};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
-    /// Without Redis there is only 503.
-    Store,
+    /// Without Redis there is only 503, and a read has no outcome that anybody could not know.
+    Read,
+    /// Without Redis there is only 503; what is known of the write depends on the fault.
+    Write,
     /// Answers the same whatever Redis does.
     Nothing(u16),
 }
@@ -24,43 +26,46 @@ fn samples(method: &str, path: &str, id: &str) -> Vec<(Request, Needs)> {
     let plain = |method: &str, path: String| Request::new(method, path);
     let api = format!("/api/sessions?sessionId={id}");
     let v1 = format!("/v1/sessions/{id}");
-    let store = |request| vec![(request, Needs::Store)];
+    let read = |request| vec![(request, Needs::Read)];
+    let write = |request| vec![(request, Needs::Write)];
     let nothing = |request, status| vec![(request, Needs::Nothing(status))];
     match (method, path) {
         ("get", "/api/sessions") => vec![
-            (plain("GET", "/api/sessions".into()), Needs::Store),
-            (plain("GET", api), Needs::Store),
+            // Without an id it creates.
+            (plain("GET", "/api/sessions".into()), Needs::Write),
+            (plain("GET", api), Needs::Read),
             (plain("GET", "/api/sessions?check=ready".into()), Needs::Nothing(200)),
         ],
-        ("head", "/api/sessions") => store(plain("HEAD", api)),
+        ("head", "/api/sessions") => read(plain("HEAD", api)),
         ("post", "/api/sessions") => vec![
             (
                 plain("POST", path.into()).json(format!(r#"{{"sessionId":"{id}","updates":{{"a":1}}}}"#)),
-                Needs::Store,
+                Needs::Write,
             ),
             (
                 plain("POST", path.into()).json(format!(r#"{{"sessionId":"{id}","sessionData":{{"a":1}}}}"#)),
-                Needs::Store,
+                Needs::Write,
             ),
             (
                 plain("POST", path.into())
                     .json(format!(r#"{{"sessionId":"{id}","updates":{{"lastActivity":1}}}}"#)),
-                Needs::Store,
+                Needs::Write,
             ),
         ],
-        ("patch", "/api/sessions") => store(plain("PATCH", api).json(r#"{"a":1}"#)),
-        ("delete", "/api/sessions") => store(plain("DELETE", api)),
+        ("patch", "/api/sessions") => write(plain("PATCH", api).json(r#"{"a":1}"#)),
+        ("delete", "/api/sessions") => write(plain("DELETE", api)),
         ("options", "/api/sessions") => nothing(plain("OPTIONS", path.into()), 204),
         ("get" | "head", "/api/sessions/check") => nothing(plain(&method.to_uppercase(), path.into()), 200),
-        ("post", "/v1/sessions") => store(plain("POST", path.into()).json("{}")),
-        ("get" | "head", "/v1/sessions/{id}") => store(plain(&method.to_uppercase(), v1)),
-        ("put", "/v1/sessions/{id}") => store(plain("PUT", v1).json(r#"{"a":1}"#)),
+        ("post", "/v1/sessions") => write(plain("POST", path.into()).json("{}")),
+        ("get" | "head", "/v1/sessions/{id}") => read(plain(&method.to_uppercase(), v1)),
+        ("put", "/v1/sessions/{id}") => write(plain("PUT", v1).json(r#"{"a":1}"#)),
         ("patch", "/v1/sessions/{id}") => vec![
-            (plain("PATCH", v1.clone()).json(r#"{"a":1}"#), Needs::Store),
-            (plain("PATCH", v1).json(r#"{"a":1}"#).header("if-match", "*"), Needs::Store),
+            (plain("PATCH", v1.clone()).json(r#"{"a":1}"#), Needs::Write),
+            (plain("PATCH", v1.clone()).json(r#"{"a":1}"#).header("if-match", "*"), Needs::Write),
+            (plain("PATCH", v1).json(r#"{"lastActivity":1}"#), Needs::Write),
         ],
-        ("delete", "/v1/sessions/{id}") => store(plain("DELETE", v1)),
-        ("post", "/v1/sessions/{id}/touch") => store(plain("POST", format!("{v1}/touch"))),
+        ("delete", "/v1/sessions/{id}") => write(plain("DELETE", v1)),
+        ("post", "/v1/sessions/{id}/touch") => write(plain("POST", format!("{v1}/touch"))),
         ("get", path) if ADMIN.contains(&path) => nothing(plain("GET", path.into()), 200),
         _ => panic!("{method} {path} is a new route: say here how it meets an outage"),
     }
@@ -91,6 +96,8 @@ async fn send(sidecar: &Sidecar, path: &str, request: Request) -> Answer {
 /// What a fault does, how it ends, and whether Redis may have executed what was sent meanwhile.
 struct Fault {
     begin: fn(&Proxy),
+    /// Redis' own words say that nothing was changed, so the answer says so too.
+    definite: bool,
     /// Redis never got the command, so that every session must be as it was.
     unheard: bool,
     /// New connections are fine: an answer may as well be a good one.
@@ -98,8 +105,9 @@ struct Fault {
 }
 
 impl Fault {
-    fn answers(begin: fn(&Proxy)) -> Fault {
-        Fault { begin, unheard: true, passing: false }
+    /// Redis refuses in its own words.
+    fn refuses(begin: fn(&Proxy)) -> Fault {
+        Fault { begin, definite: true, unheard: true, passing: false }
     }
 }
 
@@ -136,17 +144,20 @@ async fn meets_every_route(fault: Fault) {
 fn judge(what: &str, fault: &Fault, needs: Needs, method: &str, answer: &Answer) {
     match needs {
         Needs::Nothing(status) => assert_eq!(answer.status, status, "{what}: {answer:?}"),
-        Needs::Store if fault.passing && (200..300).contains(&answer.status) => {}
+        Needs::Read | Needs::Write if fault.passing && (200..300).contains(&answer.status) => {}
         // A HEAD has no body that could say more.
-        Needs::Store if method == "head" => assert_eq!(answer.status, 503, "{what}: {answer:?}"),
-        Needs::Store => assert_outage(what, answer),
+        Needs::Read | Needs::Write if method == "head" => {
+            assert_eq!(answer.status, 503, "{what}: {answer:?}")
+        }
+        Needs::Write if !fault.definite => assert_outage(what, answer),
+        Needs::Read | Needs::Write => assert_unchanged(what, answer),
     }
     assert!(answer.elapsed < PROMPT, "{what}: {answer:?}");
 }
 
 #[tokio::test]
 async fn fault_loading_meets_every_route() {
-    meets_every_route(Fault::answers(|proxy| {
+    meets_every_route(Fault::refuses(|proxy| {
         proxy.set(Mode::Answer(b"-LOADING Redis is loading the dataset in memory\r\n"));
     }))
     .await;
@@ -154,7 +165,7 @@ async fn fault_loading_meets_every_route() {
 
 #[tokio::test]
 async fn fault_readonly_meets_every_route() {
-    meets_every_route(Fault::answers(|proxy| {
+    meets_every_route(Fault::refuses(|proxy| {
         proxy.set(Mode::Refuse("READONLY You can't write against a read only replica."));
     }))
     .await;
@@ -162,7 +173,7 @@ async fn fault_readonly_meets_every_route() {
 
 #[tokio::test]
 async fn fault_oom_meets_every_route() {
-    meets_every_route(Fault::answers(|proxy| {
+    meets_every_route(Fault::refuses(|proxy| {
         proxy.set(Mode::Refuse("OOM command not allowed when used memory > 'maxmemory'."));
     }))
     .await;
@@ -170,7 +181,7 @@ async fn fault_oom_meets_every_route() {
 
 #[tokio::test]
 async fn fault_noreplicas_meets_every_route() {
-    meets_every_route(Fault::answers(|proxy| {
+    meets_every_route(Fault::refuses(|proxy| {
         proxy.set(Mode::Refuse("NOREPLICAS Not enough good replicas to write."));
     }))
     .await;
@@ -178,20 +189,22 @@ async fn fault_noreplicas_meets_every_route() {
 
 #[tokio::test]
 async fn fault_garbage_meets_every_route() {
-    meets_every_route(Fault::answers(|proxy| proxy.set(Mode::Answer(b"\x00\xff?garbage\r\n\r\n$-9\r\n"))))
-        .await;
+    let begin = |proxy: &Proxy| proxy.set(Mode::Answer(b"\x00\xff?garbage\r\n\r\n$-9\r\n"));
+    meets_every_route(Fault { begin, definite: false, unheard: true, passing: false }).await;
 }
 
 /// Nothing is answered, and what was sent arrives when the sidecar has long given its answer.
 #[tokio::test]
 async fn fault_silence_meets_every_route() {
-    meets_every_route(Fault { begin: |proxy| proxy.set(Mode::Stall), unheard: false, passing: false }).await;
+    let begin = |proxy: &Proxy| proxy.set(Mode::Stall);
+    meets_every_route(Fault { begin, definite: false, unheard: false, passing: false }).await;
 }
 
 /// The peer of every connection is gone without a word; new connections find a healthy Redis.
 #[tokio::test]
 async fn fault_half_open_meets_every_route() {
-    meets_every_route(Fault { begin: |proxy| proxy.half_open(), unheard: false, passing: true }).await;
+    let begin = |proxy: &Proxy| proxy.half_open();
+    meets_every_route(Fault { begin, definite: false, unheard: false, passing: true }).await;
 }
 
 #[tokio::test]
@@ -205,7 +218,7 @@ async fn fault_half_close_and_cut_are_survived() {
         sidecar.serving(RECOVERY).await;
         proxy.set(Mode::Cut);
         let answer = sidecar.app.get(&format!("/api/sessions?sessionId={id}")).await;
-        assert_outage("cut", &answer);
+        assert_unchanged("cut", &answer);
         proxy.set(Mode::Pass);
         sidecar.serving(RECOVERY).await;
         sidecar.app.get(&format!("/api/sessions?sessionId={id}")).await.expect(200);
@@ -220,10 +233,9 @@ async fn out_of_memory_for_real_refuses_writes_and_lets_people_log_out() {
     let sidecar = Sidecar::start(&Settings::redis(redis.url())).await;
     let (id, other) = (new_session(&sidecar).await, new_session(&sidecar).await);
     redis.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
-    assert_outage("create", &sidecar.app.get("/api/sessions").await);
+    assert_unchanged("create", &sidecar.app.get("/api/sessions").await);
     let patch = sidecar.app.patch(&format!("/v1/sessions/{id}"), r#"{"a":1}"#).await;
-    assert_outage("patch", &patch);
-    assert_eq!(patch.code(), "SESSION_STORE_UNAVAILABLE");
+    assert_unchanged("patch", &patch);
     sidecar.app.get(&format!("/v1/sessions/{id}")).await.expect(200);
     sidecar.app.send(Request::new("POST", format!("/v1/sessions/{id}/touch"))).await.expect_success();
     sidecar.app.delete(&format!("/v1/sessions/{other}")).await.expect_success();
@@ -240,7 +252,7 @@ async fn too_few_replicas_for_real_refuse_writes_and_reads_go_on() {
     let id = new_session(&sidecar).await;
     redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await.unwrap();
     let patch = sidecar.app.patch(&format!("/v1/sessions/{id}"), r#"{"a":1}"#).await;
-    assert_outage("patch", &patch);
+    assert_unchanged("patch", &patch);
     sidecar.app.get(&format!("/v1/sessions/{id}")).await.expect(200);
     redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await.unwrap();
     sidecar.app.patch(&format!("/v1/sessions/{id}"), r#"{"a":1}"#).await.expect(200);

@@ -255,7 +255,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     (0..=reach).filter(|end| rest.is_char_boundary(*end)).any(|end| matches(next, &rest[end..]))
 }
 
-/// Rows get ids of their own, so that none meets another's tombstone.
+/// Rows of other names have ids of their own, so that none meets another's tombstone.
 fn name_hash(name: &str) -> u64 {
     name.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))

@@ -1,16 +1,29 @@
-//! `/metrics`: there, parseable, counting what happened, and without anybody's id in it.
+//! `/metrics`: there, parseable, counting what happened, and without anybody's id in it. The log: JSON, line by line.
 
+use std::time::Duration;
+
+use serde_json::Value;
+use tests::eventually::{check, eventually};
 use tests::http::Request;
 use tests::sidecar::Sidecar;
 
-use crate::common::{new_session, pair};
+use crate::common::{PROMPT, new_session, pair};
+
+const STOP: Duration = Duration::from_secs(20);
 
 /// The sum over all series whose name ends so.
 async fn total(sidecar: &Sidecar, name: &str) -> f64 {
+    values(sidecar, name, &[]).await.into_iter().sum()
+}
+
+/// All series whose name ends so and that have these labels, in their order.
+async fn values(sidecar: &Sidecar, name: &str, labels: &[&str]) -> Vec<f64> {
     let text = sidecar.admin.get("/metrics").await.expect(200).body;
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let of_name = |line: &&str| line.split(['{', ' ']).next().is_some_and(|series| series.ends_with(name));
-    lines.filter(of_name).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    let labelled = |line: &&str| labels.iter().all(|label| line.contains(label));
+    let lines = lines.filter(of_name).filter(labelled);
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect()
 }
 
 #[tokio::test]
@@ -30,10 +43,17 @@ async fn metrics_count_sessions_requests_and_redis() {
         assert_eq!(total(&sidecar, name).await, 1.0, "{name}");
     }
     assert!(total(&sidecar, "requests_total").await >= 4.0);
+    let touched = r#"route="/v1/sessions/{id}/touch""#;
+    assert_eq!(values(&sidecar, "requests_total", &[touched, r#"status="204""#]).await, [1.0]);
+    // What percentiles are computed from: how many answers came within each bound.
+    let within = values(&sidecar, "request_seconds_bucket", &[touched]).await;
+    assert!(within.len() > 10 && within.is_sorted() && within.last() == Some(&1.0), "{within:?}");
     assert_eq!(total(&sidecar, "redis_connections").await, 1.0);
     redis.kill();
     sidecar.app.get(&path).await.expect(503);
     assert!(total(&sidecar, "sessions_errors_total").await >= 1.0);
+    let failed = [r#"route="/v1/sessions/{id}""#, r#"status="503""#];
+    assert_eq!(values(&sidecar, "requests_total", &failed).await, [1.0]);
     sidecar.stop().await;
 }
 
@@ -57,4 +77,26 @@ async fn metrics_are_a_text_that_prometheus_reads_and_hold_no_id() {
     }
     assert!(answer.body.ends_with("# EOF\n"), "{answer:?}");
     sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn every_line_of_the_log_is_json_with_a_time_a_level_and_a_message() {
+    let (mut redis, sidecar) = pair().await;
+    redis.command::<()>(&["SET", "hyperpage:session:odd", "line\nbreak\"quote"]).await.unwrap();
+    sidecar.app.get("/v1/sessions/odd").await.expect(502);
+    redis.kill();
+    eventually("the log tells of an outage", PROMPT, async || {
+        check(sidecar.logs().contains("Redis not connected"), sidecar.logs())
+    })
+    .await;
+    sidecar.terminate();
+    assert_eq!(sidecar.exit(STOP).await, 0);
+    let logs = sidecar.logs();
+    assert!(logs.lines().count() >= 4, "{logs}");
+    for line in logs.lines() {
+        let entry: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        for member in ["timestamp", "level", "message"] {
+            assert!(entry[member].is_string(), "{member}: {line}");
+        }
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use tests::eventually::{check, eventually};
 use tests::http::{Answer, Request};
+use tests::sidecar::Sidecar;
 
 use crate::common::{new_session, new_v1, pair, pair_with};
 
@@ -62,31 +64,60 @@ async fn v1_etag_is_the_quoted_sha1_of_the_stored_bytes() {
     sidecar.stop().await;
 }
 
+/// Every request that a condition may go with; the last two are touches.
+fn conditional(path: &str) -> [Request; 7] {
+    [
+        Request::new("GET", path),
+        Request::new("HEAD", path),
+        Request::new("PUT", path).json(r#"{"n":1}"#),
+        Request::new("PATCH", path).json(r#"{"n":1}"#),
+        Request::new("DELETE", path),
+        Request::new("PATCH", path).json(r#"{"lastActivity":"2001-01-01T00:00:00.000Z"}"#),
+        Request::new("POST", format!("{path}/touch")),
+    ]
+}
+
+/// Each of them with this condition is refused so.
+async fn all_refused(sidecar: &Sidecar, path: &str, condition: (&str, &str), status: u16, code: &str) {
+    for request in conditional(path) {
+        let answer = sidecar.app.send(request.header(condition.0, condition.1)).await;
+        // A HEAD has no body that could say more.
+        assert_eq!(answer.status, status, "{condition:?}: {answer:?}");
+        assert!(answer.body.is_empty() || answer.code() == code, "{condition:?}: {answer:?}");
+    }
+}
+
 #[tokio::test]
 async fn v1_if_match_and_if_none_match_are_honoured() {
-    let (_redis, sidecar) = pair().await;
+    let (redis, sidecar) = pair().await;
     let (id, first) = new_v1(&sidecar, "{}").await;
-    let path = format!("/v1/sessions/{id}");
-    let with = |method: &str, name: &str, tag: &str| {
-        let request = Request::new(method, &path).header(name, tag);
-        if ["PUT", "PATCH"].contains(&method) { request.json(r#"{"n":1}"#) } else { request }
+    let (key, path) = (format!("hyperpage:session:{id}"), format!("/v1/sessions/{id}"));
+    let [get, head, put, patch, delete, still_here, touch] = conditional(&path);
+    let send = async |request: &Request, name: &str, tag: &str| {
+        sidecar.app.send(request.clone().header(name, tag)).await
     };
-    sidecar.app.send(with("GET", "if-none-match", &first)).await.expect(304);
-    let second = sidecar.app.send(with("PATCH", "if-match", &first)).await.expect(200).etag();
-    sidecar.app.send(with("GET", "if-none-match", &first)).await.expect(200);
-    for method in ["PUT", "PATCH", "DELETE"] {
-        let stale = sidecar.app.send(with(method, "if-match", &first)).await;
-        assert_problem(&stale, 412, "PRECONDITION_FAILED");
-        let malformed = sidecar.app.send(with(method, "if-match", "unquoted")).await;
-        assert_eq!(malformed.status, 400, "{malformed:?}");
+    send(&get, "if-none-match", &first).await.expect(304);
+    let second = send(&patch, "if-match", &first).await.expect(200).etag();
+    for read in [&get, &head] {
+        send(read, "if-none-match", &first).await.expect(200);
+        send(read, "if-match", &second).await.expect(200);
+    }
+    redis.command::<()>(&["PEXPIRE", &key, "50000"]).await.unwrap();
+    let stale = ("if-match", first.as_str());
+    all_refused(&sidecar, &path, stale, 412, "PRECONDITION_FAILED").await;
+    all_refused(&sidecar, &path, ("if-match", "unquoted"), 400, "INVALID_SESSION_REQUEST").await;
+    for write in [&put, &patch, &delete, &still_here, &touch] {
+        assert_problem(&send(write, "if-none-match", &second).await, 412, "PRECONDITION_FAILED");
     }
     assert_eq!(sidecar.app.get(&path).await.etag(), second, "a refused write changes nothing");
-    let third = sidecar.app.send(with("PUT", "if-match", &second)).await.expect(200).etag();
-    sidecar.app.send(with("DELETE", "if-match", &third)).await.expect(204);
-    for method in ["PUT", "PATCH", "DELETE"] {
-        let gone = sidecar.app.send(with(method, "if-match", &third)).await;
-        assert_problem(&gone, 412, "PRECONDITION_FAILED");
+    let left: i64 = redis.command(&["PTTL", &key]).await.unwrap();
+    assert!(left <= 50_000, "a refused write renews nothing: {left}");
+    let third = send(&put, "if-match", &second).await.expect(200).etag();
+    send(&delete, "if-match", &third).await.expect(204);
+    for tag in [third.as_str(), "*"] {
+        all_refused(&sidecar, &path, ("if-match", tag), 412, "PRECONDITION_FAILED").await;
     }
+    all_refused(&sidecar, &path, ("if-none-match", &third), 404, "SESSION_NOT_FOUND").await;
     sidecar.stop().await;
 }
 
@@ -172,12 +203,16 @@ async fn a_touch_changes_no_byte_and_renews_the_life() {
     let api = format!(r#"{{"sessionId":"{id}","updates":{only_activity}}}"#);
     for touch in [
         Request::new("POST", format!("{path}/touch")),
+        Request::new("POST", format!("{path}/touch")).header("if-match", &etag),
         Request::new("PATCH", &path).json(only_activity),
+        Request::new("PATCH", &path).json(only_activity).header("if-match", format!("\"other\", {etag}")),
+        Request::new("PATCH", &path).json(only_activity).header("if-match", "*"),
         Request::new("PATCH", format!("/api/sessions?sessionId={id}")).json(only_activity),
         Request::new("POST", "/api/sessions").json(api),
     ] {
         redis.command::<()>(&["PEXPIRE", &key, "50000"]).await.unwrap();
-        sidecar.app.send(touch.clone()).await.expect_success();
+        let answer = sidecar.app.send(touch.clone()).await.expect_success();
+        assert!(!touch.path.starts_with("/v1") || answer.etag() == etag, "{touch:?}: {answer:?}");
         let left: i64 = redis.command(&["PTTL", &key]).await.unwrap();
         assert!((99_000..=100_000).contains(&left), "{touch:?}: {left}");
         assert_eq!(redis.session(&id).await.unwrap(), before, "{touch:?}");
@@ -199,12 +234,30 @@ async fn last_activity_in_answers_is_computed_after_a_touch() {
     let key = format!("hyperpage:session:{id}");
     let stored = redis.session(&id).await.unwrap();
     let aged = stored.replace(&stored_activity(&stored), "2020-01-01T00:00:00.000Z");
-    redis.command::<()>(&["SET", &key, &aged, "PX", "50000000"]).await.unwrap();
-    sidecar.app.send(Request::new("POST", format!("/v1/sessions/{id}/touch"))).await.expect(204);
-    let read = sidecar.app.get(&format!("/v1/sessions/{id}")).await.json();
-    assert_ne!(read["lastActivity"], "2020-01-01T00:00:00.000Z");
+    let path = format!("/v1/sessions/{id}");
+    let age = async || age(&sidecar.app.get(&path).await.expect(200));
+    for touch in [
+        Request::new("POST", format!("{path}/touch")),
+        Request::new("PATCH", &path).json(r#"{"lastActivity":1}"#),
+    ] {
+        // An hour of the day that a session lives has passed.
+        redis.command::<()>(&["SET", &key, &aged, "EX", "82800"]).await.unwrap();
+        assert!((3600..3605).contains(&age().await), "{}", age().await);
+        sidecar.app.send(touch).await.expect_success();
+        assert!((0..5).contains(&age().await), "{}", age().await);
+    }
+    // Somebody else's sessions live for a month: when this one was renewed, nobody knows.
+    redis.command::<()>(&["SET", &key, &aged, "EX", "2592000"]).await.unwrap();
+    let read = sidecar.app.get(&path).await.json();
+    assert_eq!(read["lastActivity"], "2020-01-01T00:00:00.000Z");
     assert_eq!(redis.session(&id).await.unwrap(), aged);
     sidecar.stop().await;
+}
+
+/// For how many whole seconds a session has been idle, as the answer tells it.
+fn age(answer: &Answer) -> i64 {
+    let told: Timestamp = answer.json()["lastActivity"].as_str().unwrap().parse().unwrap();
+    Timestamp::now().duration_since(told).as_millis().div_euclid(1000).try_into().unwrap()
 }
 
 fn stored_activity(stored: &str) -> String {

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
 use super::body::{self, Media};
+use super::budget::Budget;
 use super::condition::Condition;
 use super::document::{Node, Object};
 use super::merge::Merge;
@@ -50,7 +51,7 @@ async fn read(
 }
 
 async fn known(sessions: &Sessions, id: &str) -> Result<String, Error> {
-    let session = sessions.read(SessionId::parse(id)?).await?;
+    let session = sessions.read(SessionId::parse(id)?, &Condition::default()).await?;
     Ok(format!(r#"{{"success":true,"sessionId":"{}","session":{}}}"#, session.id, session.answer()))
 }
 
@@ -72,6 +73,7 @@ async fn saved(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<SessionId, Error> {
+    let budget = Budget::begin();
     let Save { id, updates, data } = Save::parse(&body::text(body).await?)?;
     let merge = first(parameters, "merge");
     let given = data.is_some();
@@ -79,14 +81,14 @@ async fn saved(
         (Some(updates), _) => body::change(updates, Media::of(headers), merge, Merge::Records)?,
         (None, Some(data)) => body::replacement(data)?,
         (None, None) => {
-            sessions.read(id).await?;
+            sessions.read(id, &Condition::default()).await?;
             return Err(Error::InvalidRequest("sessionData or updates required".into()));
         }
     };
     let identity = sessions.0.identity;
-    match sessions.update_or_touch(id.clone(), &change, &Condition::default(), identity).await {
+    match sessions.update_or_touch(id.clone(), &change, &Condition::default(), identity, budget).await {
         Err(Error::NotFound) if given => {
-            sessions.create_as(id.clone(), &change, &body::origin(headers)).await?;
+            sessions.create_as(id.clone(), &change, &body::origin(headers), budget).await?;
         }
         result => drop(result?),
     }
@@ -141,17 +143,18 @@ async fn updated(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<SessionId, Error> {
+    let budget = Budget::begin();
     let id = required_id(parameters)?;
     let text = body::text(body).await?;
     let change: Change = body::change(text, Media::of(headers), first(parameters, "merge"), Merge::Deep)?;
     let identity = sessions.0.identity;
-    Ok(sessions.update_or_touch(id, &change, &Condition::default(), identity).await?.id)
+    Ok(sessions.update_or_touch(id, &change, &Condition::default(), identity, budget).await?.id)
 }
 
 async fn remove(State(app): State<App>, Query(parameters): Parameters) -> Response {
     let removed = async {
         let id = required_id(&parameters)?;
-        app.sessions.delete(&id, &Condition::default()).await
+        app.sessions.delete(&id, &Condition::default(), Budget::begin()).await
     };
     match removed.await {
         Ok(()) => written(r#"{"success":true,"message":"Session deleted successfully"}"#.to_owned()),

@@ -58,8 +58,7 @@ pub(crate) async fn text(body: Body) -> Result<String, Error> {
         }
         if size > MAX_BODY { Err(Error::TooLarge) } else { Ok(bytes) }
     };
-    let late = |_| Error::InvalidRequest("the body did not arrive within 1 s".into());
-    let bytes = tokio::time::timeout(READ_WITHIN, read).await.map_err(late)??;
+    let bytes = tokio::time::timeout(READ_WITHIN, read).await.map_err(|_| Error::SlowBody)??;
     Ok(compact(&bytes)?)
 }
 

@@ -23,6 +23,8 @@ pub enum Error {
     InvalidJson(String),
     #[error("{0}")]
     InvalidRequest(Cow<'static, str>),
+    #[error("the body did not arrive within 1 s of its head; send it at once")]
+    SlowBody,
     #[error("a session has at most 65536 bytes and a body at most twice as many; send less")]
     TooLarge,
     #[error("{0}")]
@@ -73,8 +75,10 @@ impl Error {
         }
     }
 
-    pub(crate) fn contended() -> Error {
-        Error::Unavailable { reason: "too many writers of one session".to_owned() }
+    pub(crate) fn no_time() -> Error {
+        Error::Unavailable {
+            reason: "too many writers of one session, or a slow body, left no time for an attempt".to_owned(),
+        }
     }
 
     fn unexpected(reason: String) -> Error {
@@ -89,6 +93,7 @@ impl Error {
             Error::InvalidJson(_) | Error::InvalidRequest(_) | Error::UnsupportedMediaType(_) => {
                 "invalid_request"
             }
+            Error::SlowBody => "slow_body",
             Error::TooLarge => "too_large",
             Error::UnfitPatch(_) | Error::PreconditionFailed => "precondition",
             Error::ClientIdRefused => "client_id_refused",
@@ -106,6 +111,7 @@ impl Error {
             Error::NotFound => (StatusCode::NOT_FOUND, "SESSION_NOT_FOUND"),
             Error::InvalidJson(_) => (StatusCode::BAD_REQUEST, "INVALID_JSON"),
             Error::InvalidRequest(_) => (StatusCode::BAD_REQUEST, "INVALID_SESSION_REQUEST"),
+            Error::SlowBody => (StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMEOUT"),
             Error::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE"),
             Error::UnfitPatch(_) => (StatusCode::CONFLICT, "PATCH_CONFLICT"),
             Error::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED"),

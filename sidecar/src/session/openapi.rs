@@ -93,7 +93,8 @@ fn v1_sessions() -> Value {
         "post": operation("v1", "Create a session", "createSession")
             .body(&[(JSON, "Change")])
             .written("201", "Created; Location names it")
-            .refusals(["BadRequest", "TooLarge", "UnsupportedMediaType", "Internal", "Unavailable"]),
+            .headers("201", ["Location"])
+            .refusals(["BadRequest", "SlowBody", "TooLarge", "UnsupportedMediaType", "Internal", "Unavailable"]),
     })
 }
 
@@ -126,26 +127,32 @@ fn v1_session() -> Value {
 }
 
 fn v1_touch() -> Value {
+    let (if_match, if_none_match) =
+        (reference("parameters", "IfMatch"), reference("parameters", "IfNoneMatch"));
     json!({
         "parameters": [reference("parameters", "SessionId")],
         "post": operation("v1", "Renew a session's life; no byte of it changes", "touchSession")
+            .parameters([if_match, if_none_match])
             .empty("204", "It lives for its whole time again, less at most 1 %")
-            .refusals(["BadRequest", "NotFound", "Internal", "Unreadable", "Unavailable"]),
+            .headers("204", ["ETag", "X-Hyperpage-Durability"])
+            .refusals(["BadRequest", "NotFound", "PreconditionFailed", "Internal", "Unreadable", "Unavailable"]),
     })
 }
 
-const API_WRITE: [&str; 7] = [
+const API_WRITE: [&str; 8] = [
     "ApiBadRequest",
     "ApiNotFound",
+    "ApiSlowBody",
     "ApiPatchConflict",
     "ApiTooLarge",
     "ApiInternal",
     "ApiUnreadable",
     "ApiUnavailable",
 ];
-const V1_WRITE: [&str; 8] = [
+const V1_WRITE: [&str; 9] = [
     "BadRequest",
     "NotFound",
+    "SlowBody",
     "PreconditionFailed",
     "TooLarge",
     "UnsupportedMediaType",
@@ -155,7 +162,7 @@ const V1_WRITE: [&str; 8] = [
 ];
 
 /// Status, title, and the codes it comes with. `/api/sessions` tells each in the original's envelope.
-const REFUSALS: [(&str, &str, &str, &[&str]); 11] = [
+const REFUSALS: [(&str, &str, &str, &[&str]); 12] = [
     (
         "BadRequest",
         "400",
@@ -164,6 +171,7 @@ const REFUSALS: [(&str, &str, &str, &[&str]); 11] = [
     ),
     ("Forbidden", "403", "Clients do not choose ids here", &["CLIENT_ID_REFUSED"]),
     ("NotFound", "404", "There is no such session", &["SESSION_NOT_FOUND"]),
+    ("SlowBody", "408", "The body did not arrive within a second", &["REQUEST_TIMEOUT"]),
     ("PatchConflict", "409", "The JSON Patch does not fit the session", &["PATCH_CONFLICT"]),
     ("PreconditionFailed", "412", "The session is another, or gone", &["PRECONDITION_FAILED"]),
     ("TooLarge", "413", "The session would be too large", &["PAYLOAD_TOO_LARGE"]),
@@ -402,22 +410,19 @@ impl Operation {
         self
     }
 
+    fn headers<const N: usize>(mut self, status: &str, names: [&str; N]) -> Operation {
+        for name in names {
+            self.0["responses"][status]["headers"][name] = reference("headers", name);
+        }
+        self
+    }
+
     fn document(self, status: &str, description: &str) -> Operation {
-        let mut described = self.answer(status, description, JSON, "Session");
-        described.0["responses"][status]["headers"] = json!({ "ETag": reference("headers", "ETag") });
-        described
+        self.answer(status, description, JSON, "Session").headers(status, ["ETag"])
     }
 
     fn written(self, status: &str, description: &str) -> Operation {
-        let mut described = self.document(status, description);
-        let mut names = vec!["X-Hyperpage-Durability"];
-        if status == "201" {
-            names.push("Location");
-        }
-        for name in names {
-            described.0["responses"][status]["headers"][name] = reference("headers", name);
-        }
-        described
+        self.document(status, description).headers(status, ["X-Hyperpage-Durability"])
     }
 
     fn refusals<const N: usize>(mut self, names: [&str; N]) -> Operation {

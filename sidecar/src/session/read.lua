@@ -1,6 +1,7 @@
 #!lua flags=no-writes
 -- Reads a session and what is left of its life.
--- KEYS[1] session  KEYS[2] sibling
+-- One key: the sibling would keep a session from being read while its slot moves to another node.
+-- KEYS[1] session
 -- Returns {word, milliseconds left (-1: no end), bytes}
 local bytes = redis.call('GET', KEYS[1])
 if not bytes then return {'MISSING', -2, false} end

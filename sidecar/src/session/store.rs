@@ -42,8 +42,8 @@ pub(crate) struct Stored {
 
 /// What Redis decided about a write.
 #[derive(Debug)]
-pub(crate) enum Outcome {
-    Done,
+pub(crate) enum Outcome<T = ()> {
+    Done(T),
     /// There is no such session.
     Missing,
     /// It was deleted within the life of a tombstone.
@@ -80,53 +80,52 @@ impl Store {
     }
 
     pub(crate) async fn read(&self, id: &SessionId) -> Result<Option<Stored>, Error> {
-        let reply = self.run(&self.scripts.read, id, &[]).await.map_err(Error::read)?;
+        let keys = SessionKeys::new(id);
+        let reply = self.run(&self.scripts.read, &[&keys.session], &[]).await.map_err(Error::read)?;
         reply.stored()
     }
 
     pub(crate) async fn create(&self, id: &SessionId, text: &str) -> Result<Outcome, Error> {
-        self.write(&self.scripts.create, id, &[text.as_bytes(), self.life_ms.to_string().as_bytes()]).await
+        let (keys, life) = (SessionKeys::new(id), self.life_ms.to_string());
+        let args = [text.as_bytes(), life.as_bytes()];
+        self.write(&self.scripts.create, &keys.both(), &args).await?.outcome(|_| Ok(()))
     }
 
     pub(crate) async fn update(&self, id: &SessionId, base: &str, text: &str) -> Result<Outcome, Error> {
-        let life = self.life_ms.to_string();
-        self.write(&self.scripts.update, id, &[base.as_bytes(), text.as_bytes(), life.as_bytes()]).await
+        let (keys, life) = (SessionKeys::new(id), self.life_ms.to_string());
+        let args = [base.as_bytes(), text.as_bytes(), life.as_bytes()];
+        self.write(&self.scripts.update, &keys.both(), &args).await?.outcome(|_| Ok(()))
     }
 
-    /// Renews the life when 1 % of it has passed.
-    pub(crate) async fn touch(&self, id: &SessionId) -> Result<Option<Stored>, Error> {
+    /// Renews the life when 1 % of it has passed. `base` is the digest that the bytes must have, if any.
+    pub(crate) async fn touch(&self, id: &SessionId, base: Option<&str>) -> Result<Outcome<Stored>, Error> {
         let (life, enough) = (self.life_ms.to_string(), (self.life_ms - self.life_ms / 100).to_string());
-        let deadline = self.redis.deadline_us(SessionKeys::new(id).both()[0]).await.to_string();
-        let args = [deadline.as_bytes(), life.as_bytes(), enough.as_bytes()];
-        let reply = self.run(&self.scripts.touch, id, &args).await.map_err(Error::write)?;
-        reply.stored()
+        let keys = SessionKeys::new(id);
+        let args = [life.as_bytes(), enough.as_bytes(), base.unwrap_or_default().as_bytes()];
+        self.write(&self.scripts.touch, &[&keys.session], &args).await?.outcome(Reply::current)
     }
 
-    /// `base` is the digest that the bytes must have, if any.
+    /// `base` as in `touch`.
     pub(crate) async fn delete(&self, id: &SessionId, base: Option<&str>) -> Result<Outcome, Error> {
-        let tombstone = TOMBSTONE_MS.to_string();
+        let (keys, tombstone) = (SessionKeys::new(id), TOMBSTONE_MS.to_string());
         let args = [base.unwrap_or_default().as_bytes(), tombstone.as_bytes()];
-        self.write(&self.scripts.delete, id, &args).await
+        self.write(&self.scripts.delete, &keys.both(), &args).await?.outcome(|_| Ok(()))
     }
 
-    async fn write(&self, script: &Script, id: &SessionId, args: &[&[u8]]) -> Result<Outcome, Error> {
-        let deadline = self.redis.deadline_us(SessionKeys::new(id).both()[0]).await.to_string();
+    async fn write(&self, script: &Script, keys: &[&str], args: &[&[u8]]) -> Result<Reply, Error> {
+        let deadline = self.redis.deadline_us(keys[0]).await.to_string();
         let args: Vec<&[u8]> = std::iter::once(deadline.as_bytes()).chain(args.iter().copied()).collect();
-        self.run(script, id, &args).await.map_err(Error::write)?.outcome()
+        self.run(script, keys, &args).await.map_err(Error::write)
     }
 
     async fn run(
         &self,
         script: &Script,
-        id: &SessionId,
+        keys: &[&str],
         args: &[&[u8]],
     ) -> Result<Reply, crate::redis::Error> {
-        let keys = SessionKeys::new(id);
-        self.redis.run(script, &keys.both(), args).await.map(|(word, left_ms, bytes)| Reply {
-            word,
-            left_ms,
-            bytes,
-        })
+        let (word, left_ms, bytes) = self.redis.run(script, keys, args).await?;
+        Ok(Reply { word, left_ms, bytes })
     }
 }
 
@@ -142,14 +141,13 @@ impl Reply {
         match self.word.as_str() {
             "OK" => self.current().map(Some),
             "MISSING" => Ok(None),
-            "LATE" => Err(Error::late()),
             _ => Err(self.unknown_word()),
         }
     }
 
-    fn outcome(self) -> Result<Outcome, Error> {
+    fn outcome<T>(self, done: impl FnOnce(Reply) -> Result<T, Error>) -> Result<Outcome<T>, Error> {
         Ok(match self.word.as_str() {
-            "OK" => Outcome::Done,
+            "OK" => Outcome::Done(done(self)?),
             "MISSING" => Outcome::Missing,
             "DELETED" => Outcome::Deleted,
             "CONFLICT" => Outcome::Conflict(self.current()?),

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::body::{self, Media};
+use super::budget::Budget;
 use super::condition::Condition;
 use super::merge::Merge;
 use super::rule::Identity;
@@ -46,7 +47,7 @@ async fn create(State(app): State<App>, headers: HeaderMap, body: Body) -> Respo
 async fn read(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
     let read = async {
         let condition = Condition::of(&headers)?;
-        let session = app.sessions.read(id).await?;
+        let session = app.sessions.read(id, &condition).await?;
         let known = condition.read(&session.digest())?;
         Ok((session, known))
     };
@@ -56,18 +57,20 @@ async fn read(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Respons
 }
 
 async fn replace(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: Body) -> Response {
+    let budget = Budget::begin();
     let replaced = async {
         let condition = Condition::of(&headers)?;
         if Media::of(&headers) != Media::Json {
             return Err(Error::UnsupportedMediaType(JSON_ONLY));
         }
         let change = body::replacement(body::text(body).await?)?;
-        app.sessions.update(id, &change, &condition, Identity::Writable).await
+        app.sessions.update(id, &change, &condition, Identity::Writable, budget).await
     };
     answer(&app.sessions, replaced.await, written)
 }
 
 async fn update(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: Body) -> Response {
+    let budget = Budget::begin();
     let updated = async {
         let condition = Condition::of(&headers)?;
         let media = Media::of(&headers);
@@ -75,7 +78,7 @@ async fn update(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: Bo
             return Err(Error::UnsupportedMediaType(PATCHES));
         }
         let change = body::change(body::text(body).await?, media, None, Merge::Deep)?;
-        app.sessions.update_or_touch(id, &change, &condition, Identity::Writable).await
+        app.sessions.update_or_touch(id, &change, &condition, Identity::Writable, budget).await
     };
     answer(&app.sessions, updated.await, written)
 }
@@ -83,13 +86,17 @@ async fn update(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: Bo
 async fn remove(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
     let removed = async {
         let condition = Condition::of(&headers)?;
-        app.sessions.delete(&id, &condition).await
+        app.sessions.delete(&id, &condition, Budget::begin()).await
     };
     answer(&app.sessions, removed.await, |()| (StatusCode::NO_CONTENT, DURABILITY).into_response())
 }
 
-async fn touch(State(app): State<App>, Id(id): Id) -> Response {
-    answer(&app.sessions, app.sessions.touch(id).await, |session| {
+async fn touch(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
+    let touched = async {
+        let condition = Condition::of(&headers)?;
+        app.sessions.touch(id, &condition, Budget::begin()).await
+    };
+    answer(&app.sessions, touched.await, |session| {
         (StatusCode::NO_CONTENT, DURABILITY, etag(&session)).into_response()
     })
 }
