@@ -2,12 +2,14 @@
 //! `comment` says what the members of a case mean.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use tests::eventually::{check, eventually};
 use tests::http::{Answer, Request};
 use tests::redis::RedisServer;
 use tests::sidecar::{Settings, Sidecar};
@@ -109,8 +111,12 @@ async fn golden_table_of_api_sessions() {
         let sidecar = Sidecar::start(&start).await;
         if power == Power::Down {
             redis.kill();
-            // The first call after the fall may have been under way when it came.
-            sidecar.app.get("/v1/sessions/x").await.expect(503);
+            // Until the fall is noticed, a write may be under way when it comes, and its outcome is unknown.
+            eventually("the outage is noticed", Duration::from_secs(10), async || {
+                let answer = sidecar.app.get("/api/sessions").await;
+                check(answer.body.contains("SESSION_STORE_UNAVAILABLE"), answer)
+            })
+            .await;
         }
         for case in cases {
             for objection in run(case, &table.base, &redis, &sidecar).await {
