@@ -23,6 +23,11 @@ pub const OPERATOR_USER: User = User {
 
 /// Every object of the chart, as `helm install` would send it.
 pub fn chart() -> Result<Vec<Value>> {
+    chart_with(&[])
+}
+
+/// As [`chart`], with more arguments for helm, such as `--set=watchNamespaces={a,b}`.
+pub fn chart_with(args: &[&str]) -> Result<Vec<Value>> {
     let chart = workspace().join("charts/hyperpage-operator");
     let mut helm = Command::new(kubernetes("helm"));
     helm.args(["template", "hyperpage"]).arg(chart).args([
@@ -31,7 +36,7 @@ pub fn chart() -> Result<Vec<Value>> {
         "--kube-version",
         "1.34",
     ]);
-    documents(&output(&mut helm)?)
+    documents(&output(helm.args(args))?)
 }
 
 pub fn documents(yaml: &str) -> Result<Vec<Value>> {

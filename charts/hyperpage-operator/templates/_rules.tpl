@@ -1,0 +1,35 @@
+{{/* What the operator may do wherever it watches: the ClusterRole, or a Role in each of watchNamespaces, and nothing
+     else is granted there. Its Lease is in role.yaml. A test compares these verbs with those that are used. */}}
+{{- define "rules" -}}
+- apiGroups: [hyperpage.dev]
+  resources: [hyperpages]
+  verbs: [list, watch]
+- apiGroups: [hyperpage.dev]
+  resources: [hyperpages/status]
+  verbs: [patch]
+# OpenShift asks for it before it accepts an owner reference that blocks deletion.
+- apiGroups: [hyperpage.dev]
+  resources: [hyperpages/finalizers]
+  verbs: [update]
+# An apply is a patch; where the object is absent, the API server asks for create as well.
+- apiGroups: [apps]
+  resources: [deployments, statefulsets]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [services, serviceaccounts, configmaps]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
+# By name only, one at a time: never listed, never watched.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, create]
+# Why a pod does not start is said in status.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
