@@ -4,6 +4,7 @@
 mod broken;
 mod children;
 mod foreign;
+mod invalid;
 mod leader;
 mod requests;
 mod resource;
