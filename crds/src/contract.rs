@@ -25,6 +25,8 @@ pub mod env {
     /// A file with the URL of an external Redis, password and all.
     pub const REDIS_URL_FILE: &str = "HYPERPAGE_REDIS_URL_FILE";
     pub const REDIS_PASSWORD_FILE: &str = "HYPERPAGE_REDIS_PASSWORD_FILE";
+    /// A file with the certificates that may have signed Redis' own.
+    pub const REDIS_CA_FILE: &str = "HYPERPAGE_REDIS_CA_FILE";
     /// In the sidecar always without a password; only the app's holds one.
     pub const REDIS_URL: &str = "REDIS_URL";
     pub const SESSION_ALLOW_CLIENT_IDS: &str = "SESSION_ALLOW_CLIENT_IDS";

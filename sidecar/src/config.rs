@@ -74,6 +74,10 @@ struct Redis {
     /// A file that holds the password; read again at each connection.
     #[arg(long, env = env::REDIS_PASSWORD_FILE, value_name = "FILE")]
     redis_password_file: Option<PathBuf>,
+    /// A file (PEM) with the certificates that may have signed Redis' own, instead of those of the system; needs a
+    /// rediss:// URL, and is read again at each connection.
+    #[arg(long, env = env::REDIS_CA_FILE, value_name = "FILE")]
+    redis_ca_file: Option<PathBuf>,
     /// Standalone, unless the URL is of sentinels.
     #[arg(long, env = env::REDIS_MODE)]
     redis_mode: Option<Mode>,
@@ -179,8 +183,15 @@ impl Config {
 
 impl Redis {
     fn store(self, matches: &ArgMatches, notes: &mut Vec<String>) -> Result<Store, String> {
-        let Redis { redis_url, redis_url_file, redis_password_file, redis_mode, redis_wait_replicas: _, dev } =
-            self;
+        let Redis {
+            redis_url,
+            redis_url_file,
+            redis_password_file,
+            redis_ca_file,
+            redis_mode,
+            redis_wait_replicas: _,
+            dev,
+        } = self;
         if matches.value_source("redis_wait_replicas") == Some(ValueSource::CommandLine) {
             notes.push(later("--redis-wait-replicas"));
         }
@@ -207,12 +218,15 @@ impl Redis {
             (None, None) if redis_password_file.is_some() => {
                 return Err(format!("{} needs a {}", env::REDIS_PASSWORD_FILE, env::REDIS_URL));
             }
+            (None, None) if redis_ca_file.is_some() => {
+                return Err(format!("{} needs a {}", env::REDIS_CA_FILE, env::REDIS_URL));
+            }
             (None, None) if mode != Mode::Standalone => {
                 return Err(format!("{}: the private Redis of --dev is standalone", env::REDIS_MODE));
             }
             (None, None) => return Ok(Store::Private),
         };
-        let source = Source { mode, url, password_file: redis_password_file };
+        let source = Source { mode, url, password_file: redis_password_file, ca_file: redis_ca_file };
         source.check().map_err(|error| format!("{}: {error}", env::REDIS_URL))?;
         Ok(Store::At(source))
     }

@@ -45,7 +45,8 @@ impl PrivateRedis {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let watch = command.spawn().context("cannot start sh")?;
         let url = Url::Given(format!("redis+unix://{path}"));
-        Ok((PrivateRedis { watch, dir }, Source { mode: Mode::Standalone, url, password_file: None }))
+        let source = Source { mode: Mode::Standalone, url, password_file: None, ca_file: None };
+        Ok((PrivateRedis { watch, dir }, source))
     }
 
     /// Waits until nothing of it is left.

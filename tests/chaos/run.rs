@@ -148,7 +148,8 @@ async fn serving(world: &World) {
 /// A sidecar in this process: everything but its `main`.
 async fn node(redis_url: String, rules: Rules, stop: &CancellationToken) -> SocketAddr {
     let mut registry = Registry::default();
-    let source = Source { mode: Mode::Standalone, url: Url::Given(redis_url), password_file: None };
+    let url = Url::Given(redis_url);
+    let source = Source { mode: Mode::Standalone, url, password_file: None, ca_file: None };
     let (redis, supervisor) = Redis::connect(source, &mut registry, stop.clone());
     let settings =
         config::Session { ttl_seconds: 3600, allow_client_ids: true, allow_identity_writes: false };

@@ -15,5 +15,6 @@ mod migrating;
 mod settings;
 mod slow;
 mod stop;
+mod tls;
 mod topology;
 mod v1;

@@ -19,4 +19,5 @@ pub mod readme;
 pub mod redis;
 pub mod scratch;
 pub mod sidecar;
+pub mod tls;
 pub mod trace;

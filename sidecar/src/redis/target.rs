@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates};
 
 const REDIS_PORT: u16 = crds::contract::REDIS_PORT;
 const SENTINEL_PORT: u16 = 26_379;
@@ -25,6 +25,7 @@ pub struct Source {
     pub mode: Mode,
     pub url: Url,
     pub password_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Clone)]
@@ -58,9 +59,15 @@ pub(super) struct Destination {
 impl Source {
     pub(super) fn target(&self) -> Result<Target, String> {
         let password = self.password_file.as_ref().map(read).transpose()?;
-        match &self.url {
+        let target = match &self.url {
             Url::Given(url) => Target::parse(self.mode, url, password.as_deref()),
             Url::File(path) => Target::parse(self.mode, &read(path)?, password.as_deref()),
+        }?;
+        match &self.ca_file {
+            None => Ok(target),
+            Some(path) => {
+                target.trusting(&read(path)?).map_err(|error| format!("{}: {error}", path.display()))
+            }
         }
     }
 
@@ -70,7 +77,11 @@ impl Source {
             Url::Given(url) if self.password_file.is_some() && has_password(url) => {
                 Err("holds a password, and a password file is given too".to_owned())
             }
-            Url::Given(url) => Target::parse(self.mode, url, None).map(drop),
+            Url::Given(url) => {
+                let target = Target::parse(self.mode, url, None)?;
+                let plain = target.infos().iter().any(|info| !is_tls(info));
+                if self.ca_file.is_some() && plain { Err(NO_TLS.to_owned()) } else { Ok(()) }
+            }
             Url::File(_) => Ok(()),
         }
     }
@@ -87,16 +98,41 @@ fn read(path: &PathBuf) -> Result<String, String> {
 }
 
 impl Target {
+    /// Whom to ask first.
+    fn infos(&self) -> &[ConnectionInfo] {
+        match self {
+            Target::Standalone(info) => std::slice::from_ref(info),
+            Target::Sentinel { sentinels, .. } => sentinels,
+            Target::Cluster { seeds } => seeds,
+        }
+    }
+
     pub(super) fn destination(&self) -> Destination {
-        let (infos, name, database) = match self {
-            Target::Standalone(info) => (std::slice::from_ref(info), "", info.redis_settings().db()),
-            Target::Sentinel { sentinels, master_name, data } => {
-                (&sentinels[..], master_name.as_str(), data.redis_settings().db())
+        let (name, database) = match self {
+            Target::Standalone(info) => ("", info.redis_settings().db()),
+            Target::Sentinel { sentinels: _, master_name, data } => {
+                (master_name.as_str(), data.redis_settings().db())
             }
-            Target::Cluster { seeds } => (&seeds[..], "", 0),
+            Target::Cluster { seeds: _ } => ("", 0),
         };
-        let hosts = infos.iter().map(|info| info.addr().clone()).collect();
+        let hosts = self.infos().iter().map(|info| info.addr().clone()).collect();
         Destination { hosts, master_name: name.to_owned(), database }
+    }
+
+    /// The same, where only these certificates (PEM) may have signed Redis' own.
+    fn trusting(self, pem: &str) -> Result<Target, String> {
+        let trust = |info: ConnectionInfo| trusting(info, pem);
+        Ok(match self {
+            Target::Standalone(info) => Target::Standalone(trust(info)?),
+            Target::Sentinel { sentinels, master_name, data } => Target::Sentinel {
+                sentinels: sentinels.into_iter().map(trust).collect::<Result<_, _>>()?,
+                master_name,
+                data: trust(data)?,
+            },
+            Target::Cluster { seeds } => {
+                Target::Cluster { seeds: seeds.into_iter().map(trust).collect::<Result<_, _>>()? }
+            }
+        })
     }
 
     /// `redis://[user[:password]@]host[:port][,…][/database]`; with sentinels `…/master-name[/database]`.
@@ -234,6 +270,24 @@ fn login(url: &str, password: Option<&str>) -> Result<ConnectionInfo, String> {
         settings = settings.set_password(password);
     }
     Ok(info.set_redis_settings(settings).set_tcp_settings(tcp_settings()))
+}
+
+const NO_TLS: &str = "certificates are given, and the URL is not rediss://";
+
+fn is_tls(info: &ConnectionInfo) -> bool {
+    matches!(info.addr(), ConnectionAddr::TcpTls { .. })
+}
+
+fn trusting(info: ConnectionInfo, pem: &str) -> Result<ConnectionInfo, String> {
+    if !is_tls(&info) {
+        return Err(NO_TLS.to_owned());
+    }
+    if !pem.contains("-----BEGIN CERTIFICATE-----") {
+        return Err("it holds no certificate in PEM".to_owned());
+    }
+    let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem.as_bytes().to_vec()) };
+    let client = Client::build_with_tls(info, certificates).map_err(|error| error.to_string())?;
+    Ok(client.get_connection_info().clone())
 }
 
 /// A connection that is given up must not deliver what it still holds: no lingering.
