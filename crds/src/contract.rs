@@ -103,4 +103,8 @@ pub mod name {
     pub fn redis(hyperpage: &str) -> String {
         format!("{hyperpage}-hp-redis")
     }
+    /// The claim of Redis' volume, as the StatefulSet controller names it.
+    pub fn redis_claim(hyperpage: &str) -> String {
+        format!("data-{hyperpage}-hp-redis-0")
+    }
 }

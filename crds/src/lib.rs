@@ -15,6 +15,7 @@ mod schema;
 mod service;
 mod sidecar;
 mod status;
+mod storage;
 
 pub use app::{App, ImagePullPolicy};
 pub use autoscaling::Autoscaling;
@@ -26,6 +27,7 @@ pub use resources::Resources;
 pub use service::{Service, ServiceType};
 pub use sidecar::{LogLevel, Sessions, Sidecar};
 pub use status::{HyperpageStatus, RedisStatus, SidecarStatus};
+pub use storage::{RetentionPolicy, Storage};
 
 #[cfg(test)]
 mod tests;

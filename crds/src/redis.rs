@@ -6,11 +6,14 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Resources, schema};
+use crate::{Resources, Storage, schema};
 
 /// Where sessions are kept. What is absent here gets its default from the operator, not from the schema.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.mode != oldSelf.mode || has(self.storage) == has(oldSelf.storage)").message(
+    "redis.storage can be neither added nor removed later, or Redis would start empty: make another Hyperpage"
+))]
 pub struct Redis {
     /// Standalone: the operator runs one Redis for this Hyperpage.
     #[serde(default)]
@@ -32,6 +35,10 @@ pub struct Redis {
         ).message("redis.resources.limits.memory must be at least 64Mi")
     )]
     pub resources: Option<Resources>,
+    /// Keeps data on a volume that outlives Redis' pod. Absent: data survive a restart of Redis, and are lost with
+    /// its pod. Cannot be added or removed later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
     /// Directives of redis.conf by name, for example `hz: "20"`. Those that the operator sets are refused.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::directives")]

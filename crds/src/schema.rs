@@ -15,6 +15,11 @@ pub(crate) fn quantities(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// One quantity as Kubernetes' own type reads it.
+pub(crate) fn quantity(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({"type": "string", "pattern": QUANTITY, "maxLength": 32})
+}
+
 /// Directives of redis.conf; rules look at every one of them.
 pub(crate) fn directives(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({

@@ -1,5 +1,6 @@
 //! The generated resource, judged by a real API server: no operator runs here.
 
+use kube::api::DynamicObject;
 use serde_json::{Value, json};
 use tests::apiserver::ApiServer;
 use tests::binaries::workspace;
@@ -16,6 +17,14 @@ mod rules {
     pub(super) struct Example {
         pub(super) at: &'static str,
         pub(super) message: &'static str,
+        pub(super) accepts: &'static str,
+        pub(super) rejects: &'static str,
+    }
+
+    pub(super) struct Transition {
+        pub(super) at: &'static str,
+        pub(super) message: &'static str,
+        pub(super) before: &'static str,
         pub(super) accepts: &'static str,
         pub(super) rejects: &'static str,
     }
@@ -47,7 +56,14 @@ async fn the_generated_resource_is_established_and_judges_as_its_examples_say() 
         let error = judge(&scene, rejects).await.expect_err(rejects);
         assert!(error.contains(message), "{at}: {rejects}\n{error}");
     }
-    println!("{} rules judged by the server", examples::EXAMPLES.len());
+    for (index, transition) in examples::TRANSITIONS.iter().enumerate() {
+        judge_update(&scene, &format!("before-{index}"), transition).await;
+    }
+    println!(
+        "{} rules and {} transitions judged by the server",
+        examples::EXAMPLES.len(),
+        examples::TRANSITIONS.len()
+    );
 }
 
 async fn defaults(scene: &Scene) {
@@ -59,11 +75,32 @@ async fn defaults(scene: &Scene) {
     assert_eq!(spec["redis"]["mode"], "Standalone");
 }
 
+async fn judge_update(scene: &Scene, name: &str, transition: &rules::Transition) {
+    let rules::Transition { at, message, before, accepts, rejects } = transition;
+    let post = kube::api::PostParams::default();
+    let stored = scene.hyperpages().create(&post, &over_the_least(scene, name, before)).await.unwrap();
+    let replace = async |with: &str| {
+        let mut object = over_the_least(scene, name, with);
+        object.metadata.resource_version.clone_from(&stored.metadata.resource_version);
+        let dry = kube::api::PostParams { dry_run: true, ..Default::default() };
+        scene.hyperpages().replace(name, &dry, &object).await.map(drop).map_err(|error| error.to_string())
+    };
+    if let Err(error) = replace(accepts).await {
+        panic!("refused at {at}: {before} -> {accepts}\n{error}");
+    }
+    let error = replace(rejects).await.expect_err(rejects);
+    assert!(error.contains(message), "{at}: {before} -> {rejects}\n{error}");
+}
+
+fn over_the_least(scene: &Scene, name: &str, example: &str) -> DynamicObject {
+    let mut whole = hyperpage(&scene.namespace, name, &json!({}), &shop());
+    merge(&mut whole, serde_yaml::from_str(example).unwrap());
+    serde_json::from_value(whole).unwrap()
+}
+
 /// The example over the least Hyperpage, sent as a dry run.
 async fn judge(scene: &Scene, example: &str) -> Result<(), String> {
-    let mut whole = hyperpage(&scene.namespace, "probe", &json!({}), &shop());
-    merge(&mut whole, serde_yaml::from_str(example).map_err(|error| error.to_string())?);
-    let object = serde_json::from_value(whole).map_err(|error| error.to_string())?;
+    let object = over_the_least(scene, "probe", example);
     let dry = kube::api::PostParams { dry_run: true, ..Default::default() };
     scene.hyperpages().create(&dry, &object).await.map(drop).map_err(|error| error.to_string())
 }

@@ -1,6 +1,9 @@
-use super::rules::Example;
+use super::rules::{Example, Transition};
 
 const REQUEST_ABOVE_LIMIT: &str = "a request of cpu or memory may not be above its limit";
+const STORAGE_STAYS: &str = "redis.storage can be neither added nor removed later, or Redis would start empty: make another Hyperpage";
+const CLASS_STAYS: &str =
+    "redis.storage.storageClassName cannot be changed: a volume stays in the class it was made in";
 
 pub(super) const EXAMPLES: &[Example] = &[
     Example {
@@ -147,5 +150,50 @@ pub(super) const EXAMPLES: &[Example] = &[
                   how data is kept, and maxmemory, which follows redis.resources.limits.memory",
         accepts: "spec: {redis: {config: {maxmemory-samples: '5'}}}",
         rejects: "spec: {redis: {config: {maxmemory: '0'}}}",
+    },
+    Example {
+        at: "spec.redis.storage.size",
+        message: "redis.storage.size must be more than 0",
+        accepts: "spec: {redis: {storage: {size: 1Gi}}}",
+        rejects: "spec: {redis: {storage: {size: '0'}}}",
+    },
+];
+
+/// Rules that compare with what was stored before.
+pub(super) const TRANSITIONS: &[Transition] = &[
+    Transition {
+        at: "spec.redis",
+        message: STORAGE_STAYS,
+        before: "spec: {redis: {storage: {size: 1Gi}}}",
+        accepts: "spec: {redis: {storage: {size: 1Gi, retentionPolicy: Delete}}}",
+        rejects: "spec: {}",
+    },
+    Transition {
+        at: "spec.redis",
+        message: STORAGE_STAYS,
+        before: "spec: {}",
+        accepts: "spec: {redis: {config: {hz: '20'}}}",
+        rejects: "spec: {redis: {storage: {size: 1Gi}}}",
+    },
+    Transition {
+        at: "spec.redis.storage",
+        message: CLASS_STAYS,
+        before: "spec: {redis: {storage: {size: 1Gi, storageClassName: fast}}}",
+        accepts: "spec: {redis: {storage: {size: 2Gi, storageClassName: fast}}}",
+        rejects: "spec: {redis: {storage: {size: 1Gi, storageClassName: slow}}}",
+    },
+    Transition {
+        at: "spec.redis.storage",
+        message: CLASS_STAYS,
+        before: "spec: {redis: {storage: {size: 1Gi, storageClassName: fast}}}",
+        accepts: "spec: {redis: {storage: {size: 1Gi, storageClassName: fast}}}",
+        rejects: "spec: {redis: {storage: {size: 1Gi}}}",
+    },
+    Transition {
+        at: "spec.redis.storage.size",
+        message: "redis.storage.size can grow and never shrink",
+        before: "spec: {redis: {storage: {size: 1Gi}}}",
+        accepts: "spec: {redis: {storage: {size: 1024Mi}}}",
+        rejects: "spec: {redis: {storage: {size: 1023Mi}}}",
     },
 ];

@@ -2,7 +2,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{examples::EXAMPLES, root_schema, walk};
+use super::{
+    examples::{EXAMPLES, TRANSITIONS},
+    root_schema, walk,
+};
 use crate::Hyperpage;
 
 /// Where a rule stands, its message, and a Hyperpage that it accepts beside one that it rejects. The two are
@@ -10,6 +13,15 @@ use crate::Hyperpage;
 pub(super) struct Example {
     pub(super) at: &'static str,
     pub(super) message: &'static str,
+    pub(super) accepts: &'static str,
+    pub(super) rejects: &'static str,
+}
+
+/// A rule that looks back: `before` was stored, and the other two would replace it.
+pub(super) struct Transition {
+    pub(super) at: &'static str,
+    pub(super) message: &'static str,
+    pub(super) before: &'static str,
     pub(super) accepts: &'static str,
     pub(super) rejects: &'static str,
 }
@@ -42,6 +54,20 @@ fn violations(yaml: &str) -> Vec<String> {
     }
 }
 
+fn update_violations(before: &str, after: &str) -> Vec<String> {
+    match hyperpage(after).validate_cel_update(&hyperpage(before)) {
+        Ok(()) => vec![],
+        Err(errors) => errors.iter().map(|error| error.message.clone()).collect(),
+    }
+}
+
+/// What examples exist for, by place and message.
+fn shown() -> BTreeSet<(&'static str, &'static str)> {
+    let examples = EXAMPLES.iter().map(|example| (example.at, example.message));
+    let transitions = TRANSITIONS.iter().map(|transition| (transition.at, transition.message));
+    examples.chain(transitions).collect()
+}
+
 /// All rules of a schema, by place and message.
 fn rules(schema: &Value) -> BTreeSet<(String, String)> {
     let mut found = BTreeSet::new();
@@ -55,10 +81,9 @@ fn rules(schema: &Value) -> BTreeSet<(String, String)> {
 }
 
 fn without_example(schema: &Value) -> Vec<(String, String)> {
-    let shown = |(path, message): &(String, String)| {
-        EXAMPLES.iter().any(|example| example.at == path && example.message == message)
-    };
-    rules(schema).into_iter().filter(|rule| !shown(rule)).collect()
+    let shown = shown();
+    let bare = |(at, message): &(String, String)| !shown.contains(&(at.as_str(), message.as_str()));
+    rules(schema).into_iter().filter(bare).collect()
 }
 
 #[test]
@@ -66,8 +91,8 @@ fn every_rule_has_an_example_and_every_example_a_rule() {
     let mut schema = root_schema();
     assert_eq!(without_example(&schema), []);
     let rules = rules(&schema);
-    for Example { at, message, .. } in EXAMPLES {
-        assert!(rules.contains(&((*at).to_owned(), (*message).to_owned())), "{at}: {message}");
+    for (at, message) in shown() {
+        assert!(rules.contains(&(at.to_owned(), message.to_owned())), "{at}: {message}");
     }
 
     schema["properties"]["spec"]["x-kubernetes-validations"] = json!([{"rule": "true", "message": "new"}]);
@@ -79,6 +104,15 @@ fn every_rule_accepts_and_rejects_as_its_example_says() {
     for Example { at, message, accepts, rejects } in EXAMPLES {
         assert_eq!(violations(accepts), Vec::<String>::new(), "{at}: {message}\n{accepts}");
         assert_eq!(violations(rejects), [*message], "{at}\n{rejects}");
+    }
+}
+
+#[test]
+fn every_rule_that_looks_back_accepts_and_rejects_as_its_example_says() {
+    for Transition { at, message, before, accepts, rejects } in TRANSITIONS {
+        assert_eq!(violations(rejects), Vec::<String>::new(), "{at}: {message}: wrong without {before} too");
+        assert_eq!(update_violations(before, accepts), Vec::<String>::new(), "{at}: {before} -> {accepts}");
+        assert_eq!(update_violations(before, rejects), [*message], "{at}: {before} -> {rejects}");
     }
 }
 

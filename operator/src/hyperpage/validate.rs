@@ -6,7 +6,7 @@ use std::{
     sync::LazyLock,
 };
 
-use crds::{App, Autoscaling, Hyperpage, LogLevel, Reason, Resources, Service};
+use crds::{App, Autoscaling, Hyperpage, LogLevel, Reason, Resources, Service, Storage};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::{
     CustomResourceExt,
@@ -49,6 +49,8 @@ pub struct ValidRedis {
     pub resources: Resources,
     /// 60 % of the memory limit: the rest is for buffers, and for the copies a rewrite of the AOF makes.
     pub maxmemory: u64,
+    /// Absent: an emptyDir.
+    pub storage: Option<Storage>,
     pub config: BTreeMap<String, String>,
 }
 
@@ -84,6 +86,7 @@ pub fn validate(hyperpage: &Hyperpage, defaults: &Defaults) -> Result<Valid, Inv
             image: spec.redis.image.clone().unwrap_or_else(|| defaults.redis_image.clone()),
             maxmemory: maxmemory(&redis_resources)?,
             resources: redis_resources,
+            storage: spec.redis.storage.clone(),
             config: spec.redis.config.clone(),
         },
     })

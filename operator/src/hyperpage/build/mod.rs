@@ -8,6 +8,7 @@ mod redis;
 mod security;
 mod service;
 mod sidecar;
+mod volume;
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},

@@ -10,9 +10,8 @@ use k8s_openapi::{
             RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy,
         },
         core::v1::{
-            ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, ExecAction,
-            PodSecurityContext, PodSpec, PodTemplateSpec, Probe, Secret, Service, ServicePort, ServiceSpec,
-            Volume, VolumeMount,
+            ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, ExecAction, PodSecurityContext,
+            PodSpec, PodTemplateSpec, Probe, Secret, Service, ServicePort, ServiceSpec, Volume, VolumeMount,
         },
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
@@ -21,7 +20,7 @@ use k8s_openapi::{
 use super::{
     SecretRef, Valid,
     meta::{Component, label_selector, labels, metadata, selector},
-    security,
+    security, volume,
 };
 use crate::settled;
 
@@ -116,6 +115,12 @@ pub(super) fn stateful_set(valid: &Valid, password: &SecretRef, config: &ConfigM
                 metadata: Some(pod_metadata(valid, password, config)),
                 spec: Some(pod(valid, password, name)),
             },
+            volume_claim_templates: volume::claim(valid).map(|claim| vec![claim]),
+            persistent_volume_claim_retention_policy: valid
+                .redis
+                .storage
+                .as_ref()
+                .map(|storage| volume::retention(storage.retention_policy)),
             ..StatefulSetSpec::default()
         }),
         status: None,
@@ -136,23 +141,7 @@ fn pod_metadata(valid: &Valid, password: &SecretRef, config: &ConfigMap) -> Obje
 fn pod(valid: &Valid, password: &SecretRef, config: String) -> PodSpec {
     PodSpec {
         containers: vec![container(valid)],
-        volumes: Some(vec![
-            Volume {
-                name: "data".into(),
-                empty_dir: Some(EmptyDirVolumeSource::default()),
-                ..Volume::default()
-            },
-            Volume {
-                name: "config".into(),
-                config_map: Some(ConfigMapVolumeSource { name: config, ..ConfigMapVolumeSource::default() }),
-                ..Volume::default()
-            },
-            Volume {
-                name: "auth".into(),
-                secret: Some(security::password_file(password)),
-                ..Volume::default()
-            },
-        ]),
+        volumes: Some(volume::volume(valid).into_iter().chain(files(password, config)).collect()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         security_context: Some(PodSecurityContext {
@@ -164,6 +153,14 @@ fn pod(valid: &Valid, password: &SecretRef, config: String) -> PodSpec {
         termination_grace_period_seconds: Some(60),
         ..PodSpec::default()
     }
+}
+
+fn files(password: &SecretRef, config: String) -> [Volume; 2] {
+    let config = ConfigMapVolumeSource { name: config, ..ConfigMapVolumeSource::default() };
+    [
+        Volume { name: "config".into(), config_map: Some(config), ..Volume::default() },
+        Volume { name: "auth".into(), secret: Some(security::password_file(password)), ..Volume::default() },
+    ]
 }
 
 fn container(valid: &Valid) -> Container {
@@ -183,7 +180,7 @@ fn container(valid: &Valid) -> Container {
         liveness_probe: Some(probe(&ping(ALIVE), 10, 6)),
         readiness_probe: Some(probe(&ping("PONG"), 5, 2)),
         volume_mounts: Some(vec![
-            read_write("data", "/data"),
+            volume::mount(),
             read_only("config", mount::REDIS_CONFIG),
             read_only("auth", mount::REDIS_AUTH),
         ]),
@@ -233,10 +230,11 @@ fn shell(script: &str) -> Vec<String> {
     vec!["sh".into(), "-c".into(), script.into()]
 }
 
-fn read_write(volume: &str, path: &str) -> VolumeMount {
-    VolumeMount { name: volume.into(), mount_path: path.into(), ..VolumeMount::default() }
-}
-
 fn read_only(volume: &str, path: &str) -> VolumeMount {
-    VolumeMount { read_only: Some(true), ..read_write(volume, path) }
+    VolumeMount {
+        name: volume.into(),
+        mount_path: path.into(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    }
 }

@@ -26,5 +26,5 @@ fn the_examples_build_what_is_on_record() {
             .assert_eq(&built.join("---\n"));
         names.insert(name);
     }
-    assert_eq!(names, ["shop", "small", "tuned"].map(str::to_owned).into());
+    assert_eq!(names, ["durable", "shop", "small", "tuned"].map(str::to_owned).into());
 }
