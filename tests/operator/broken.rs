@@ -7,7 +7,7 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tests::installation::{Operator, chart};
-use tests::kube::{conditions, hyperpage, summary};
+use tests::kube::{Scene, conditions, hyperpage, summary};
 use tests::nodes::{self, Nodes};
 
 use crate::world::{SOON, bare, machine, scene, shop, until_replicas, with, world};
@@ -94,33 +94,41 @@ async fn what_the_operator_may_not_do_is_named_and_tried_again() {
     until_replicas(&scene, "shop", 3).await;
 }
 
-/// A word from another version. (Where a CEL rule reads the wrong field, the server refuses any status, too.)
-fn unparsable() -> Value {
-    with(shop(), json!({"sidecar": {"logLevel": "loudest"}}))
+/// What an older or looser CRD let in, with the words that name the field: a word from another version, which
+/// cannot even be parsed; a number from before it had a limit; a value from before its rule.
+/// (Where a CEL rule reads the wrong field, the server refuses any status, too.)
+fn outdated() -> [(&'static str, Value, &'static str); 3] {
+    [
+        (
+            "word",
+            json!({"sidecar": {"logLevel": "loudest"}}),
+            "spec.sidecar.logLevel: \"loudest\" is none of",
+        ),
+        ("number", json!({"replicas": 5000}), "spec.replicas: 5000 is more than 1000"),
+        ("rule", json!({"app": {"image": "a b"}}), "spec.app.image: app.image may not contain blanks"),
+    ]
 }
 
-/// What an older or looser CRD let in: the operator cannot even parse it.
 #[tokio::test]
-async fn an_unparsable_hyperpage_says_which_field_and_others_go_on() {
+async fn a_hyperpage_stored_before_its_rule_says_which_field_and_others_go_on() {
     let _machine = machine().await;
-    let Some(server) = bare("unparsable").await else { return };
-    let scene = scene(&server, "t-unparsable").await;
-    let crds: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
-    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let loose = json!([{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec", "value": anything}]);
-    let loose: Patch<()> = Patch::Json(serde_json::from_value(loose).unwrap());
-    crds.patch("hyperpages.hyperpage.dev", &PatchParams::default(), &loose).await.unwrap();
-    let bad = hyperpage("t-unparsable", "bad", &json!({}), &unparsable());
-    eventually("the loose schema lets it in", SOON, async || {
-        let bad = serde_json::from_value(bad.clone()).unwrap();
-        scene.hyperpages().create(&PostParams::default(), &bad).await
-    })
-    .await;
+    let Some(server) = bare("outdated").await else { return };
+    let scene = scene(&server, "t-outdated").await;
+    loosen(&scene).await;
+    for (name, more, _) in outdated() {
+        let object = hyperpage("t-outdated", name, &json!({}), &with(shop(), more));
+        eventually("the loose schema lets it in", SOON, async || {
+            let object = serde_json::from_value(object.clone()).unwrap();
+            scene.hyperpages().create(&PostParams::default(), &object).await
+        })
+        .await;
+    }
     let strict =
         chart().unwrap().into_iter().find(|item| item["kind"] == "CustomResourceDefinition").unwrap();
     server.apply(&strict.to_string(), "strict.json").unwrap();
     eventually("the strict schema is back", SOON, async || {
-        let refused = scene.apply("probe", unparsable()).await;
+        let (_, more, _) = &outdated()[0];
+        let refused = scene.apply("probe", with(shop(), more.clone())).await;
         anyhow::ensure!(refused.is_err(), "still loose");
         anyhow::Ok(())
     })
@@ -130,13 +138,23 @@ async fn an_unparsable_hyperpage_says_which_field_and_others_go_on() {
     operator.leads(&server, SOON).await;
     scene.apply("good", shop()).await.unwrap();
     until_replicas(&scene, "good", 3).await;
-    let stalled = eventually("Stalled tells what is wrong", Duration::from_secs(60), async || {
-        let all = conditions(&scene.hyperpages().get("bad").await?);
-        let stalled = all.iter().find(|it| it.type_ == "Stalled" && it.status == "True").cloned();
-        stalled.ok_or_else(|| anyhow::anyhow!("{}", summary(&all)))
-    })
-    .await;
-    assert_eq!(stalled.reason, "InvalidSpec");
-    assert!(stalled.message.contains("loudest"), "{}", stalled.message);
+    for (name, _, words) in outdated() {
+        let stalled = eventually("Stalled tells what is wrong", Duration::from_secs(60), async || {
+            let all = conditions(&scene.hyperpages().get(name).await?);
+            let stalled = all.iter().find(|it| it.type_ == "Stalled" && it.status == "True").cloned();
+            stalled.ok_or_else(|| anyhow::anyhow!("{}", summary(&all)))
+        })
+        .await;
+        assert_eq!(stalled.reason, "InvalidSpec");
+        assert!(stalled.message.contains(words), "{}", stalled.message);
+    }
     operator.process.alive().unwrap();
+}
+
+async fn loosen(scene: &Scene) {
+    let crds: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let loose = json!([{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec", "value": anything}]);
+    let loose: Patch<()> = Patch::Json(serde_json::from_value(loose).unwrap());
+    crds.patch("hyperpages.hyperpage.dev", &PatchParams::default(), &loose).await.unwrap();
 }

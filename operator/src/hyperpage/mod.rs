@@ -5,8 +5,11 @@ pub mod converge;
 pub mod fetch;
 pub mod memory;
 pub mod report;
+pub mod rules;
 pub mod scale;
+pub mod schema;
 pub mod status;
+pub mod stored;
 pub mod tell;
 pub mod validate;
 
@@ -19,7 +22,6 @@ use crds::{Hyperpage, Reason, contract::name};
 use jiff::Timestamp;
 use kube::{
     Resource, ResourceExt,
-    core::DeserializeGuard,
     runtime::{controller::Action, reflector::ObjectRef},
 };
 
@@ -37,8 +39,7 @@ use memory::Memory;
 use status::Sight;
 use validate::Valid;
 
-/// A Hyperpage as the API server stores it: it may be older than its schema.
-pub type Stored = DeserializeGuard<Hyperpage>;
+pub use stored::Stored;
 
 /// Longer than the longest call, and far below a person's patience.
 const LIMIT: Duration = Duration::from_secs(60);

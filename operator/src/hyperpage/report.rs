@@ -8,7 +8,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Resource,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
-    core::error_boundary::InvalidObject,
 };
 use serde_json::{Value, json};
 
@@ -17,6 +16,7 @@ use super::{
     converge::Report,
     memory::{Memory, News},
     status::{self, Sight},
+    stored::Unreadable,
     tell,
 };
 use crate::context::Context;
@@ -72,15 +72,15 @@ async fn send(
 /// A Hyperpage that does not fit the types is told so, and the others go on.
 pub async fn unreadable(
     stored: &Stored,
-    invalid: &InvalidObject,
+    unreadable: &Unreadable,
     context: &Context,
     memory: &mut Memory,
 ) -> Result<End, Error> {
-    let meta = &invalid.metadata;
+    let meta = &unreadable.metadata;
     let (namespace, uid) =
         (meta.namespace.as_deref().unwrap_or_default(), meta.uid.as_deref().unwrap_or_default());
     let family = context.children.family(namespace, uid);
-    let message = format!("the stored object cannot be read: {}", invalid.error);
+    let message = format!("the stored object does not fit the CRD: {}", unreadable.why);
     let problem = Problem { reason: Reason::InvalidSpec, message, child: None };
     let sight = Sight {
         name: meta.name.as_deref().unwrap_or_default(),
