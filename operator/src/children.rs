@@ -20,6 +20,7 @@ use k8s_openapi::{
 use kube::{
     Resource, ResourceExt,
     api::{ApiResource, DynamicObject, PartialObjectMeta},
+    core::NamespaceResourceScope,
     runtime::watcher::Event,
 };
 
@@ -192,7 +193,12 @@ impl Live {
 
 /// What a watch delivers for one kind.
 pub trait Child:
-    Resource<DynamicType = ()> + Clone + fmt::Debug + serde::de::DeserializeOwned + Send + 'static
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + fmt::Debug
+    + serde::de::DeserializeOwned
+    + Send
+    + 'static
 {
     const KIND: Kind;
 

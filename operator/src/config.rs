@@ -1,9 +1,11 @@
 //! Settings, parsed once; nothing else reads the environment.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr, str::FromStr};
 
 use clap::Parser;
 use tracing_subscriber::filter::LevelFilter;
+
+use crate::scope::Scope;
 
 /// Turns Hyperpages into running apps.
 ///
@@ -17,6 +19,9 @@ pub struct Config {
     /// Image of Redis for a Hyperpage that names none; 7.0 or later.
     #[arg(long, env = "HYPERPAGE_REDIS_IMAGE", default_value = "redis:7-alpine")]
     pub redis_image: String,
+    /// Namespaces to work in, with commas between them: nothing elsewhere is read. Empty: all.
+    #[arg(long, env = "HYPERPAGE_WATCH_NAMESPACES", default_value = "")]
+    pub watch_namespaces: Namespaces,
     /// Namespace of the Lease that elects one of the operator's replicas.
     #[arg(long, env = "POD_NAMESPACE", default_value = "hyperpage-system")]
     pub namespace: String,
@@ -35,6 +40,38 @@ impl Config {
     pub fn identity(&self) -> String {
         self.identity.clone().unwrap_or_else(|| format!("local-{}", std::process::id()))
     }
+}
+
+/// Namespaces to watch; none named means all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces(BTreeSet<String>);
+
+impl Namespaces {
+    /// What to watch, one after the other.
+    pub fn scopes(&self) -> Vec<Scope> {
+        match self.0.is_empty() {
+            true => vec![Scope::All],
+            false => self.0.iter().cloned().map(Scope::Namespace).collect(),
+        }
+    }
+}
+
+impl FromStr for Namespaces {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let names: BTreeSet<_> = names.map(str::to_owned).collect();
+        match names.iter().find(|name| !is_label(name)) {
+            Some(name) => Err(format!("{name:?} is not the name of a namespace")),
+            None => Ok(Self(names)),
+        }
+    }
+}
+
+fn is_label(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    name.len() <= 63 && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 /// What clap prints over many lines, as the one line of a log.
@@ -70,5 +107,19 @@ mod tests {
         let config = Config::try_parse_from(["hyperpage-operator"]).unwrap();
         assert_eq!(config.admin_listen.port(), 8080);
         assert!(config.sidecar_image.ends_with(env!("CARGO_PKG_VERSION")));
+        assert_eq!(config.watch_namespaces.scopes(), [Scope::All]);
+    }
+
+    #[test]
+    fn namespaces_are_named_once_and_checked() {
+        let scopes = |text: &str| text.parse::<Namespaces>().map(|it| it.scopes());
+        let named = ["a", "b-2"].map(|name| Scope::Namespace(name.to_owned()));
+        assert_eq!(scopes("b-2, a,,b-2,").unwrap(), named);
+        for bad in ["*", "a b", "-a", "A", &"a".repeat(64)] {
+            let bad = format!("--watch-namespaces={bad}");
+            let error = Config::try_parse_from(["hyperpage-operator", &bad]).unwrap_err();
+            let line = one_line(&error);
+            assert!(line.contains("--watch-namespaces") && line.contains("not the name"), "{line}");
+        }
     }
 }

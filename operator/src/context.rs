@@ -15,6 +15,7 @@ use crate::{
     hyperpage::{memory::Memories, validate::Defaults},
     metrics::Metrics,
     pods::Pods,
+    scope::Scope,
 };
 use crds::contract::manager;
 
@@ -45,7 +46,9 @@ impl Clients {
     }
 }
 
+/// What reconciles of one scope share.
 pub struct Context {
+    pub scope: Scope,
     pub calls: Client,
     pub recorder: Recorder,
     pub metrics: Arc<Metrics>,
@@ -58,10 +61,11 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(clients: &Clients, config: &Config, metrics: Arc<Metrics>) -> Self {
+    pub fn new(clients: &Clients, config: &Config, scope: Scope, metrics: Arc<Metrics>) -> Self {
         let reporter =
             Reporter { controller: manager::OPERATOR.to_owned(), instance: Some(config.identity()) };
         Self {
+            scope,
             calls: clients.calls.clone(),
             recorder: Recorder::new(clients.calls.clone(), reporter),
             metrics,

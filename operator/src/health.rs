@@ -1,10 +1,12 @@
 //! What the probes ask: which part of its life this replica is in, and whether its watches work.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Mutex,
     time::{Duration, Instant},
 };
+
+use crate::scope::{Scope, Watch};
 
 /// A watch that fails now and then comes back by itself; one that does not makes us act on old news.
 const TOLERATED: Duration = Duration::from_secs(60);
@@ -12,48 +14,38 @@ const TOLERATED: Duration = Duration::from_secs(60);
 /// that it did.
 const SILENCE: Duration = Duration::from_secs(75);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Another replica leads, or none yet.
-    Standby,
-    /// Leads, and is reading what exists.
-    Starting,
-    Leading,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Failing {
     since: Instant,
     last: Instant,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    role: Role,
-    failing: BTreeMap<&'static str, Failing>,
+    /// What a leader has not read yet; a standby reads nothing.
+    unread: BTreeSet<Scope>,
+    failing: BTreeMap<Watch, Failing>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Health(Mutex<State>);
 
-impl Default for Health {
-    fn default() -> Self {
-        Self(Mutex::new(State { role: Role::Standby, failing: BTreeMap::new() }))
-    }
-}
-
 impl Health {
-    pub fn enter(&self, role: Role) {
-        self.lock().role = role;
+    pub fn starts_to_read(&self, scopes: impl IntoIterator<Item = Scope>) {
+        self.lock().unread.extend(scopes);
     }
 
-    pub fn watch_works(&self, kind: &'static str) {
-        self.lock().failing.remove(kind);
+    pub fn has_read(&self, scope: &Scope) {
+        self.lock().unread.remove(scope);
     }
 
-    pub fn watch_failed(&self, kind: &'static str, now: Instant) {
+    pub fn watch_works(&self, watch: &Watch) {
+        self.lock().failing.remove(watch);
+    }
+
+    pub fn watch_failed(&self, watch: &Watch, now: Instant) {
         let mut state = self.lock();
-        let failing = state.failing.entry(kind).or_insert(Failing { since: now, last: now });
+        let failing = state.failing.entry(watch.clone()).or_insert(Failing { since: now, last: now });
         if now.duration_since(failing.last) > SILENCE {
             failing.since = now;
         }
@@ -63,11 +55,13 @@ impl Health {
     /// What keeps this replica from being ready.
     pub fn trouble(&self, now: Instant) -> Option<String> {
         let state = self.lock();
-        if state.role == Role::Starting {
-            return Some("reading what exists".to_owned());
-        }
-        state.failing.iter().find(|(_, failing)| persists(failing, now)).map(|(kind, failing)| {
-            format!("the watch of {kind} has failed for {} s", now.duration_since(failing.since).as_secs())
+        let failing = state.failing.iter().find(|(_, failing)| persists(failing, now));
+        let failing = failing.map(|(watch, failing)| {
+            format!("the watch of {watch} has failed for {} s", now.duration_since(failing.since).as_secs())
+        });
+        failing.or_else(|| match state.unread.first()? {
+            Scope::All => Some("reading what exists".to_owned()),
+            Scope::Namespace(name) => Some(format!("reading what exists in namespace {name}")),
         })
     }
 
@@ -88,13 +82,18 @@ mod tests {
         start + Duration::from_secs(seconds)
     }
 
+    const SERVICES: Watch = Watch { kind: "Service", scope: Scope::All };
+
     #[test]
     fn a_standby_is_ready_and_a_starting_leader_is_not() {
         let (health, now) = (Health::default(), Instant::now());
         assert_eq!(health.trouble(now), None);
-        health.enter(Role::Starting);
+        let scopes = ["a", "b"].map(|name| Scope::Namespace(name.to_owned()));
+        health.starts_to_read(scopes.clone());
         assert!(health.trouble(now).is_some());
-        health.enter(Role::Leading);
+        health.has_read(&scopes[0]);
+        assert_eq!(health.trouble(now).unwrap(), "reading what exists in namespace b");
+        health.has_read(&scopes[1]);
         assert_eq!(health.trouble(now), None);
     }
 
@@ -102,20 +101,20 @@ mod tests {
     fn only_a_watch_that_keeps_failing_counts() {
         let (health, start) = (Health::default(), Instant::now());
         for seconds in [0, 30, 61] {
-            health.watch_failed("Service", at(start, seconds));
+            health.watch_failed(&SERVICES, at(start, seconds));
         }
         assert!(health.trouble(at(start, 61)).unwrap().contains("Service"));
         assert_eq!(health.trouble(at(start, 61 + 76)), None, "it went quiet, so it works again");
-        health.watch_failed("Service", at(start, 200));
+        health.watch_failed(&SERVICES, at(start, 200));
         assert_eq!(health.trouble(at(start, 200)), None, "a new failure starts a new count");
     }
 
     #[test]
     fn an_event_ends_the_failure() {
         let (health, start) = (Health::default(), Instant::now());
-        health.watch_failed("Service", start);
-        health.watch_works("Service");
-        health.watch_failed("Service", at(start, 61));
+        health.watch_failed(&SERVICES, start);
+        health.watch_works(&SERVICES);
+        health.watch_failed(&SERVICES, at(start, 61));
         assert_eq!(health.trouble(at(start, 61)), None);
     }
 }

@@ -9,6 +9,7 @@ pub mod hyperpage;
 pub mod leader;
 pub mod metrics;
 pub mod pods;
+pub mod scope;
 pub mod server;
 pub mod settled;
 pub mod telemetry;
@@ -74,13 +75,14 @@ async fn lead(
         () = stop.cancelled() => return Ok(()),
     }
     metrics.leads(true);
-    let context = Arc::new(Context::new(clients, config, metrics.clone()));
+    let scopes = config.watch_namespaces.scopes().into_iter();
+    let contexts = scopes.map(|scope| Arc::new(Context::new(clients, config, scope, metrics.clone())));
     let deadline = async {
         stop.cancelled().await;
         tokio::time::sleep(FINISH).await;
     };
     let ended = tokio::select! {
-        ended = watch::run(clients, context, health, stop.clone()) => ended,
+        ended = watch::run(clients, contexts.collect(), health, stop.clone()) => ended,
         // It may still write: the Lease runs out by itself, after it.
         () = deadline => bail!("stopped in the middle of a reconcile"),
         // Another may lead from now on: not one more write, and no release of what is not ours.

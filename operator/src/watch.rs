@@ -15,8 +15,9 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Pod, Service, ServiceAccount},
 };
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Client, Resource, ResourceExt,
     api::PartialObjectMeta,
+    core::NamespaceResourceScope,
     runtime::{
         Controller, Predicate, PredicateConfig, WatchStreamExt, controller, predicates,
         reflector::{self, ObjectRef},
@@ -33,8 +34,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     children::{Child, Wake},
     context::{Clients, Context},
-    health::{Health, Role},
+    health::Health,
     hyperpage::{self, Stored},
+    scope::{Scope, Watch},
 };
 
 /// Reconciles at a time.
@@ -44,17 +46,33 @@ const DEBOUNCE: Duration = Duration::from_millis(250);
 /// Full, it holds up a watch, which loses nothing by waiting.
 const WAKES: usize = 1024;
 
-/// Reads what exists, then reconciles until told to stop and what is under way is finished.
+/// Works in every scope until told to stop and what is under way is finished.
 pub async fn run(
     clients: &Clients,
-    context: Arc<Context>,
+    contexts: Vec<Arc<Context>>,
     health: Arc<Health>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    health.enter(Role::Starting);
+    health.starts_to_read(contexts.iter().map(|context| context.scope.clone()));
+    // Shared, not multiplied.
+    let concurrency = (CONCURRENCY / u16::try_from(contexts.len()).unwrap_or(CONCURRENCY)).max(2);
+    let scopes = contexts.into_iter();
+    let work = scopes.map(|context| watch(clients, context, health.clone(), concurrency, stop.clone()));
+    future::try_join_all(work).await.map(drop)
+}
+
+/// Reads what exists, then reconciles.
+async fn watch(
+    clients: &Clients,
+    context: Arc<Context>,
+    health: Arc<Health>,
+    concurrency: u16,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let (wakes, woken) = mpsc::channel(WAKES);
     let mut watches = Watches {
         client: clients.watch.clone(),
+        scope: context.scope.clone(),
         health: health.clone(),
         wakes,
         tasks: JoinSet::new(),
@@ -67,7 +85,7 @@ pub async fn run(
         ended = tasks.join_next() => return Err(watch_ended(ended)),
         () = stop.cancelled() => return Ok(()),
     }
-    let work = control(clients, context, health, woken, stop);
+    let work = control(clients, context, health, concurrency, woken, stop);
     tokio::select! {
         () = work => Ok(()),
         ended = tasks.join_next() => Err(watch_ended(ended)),
@@ -85,16 +103,17 @@ async fn control(
     clients: &Clients,
     context: Arc<Context>,
     health: Arc<Health>,
+    concurrency: u16,
     mut woken: mpsc::Receiver<Wake>,
     stop: CancellationToken,
 ) {
     let (reader, writer) = reflector::store::<Stored>();
     let ready = {
-        let (reader, health) = (reader.clone(), health.clone());
+        let (reader, health, scope) = (reader.clone(), health.clone(), context.scope.clone());
         async move {
             if reader.wait_until_ready().await.is_ok() {
-                health.enter(Role::Leading);
-                tracing::info!("watches are ready");
+                health.has_read(&scope);
+                tracing::info!(namespace = scope.namespace(), "watches are ready");
             }
         }
     };
@@ -108,7 +127,7 @@ async fn control(
     let wakes = stream::poll_fn(move |cx| woken.poll_recv(cx))
         .map(|(namespace, name)| ObjectRef::<Stored>::new(&name).within(&namespace));
     let controller = Controller::for_stream(hyperpages, reader)
-        .with_config(controller::Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
+        .with_config(controller::Config::default().concurrency(concurrency).debounce(DEBOUNCE))
         .reconcile_on(wakes)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(hyperpage::reconcile, hyperpage::retry, context)
@@ -123,7 +142,8 @@ fn hyperpages(
     health: Arc<Health>,
 ) -> impl Stream<Item = watcher::Result<watcher::Event<Stored>>> + Send {
     let mut listed = HashSet::new();
-    watcher(Api::<Stored>::all(client), watcher::Config::default().any_semantic())
+    let watch = Watch { kind: "Hyperpage", scope: context.scope.clone() };
+    watcher(watch.scope.api::<Stored>(client), watcher::Config::default().any_semantic())
         .default_backoff()
         .inspect_ok(move |event| match event {
             watcher::Event::Init => listed.clear(),
@@ -132,12 +152,13 @@ fn hyperpages(
             watcher::Event::Apply(_) => {}
             watcher::Event::Delete(gone) => context.memories.forget(&gone.uid().unwrap_or_default()),
         })
-        .inspect(move |event| note(&health, "Hyperpage", event.as_ref().err()))
+        .inspect(move |event| note(&health, &watch, event.as_ref().err()))
         .modify(|hyperpage| hyperpage.managed_fields_mut().clear())
 }
 
 struct Watches {
     client: Client,
+    scope: Scope,
     health: Arc<Health>,
     wakes: mpsc::Sender<Wake>,
     tasks: JoinSet<()>,
@@ -174,12 +195,18 @@ impl Watches {
         config: watcher::Config,
         take: impl Fn(watcher::Event<K>) -> Vec<Wake> + Send + 'static,
     ) where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
     {
         let (ready, is_ready) = oneshot::channel();
         self.ready.push(is_ready);
-        let events = watcher(Api::<K>::all(self.client.clone()), config).default_backoff().boxed();
-        self.tasks.spawn(deliver(events, kind, take, self.health.clone(), self.wakes.clone(), ready));
+        let watch = Watch { kind, scope: self.scope.clone() };
+        let events = watcher(watch.scope.api::<K>(self.client.clone()), config).default_backoff().boxed();
+        self.tasks.spawn(deliver(events, watch, take, self.health.clone(), self.wakes.clone(), ready));
     }
 }
 
@@ -187,7 +214,7 @@ impl Watches {
 /// complete: every Hyperpage is looked at after that anyway.
 async fn deliver<K: Debug>(
     mut events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Unpin,
-    kind: &'static str,
+    watch: Watch,
     take: impl Fn(watcher::Event<K>) -> Vec<Wake>,
     health: Arc<Health>,
     wakes: mpsc::Sender<Wake>,
@@ -195,7 +222,7 @@ async fn deliver<K: Debug>(
 ) {
     let mut ready = Some(ready);
     while let Some(event) = events.next().await {
-        note(&health, kind, event.as_ref().err());
+        note(&health, &watch, event.as_ref().err());
         let Ok(event) = event else { continue };
         let listed = matches!(event, watcher::Event::InitDone);
         let concerned = take(event);
@@ -213,12 +240,12 @@ async fn deliver<K: Debug>(
     }
 }
 
-fn note(health: &Health, kind: &'static str, error: Option<&watcher::Error>) {
+fn note(health: &Health, watch: &Watch, error: Option<&watcher::Error>) {
     match error {
-        None => health.watch_works(kind),
+        None => health.watch_works(watch),
         Some(error) => {
-            tracing::warn!(kind, %error, "a watch failed; it is tried again");
-            health.watch_failed(kind, Instant::now());
+            tracing::warn!(%watch, %error, "a watch failed; it is tried again");
+            health.watch_failed(watch, Instant::now());
         }
     }
 }

@@ -10,5 +10,6 @@ mod leader;
 mod requests;
 mod resource;
 mod scaling;
+mod scoped;
 mod secrets;
 mod world;

@@ -126,9 +126,12 @@ pub fn unquiet(entries: &[Entry]) -> Vec<String> {
     entries.iter().filter(|entry| !entry.is_quiet()).map(Entry::line).collect()
 }
 
-/// As [`unquiet`], for an operator that has just started: it may read each kind that it watches once.
+/// As [`unquiet`], for an operator that has just started: it may read once what it watches, of each kind in each place.
 pub fn unquiet_at_start(entries: &[Entry]) -> Vec<String> {
-    let kind = |entry: &Entry| (entry.object_ref.api_group.clone(), entry.object_ref.resource.clone());
+    let kind = |entry: &Entry| {
+        let ObjectRef { api_group, resource, namespace, subresource: _, name: _ } = &entry.object_ref;
+        (api_group.clone(), resource.clone(), namespace.clone())
+    };
     let watches = entries.iter().filter(|entry| entry.verb == "watch");
     let mut unread: BTreeSet<_> = watches.map(kind).collect();
     let first_list = |entry: &&Entry| entry.verb == "list" && unread.remove(&kind(entry));

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::apiserver::{ApiServer, User};
 use crate::binaries::{kubernetes, ours, output, workspace};
 use crate::eventually::eventually;
+use crate::http::Http;
 use crate::leash::Leash;
 
 pub const NAMESPACE: &str = "hyperpage-system";
@@ -47,8 +48,11 @@ pub fn documents(yaml: &str) -> Result<Vec<Value>> {
 
 /// All but the Deployment, which [`Operator`] stands for.
 pub async fn install(server: &ApiServer) -> Result<()> {
+    install_objects(server, chart()?).await
+}
+
+pub async fn install_objects(server: &ApiServer, mut items: Vec<Value>) -> Result<()> {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-    let mut items = chart()?;
     items.retain(|item| item["kind"] != "Deployment");
     let (crds, others): (Vec<_>, Vec<_>) =
         items.into_iter().partition(|item| item["kind"] == "CustomResourceDefinition");
@@ -73,12 +77,30 @@ pub struct Operator {
 
 impl Operator {
     pub fn start(server: &ApiServer, identity: &str) -> Result<Self> {
+        Self::start_with(server, identity, &[])
+    }
+
+    pub fn start_with(server: &ApiServer, identity: &str, more: &[&str]) -> Result<Self> {
         let kubeconfig = server.kubeconfig(OPERATOR);
         let kubeconfig = kubeconfig.to_str().context("a path in UTF-8")?;
         let args = ["--admin-listen=127.0.0.1:0", "--namespace", NAMESPACE, "--identity", identity];
+        let args = args.iter().chain(more);
         let binary: PathBuf = ours("hyperpage-operator");
         let process = Leash::start(server.dir(), identity, &binary, args, &[("KUBECONFIG", kubeconfig)])?;
         Ok(Self { identity: identity.to_owned(), process })
+    }
+
+    /// Where it serves probes and metrics.
+    pub async fn admin(&self) -> Http {
+        let what = format!("{} says where it listens", self.identity);
+        let address = eventually(&what, Duration::from_secs(10), async || {
+            self.process.alive()?;
+            let log = self.process.log();
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let mut said = lines.filter_map(|line| line["admin_listen"].as_str()?.parse().ok());
+            said.next().context(log.clone())
+        });
+        Http::new(address.await)
     }
 
     /// Waits until it holds the Lease.
