@@ -92,7 +92,7 @@ pub mod manager {
 
 /// Names of the children of the Hyperpage `hyperpage`.
 pub mod name {
-    /// Deployment, Service and HPA bear the Hyperpage's own name.
+    /// Deployment, Service, HPA and PDB bear the Hyperpage's own name.
     pub fn app(hyperpage: &str) -> String {
         hyperpage.to_owned()
     }

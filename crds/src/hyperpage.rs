@@ -3,7 +3,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{App, Autoscaling, HyperpageStatus, Redis, Service, Sidecar, schema};
+use crate::{App, Autoscaling, HyperpageStatus, PodDisruptionBudget, Redis, Service, Sidecar, schema};
 
 /// A web app that runs on several pods and keeps its sessions, coordination and cache in one Redis. Each pod
 /// gets a sidecar that the app reaches at http://127.0.0.1:4100.
@@ -60,7 +60,16 @@ use crate::{App, Autoscaling, HyperpageStatus, Redis, Service, Sidecar, schema};
         "!has(self.autoscaling) || !has(self.autoscaling.targetMemoryUtilizationPercentage) || \
          (has(self.app.resources.requests) && 'memory' in self.app.resources.requests) || \
          (has(self.app.resources.limits) && 'memory' in self.app.resources.limits)"
-    ).message("autoscaling.targetMemoryUtilizationPercentage is a share of app.resources.requests.memory: set that request")
+    ).message("autoscaling.targetMemoryUtilizationPercentage is a share of app.resources.requests.memory: set that request"),
+    validation = Rule::new(
+        "!has(self.podDisruptionBudget) || !has(self.podDisruptionBudget.minAvailable) || \
+         [string(self.podDisruptionBudget.minAvailable)].all(min, !min.matches('^([0-9]+|[0-9]{1,2}%)$') || \
+         [has(self.autoscaling) ? self.autoscaling.minReplicas : self.replicas].all(n, n == 0 || \
+         (min.endsWith('%') ? int(min.replace('%', '')) * n <= 100 * (n - 1) : int(min) < n)))"
+    ).message(
+        "podDisruptionBudget.minAvailable, if a percentage rounded up, must be less than replicas, or than \
+         autoscaling.minReplicas: otherwise no node could ever be drained"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::tighten)]
@@ -78,6 +87,9 @@ pub struct HyperpageSpec {
     /// Lets a HorizontalPodAutoscaler decide the number of pods. Absent: `replicas` decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
+    /// How many of the app's pods may be away while nodes are drained. Absent: one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_disruption_budget: Option<PodDisruptionBudget>,
     /// The sidecar that runs in each of the app's pods.
     #[serde(default)]
     pub sidecar: Sidecar,

@@ -20,6 +20,13 @@ pub(crate) fn quantity(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({"type": "string", "pattern": QUANTITY, "maxLength": 32})
 }
 
+/// A number of pods, or a percentage of them. kube makes an optional one nullable, unless it is told.
+pub(crate) fn pods_or_percent(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({
+        "x-kubernetes-int-or-string": true, "minimum": 0, "maximum": 1000, "maxLength": 4, "nullable": false,
+    })
+}
+
 /// Directives of redis.conf; rules look at every one of them.
 pub(crate) fn directives(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({

@@ -14,6 +14,7 @@ use k8s_openapi::{
         apps::v1::{Deployment, StatefulSet},
         autoscaling::v2::HorizontalPodAutoscaler,
         core::v1::{ConfigMap, Service, ServiceAccount},
+        policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -36,6 +37,7 @@ pub enum Kind {
     HorizontalPodAutoscaler,
     ConfigMap,
     StatefulSet,
+    PodDisruptionBudget,
 }
 
 impl Kind {
@@ -47,6 +49,7 @@ impl Kind {
             Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
             Self::ConfigMap => "ConfigMap",
             Self::StatefulSet => "StatefulSet",
+            Self::PodDisruptionBudget => "PodDisruptionBudget",
         }
     }
 
@@ -58,6 +61,7 @@ impl Kind {
             Self::HorizontalPodAutoscaler => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
             Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
             Self::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
+            Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
         }
     }
 }
@@ -162,6 +166,7 @@ impl Live {
             Kind::Service => typed::<PartialObjectMeta<Service>>(answer),
             Kind::ServiceAccount => typed::<PartialObjectMeta<ServiceAccount>>(answer),
             Kind::ConfigMap => typed::<PartialObjectMeta<ConfigMap>>(answer),
+            Kind::PodDisruptionBudget => typed::<PartialObjectMeta<PodDisruptionBudget>>(answer),
         }
     }
 
@@ -217,6 +222,10 @@ impl Child for PartialObjectMeta<ServiceAccount> {
 
 impl Child for PartialObjectMeta<ConfigMap> {
     const KIND: Kind = Kind::ConfigMap;
+}
+
+impl Child for PartialObjectMeta<PodDisruptionBudget> {
+    const KIND: Kind = Kind::PodDisruptionBudget;
 }
 
 impl Child for Deployment {

@@ -13,6 +13,7 @@ use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{ConfigMap, Pod, Service, ServiceAccount},
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Client, Resource, ResourceExt,
@@ -178,6 +179,7 @@ impl Watches {
         self.child::<PartialObjectMeta<Service>>(context, ours.clone());
         self.child::<PartialObjectMeta<ServiceAccount>>(context, ours.clone());
         self.child::<PartialObjectMeta<ConfigMap>>(context, ours.clone());
+        self.child::<PartialObjectMeta<PodDisruptionBudget>>(context, ours.clone());
         // Of all owners: somebody else's may scale our Deployment.
         self.child::<HorizontalPodAutoscaler>(context, watcher::Config::default().any_semantic());
         let seen = context.clone();

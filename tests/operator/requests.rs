@@ -18,8 +18,8 @@ use tests::nodes::Nodes;
 
 use crate::world::{SOON, World, machine, scene, shop, until, until_replicas, with};
 
-/// ConfigMap, Deployment, Secret, ServiceAccount, StatefulSet, two Services.
-const CHILDREN: usize = 7;
+/// ConfigMap, Deployment, PodDisruptionBudget, Secret, ServiceAccount, StatefulSet, two Services.
+const CHILDREN: usize = 8;
 const REST: Duration = Duration::from_secs(15);
 
 fn autoscaled() -> Value {

@@ -21,6 +21,9 @@
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch]
 # By name only, one at a time: never listed, never watched.
 - apiGroups: [""]
   resources: [secrets]

@@ -5,6 +5,13 @@ const STORAGE_STAYS: &str = "redis.storage can be neither added nor removed late
 const CLASS_STAYS: &str =
     "redis.storage.storageClassName cannot be changed: a volume stays in the class it was made in";
 
+const MAX_UNAVAILABLE: &str = "podDisruptionBudget.maxUnavailable is a number above 0, or a percentage above 0% such as \"25%\": with 0 no \
+     node could ever be drained";
+const MIN_AVAILABLE: &str = "podDisruptionBudget.minAvailable is a number, or a percentage below 100% such as \"50%\": with 100% no node \
+     could ever be drained";
+const DRAINABLE: &str = "podDisruptionBudget.minAvailable, if a percentage rounded up, must be less than replicas, or than \
+     autoscaling.minReplicas: otherwise no node could ever be drained";
+
 pub(super) const EXAMPLES: &[Example] = &[
     Example {
         at: "",
@@ -35,6 +42,24 @@ pub(super) const EXAMPLES: &[Example] = &[
         message: "autoscaling.targetMemoryUtilizationPercentage is a share of app.resources.requests.memory: set that request",
         accepts: "spec: {autoscaling: {maxReplicas: 5, targetMemoryUtilizationPercentage: 70}, app: {resources: {requests: {memory: 1Gi}}}}",
         rejects: "spec: {autoscaling: {maxReplicas: 5, targetMemoryUtilizationPercentage: 70}, app: {resources: {requests: {cpu: 1}}}}",
+    },
+    Example {
+        at: "spec",
+        message: DRAINABLE,
+        accepts: "spec: {replicas: 0, podDisruptionBudget: {minAvailable: 2}}",
+        rejects: "spec: {replicas: 2, podDisruptionBudget: {minAvailable: 2}}",
+    },
+    Example {
+        at: "spec",
+        message: DRAINABLE,
+        accepts: "spec: {replicas: 1, podDisruptionBudget: {minAvailable: 2}, autoscaling: {minReplicas: 3, maxReplicas: 4, targetCPUUtilizationPercentage: 70}}",
+        rejects: "spec: {replicas: 9, podDisruptionBudget: {minAvailable: 2}, autoscaling: {minReplicas: 2, maxReplicas: 4, targetCPUUtilizationPercentage: 70}}",
+    },
+    Example {
+        at: "spec",
+        message: DRAINABLE,
+        accepts: "spec: {replicas: 4, podDisruptionBudget: {minAvailable: 75%}}",
+        rejects: "spec: {replicas: 4, podDisruptionBudget: {minAvailable: 76%}}",
     },
     Example {
         at: "spec.app",
@@ -89,6 +114,42 @@ pub(super) const EXAMPLES: &[Example] = &[
         message: "autoscaling needs targetCPUUtilizationPercentage, targetMemoryUtilizationPercentage or metrics",
         accepts: "spec: {autoscaling: {maxReplicas: 5, metrics: [{type: Pods, pods: {metric: {name: m}, target: {type: AverageValue, averageValue: '1'}}}]}}",
         rejects: "spec: {autoscaling: {maxReplicas: 5, metrics: []}}",
+    },
+    Example {
+        at: "spec.podDisruptionBudget",
+        message: "podDisruptionBudget has either maxUnavailable or minAvailable",
+        accepts: "spec: {podDisruptionBudget: {maxUnavailable: 1000}}",
+        rejects: "spec: {podDisruptionBudget: {maxUnavailable: 1, minAvailable: 1}}",
+    },
+    Example {
+        at: "spec.podDisruptionBudget",
+        message: "podDisruptionBudget has either maxUnavailable or minAvailable",
+        accepts: "spec: {podDisruptionBudget: {minAvailable: 0}}",
+        rejects: "spec: {podDisruptionBudget: {}}",
+    },
+    Example {
+        at: "spec.podDisruptionBudget.maxUnavailable",
+        message: MAX_UNAVAILABLE,
+        accepts: "spec: {podDisruptionBudget: {maxUnavailable: 1}}",
+        rejects: "spec: {podDisruptionBudget: {maxUnavailable: 0}}",
+    },
+    Example {
+        at: "spec.podDisruptionBudget.maxUnavailable",
+        message: MAX_UNAVAILABLE,
+        accepts: "spec: {podDisruptionBudget: {maxUnavailable: 1%}}",
+        rejects: "spec: {podDisruptionBudget: {maxUnavailable: 0%}}",
+    },
+    Example {
+        at: "spec.podDisruptionBudget.minAvailable",
+        message: MIN_AVAILABLE,
+        accepts: "spec: {replicas: 1000, podDisruptionBudget: {minAvailable: 99%}}",
+        rejects: "spec: {replicas: 1000, podDisruptionBudget: {minAvailable: 100%}}",
+    },
+    Example {
+        at: "spec.podDisruptionBudget.minAvailable",
+        message: MIN_AVAILABLE,
+        accepts: "spec: {podDisruptionBudget: {minAvailable: 0%}}",
+        rejects: "spec: {podDisruptionBudget: {minAvailable: half}}",
     },
     Example {
         at: "spec.sidecar.image",

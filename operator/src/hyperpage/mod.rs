@@ -173,13 +173,14 @@ async fn apply(
 }
 
 fn plan(valid: &Valid, password: &SecretRef) -> Plan {
-    let Children { service_account, service, deployment, hpa, redis } = build::build(valid, password);
+    let Children { service_account, service, deployment, hpa, pdb, redis } = build::build(valid, password);
     let RedisChildren { config_map, service: redis_service, stateful_set } = redis;
     let children = [
         Some(Wanted::new(Kind::ServiceAccount, &service_account)),
         Some(Wanted::new(Kind::ConfigMap, &config_map)),
         Some(Wanted::new(Kind::Service, &service)),
         Some(Wanted::new(Kind::Service, &redis_service)),
+        Some(Wanted::new(Kind::PodDisruptionBudget, &pdb)),
         Some(Wanted::new(Kind::StatefulSet, &stateful_set)),
         Some(Wanted::new(Kind::Deployment, &deployment)),
         hpa.as_ref().map(|hpa| Wanted::new(Kind::HorizontalPodAutoscaler, hpa)),

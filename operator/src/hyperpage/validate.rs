@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::{App, Autoscaling, Hyperpage, LogLevel, Reason, Resources, Service, Storage};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use crds::{App, Autoscaling, Hyperpage, LogLevel, PodDisruptionBudget, Reason, Resources, Service, Storage};
+use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
 
 use super::rules;
 
@@ -26,8 +26,16 @@ pub struct Valid {
     pub app: App,
     pub service: Service,
     pub autoscaling: Option<Autoscaling>,
+    pub budget: Budget,
     pub sidecar: ValidSidecar,
     pub redis: ValidRedis,
+}
+
+/// The pods that may be away at once.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Budget {
+    MaxUnavailable(IntOrString),
+    MinAvailable(IntOrString),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +79,7 @@ pub fn validate(hyperpage: &Hyperpage, defaults: &Defaults) -> Result<Valid, Inv
         app: spec.app.clone(),
         service: spec.service.clone(),
         autoscaling: spec.autoscaling.clone(),
+        budget: budget(spec.pod_disruption_budget.clone()),
         sidecar: ValidSidecar {
             image: spec.sidecar.image.clone().unwrap_or_else(|| defaults.sidecar_image.clone()),
             resources: spec.sidecar.resources.clone(),
@@ -109,6 +118,20 @@ fn unique_env_names(app: &App) -> Result<(), Invalid> {
         Some(twice) => Err(invalid(format!("spec.app.env: {} is set twice; keep one of them", twice.name))),
         None => Ok(()),
     }
+}
+
+/// One by default, which never holds up a drain for good, however many pods there are.
+fn budget(asked: Option<PodDisruptionBudget>) -> Budget {
+    let one = || Budget::MaxUnavailable(IntOrString::Int(1));
+    // A number may come in quotes, which Kubernetes would take for a percentage without its sign.
+    let plain = |pods: IntOrString| match &pods {
+        IntOrString::String(text) => text.parse().map_or(pods, IntOrString::Int),
+        IntOrString::Int(_) => pods,
+    };
+    asked.map_or_else(one, |PodDisruptionBudget { max_unavailable, min_available }| {
+        let min = min_available.map(|pods| Budget::MinAvailable(plain(pods)));
+        min.or(max_unavailable.map(|pods| Budget::MaxUnavailable(plain(pods)))).unwrap_or_else(one)
+    })
 }
 
 /// Everybody waits for Redis: without a share of its own it starves on a busy node, and with it every app.
@@ -155,6 +178,18 @@ mod tests {
         let named = json!({"app": {"image": "shop"}, "sidecar": {"image": "s"}, "redis": {"image": "r"}});
         let valid = check(named).unwrap();
         assert_eq!((valid.sidecar.image.as_str(), valid.redis.image.as_str()), ("s", "r"));
+    }
+
+    #[test]
+    fn a_budget_has_one_member_and_its_numbers_are_numbers() {
+        let budget = |asked: Value| {
+            check(json!({"app": {"image": "shop"}, "podDisruptionBudget": asked})).unwrap().budget
+        };
+        let absent = check(json!({"app": {"image": "shop"}})).unwrap().budget;
+        assert_eq!(absent, Budget::MaxUnavailable(IntOrString::Int(1)));
+        assert_eq!(budget(json!({"minAvailable": "2"})), Budget::MinAvailable(IntOrString::Int(2)));
+        let quarter = IntOrString::String("25%".to_owned());
+        assert_eq!(budget(json!({"maxUnavailable": "25%"})), Budget::MaxUnavailable(quarter));
     }
 
     #[test]

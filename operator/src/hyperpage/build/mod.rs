@@ -3,6 +3,7 @@
 
 mod app;
 mod autoscaler;
+mod disruption;
 mod meta;
 mod redis;
 mod security;
@@ -14,6 +15,7 @@ use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    policy::v1::PodDisruptionBudget,
 };
 
 use super::validate::Valid;
@@ -34,6 +36,7 @@ pub struct Children {
     /// Without `spec.replicas`: that belongs to a second field manager.
     pub deployment: Deployment,
     pub hpa: Option<HorizontalPodAutoscaler>,
+    pub pdb: PodDisruptionBudget,
     pub redis: RedisChildren,
 }
 
@@ -51,6 +54,7 @@ pub fn build(valid: &Valid, password: &SecretRef) -> Children {
         service: service::service(valid),
         deployment: app::deployment(valid, password),
         hpa: autoscaler::hpa(valid),
+        pdb: disruption::budget(valid),
         redis: RedisChildren {
             service: redis::service(valid),
             stateful_set: redis::stateful_set(valid, password, &config_map),

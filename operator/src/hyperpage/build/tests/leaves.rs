@@ -12,9 +12,20 @@ fn context() -> Value {
         "app": {"image": "image", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}},
         "service": {"type": "NodePort"},
         "autoscaling": {"minReplicas": 1, "maxReplicas": 9, "targetCPUUtilizationPercentage": 70},
+        "podDisruptionBudget": {"maxUnavailable": 1},
         "sidecar": {"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}},
         "redis": {"resources": {"limits": {"memory": "1Gi"}}},
     })
+}
+
+/// For a leaf that cannot be set beside what the context has in its place.
+fn context_of(leaf: &str) -> Value {
+    let mut context = context();
+    if leaf == "podDisruptionBudget.minAvailable" {
+        context["podDisruptionBudget"] = json!({"minAvailable": 1});
+        context["autoscaling"]["minReplicas"] = json!(9);
+    }
+    context
 }
 
 /// A second manager applies `replicas`, so it is beside the children here.
@@ -146,7 +157,7 @@ fn judge(built: impl Fn(&Value) -> Value) -> Verdict {
     leaves(schema, &mut vec![], &mut paths);
     let mut verdict = Verdict { acting: 0, idle: vec![], fixed: vec![] };
     for path in paths {
-        match pair(schema, Some(&context()), &path) {
+        match pair(schema, Some(&context_of(&spell(&path))), &path) {
             None => verdict.fixed.push(spell(&path)),
             Some((before, after)) if built(&before) == built(&after) => verdict.idle.push(spell(&path)),
             Some(_) => verdict.acting += 1,

@@ -37,7 +37,7 @@ fn shop(spec: Value) -> Valid {
 
 /// Every child, in the order in which they are listed.
 fn children(valid: &Valid) -> Vec<Value> {
-    let Children { service_account, service, deployment, hpa, redis } = build(valid, &password());
+    let Children { service_account, service, deployment, hpa, pdb, redis } = build(valid, &password());
     let RedisChildren { config_map, service: redis_service, stateful_set } = redis;
     let mut children = vec![
         serde_json::to_value(service_account).unwrap(),
@@ -46,6 +46,7 @@ fn children(valid: &Valid) -> Vec<Value> {
         serde_json::to_value(config_map).unwrap(),
         serde_json::to_value(redis_service).unwrap(),
         serde_json::to_value(stateful_set).unwrap(),
+        serde_json::to_value(pdb).unwrap(),
     ];
     children.extend(hpa.map(|hpa| serde_json::to_value(hpa).unwrap()));
     children
