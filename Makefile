@@ -14,7 +14,7 @@ status:     ## what runs, and where
 	@tests/cluster/status.sh
 kubeconfig: ## one line to eval: export KUBECONFIG=…
 	@tests/cluster/kubeconfig.sh
-images:     ## container images, built without a registry
+images:     ## container images without a registry; REGISTRY=… [PUSH=1]: from the Dockerfile
 	@tests/cluster/images.sh
 demo:       ## three sidecars and three apps as plain processes, no Kubernetes
 	@examples/demo/demo.sh

@@ -48,7 +48,7 @@ impl App {
     }
 }
 
-fn node() -> PathBuf {
+pub(crate) fn node() -> PathBuf {
     let found = output(Command::new("sh").args(["-c", "command -v node"]));
     found.expect("node is not on the PATH; apt-get install nodejs").trim().into()
 }
