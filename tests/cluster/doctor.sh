@@ -18,10 +18,12 @@ for arg in "$@"; do
   esac
 done
 
-packages          # first: later checks use what it installs
-root_and_kernel
-cgroups
-network
+[ "$CLUSTER" = current ] || packages   # first: later checks use what it installs
+if [ "$CLUSTER" = host ]; then
+  root_and_kernel
+  cgroups
+  network
+fi
 toolchains
 resources
 verdict

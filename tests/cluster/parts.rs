@@ -8,7 +8,15 @@ use tests::cluster::{Cluster, password, service_url};
 use tests::eventually::eventually;
 use tests::kube::Scene;
 
+/// As the examples name it; in another cluster it is pulled from elsewhere.
 pub(crate) const IMAGE: &str = concat!("localhost/hyperpage-demo:", env!("CARGO_PKG_VERSION"));
+
+pub(crate) fn image() -> String {
+    std::env::var_os("DEMO_IMAGE")
+        .and_then(|image| image.into_string().ok())
+        .unwrap_or_else(|| IMAGE.to_owned())
+}
+
 /// For a rollout on a machine with other things to do.
 pub(crate) const ROLLED: Duration = Duration::from_secs(150);
 
@@ -19,13 +27,13 @@ pub(crate) fn small() -> Value {
 
 /// The demo app.
 pub(crate) fn demo_app() -> Value {
-    hyperpage(json!({"image": IMAGE, "resources": small(), "drainSeconds": 3}))
+    hyperpage(json!({"image": image(), "resources": small(), "drainSeconds": 3}))
 }
 
 /// Another script in the demo's image.
 pub(crate) fn script(source: &str) -> Value {
     hyperpage(
-        json!({"image": IMAGE, "command": ["node", "-e", source], "resources": small(), "drainSeconds": 3}),
+        json!({"image": image(), "command": ["node", "-e", source], "resources": small(), "drainSeconds": 3}),
     )
 }
 

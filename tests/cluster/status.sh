@@ -5,7 +5,8 @@ set -euo pipefail
 . "$RIG/lib/deploy.sh"
 if [ ! -d "$STATE" ]; then say 'No cluster on this machine. Next: make up'; exit 1; fi
 say "Cluster of $(owner), $(cat "$STATE/state" 2>/dev/null || echo unfinished), since $(stat -c %y "$STATE/owner" | cut -d. -f1)"
-for file in "$PIDS"/*; do
+for file in "$STATE"/pid/*; do
+  [ -e "$file" ] || continue   # nodes that are containers have none
   pid=$(live_pid "$file") || { say "  ${RED}gone${PLAIN}  ${file##*/}; its log: $LOG/${file##*/}.log"; continue; }
   say "  $(printf '%7s' "$pid")  ${file##*/}, $(($(awk '/^VmRSS/ {print $2}' "/proc/$pid/status") / 1024)) MiB"
 done

@@ -34,25 +34,31 @@ finish() {
 
 # Binaries first: they take minutes when cold, and fail without touching the cluster.
 build_all() {
-  step 'sidecar binary' '2 min the first time, then 1 s' build_rust sidecar
-  preview_start
-  step 'Kubernetes binaries' '10 to 25 min the first time, then 1 s' build_kubernetes
-  step 'operator binary' '3 min the first time, then 1 s' build_rust operator
-  step 'container images' '25 s the first time, then 1 s' build_images
+  local build
+  for build in $CLUSTER_BUILDS; do
+    case $build in
+      sidecar)
+        step 'sidecar binary' '2 min the first time, then 1 s' build_rust sidecar
+        preview_start ;;
+      kubernetes) step 'Kubernetes binaries' '10 to 25 min the first time, then 1 s' build_kubernetes ;;
+      operator) step 'operator binary' '3 min the first time, then 1 s' build_rust operator ;;
+      images) step 'container images' '25 s the first time, then 1 s' build_images ;;
+    esac
+  done
 }
 
 build_images() {
   local name
-  for name in $IMAGES; do image_build "$name"; done
+  for name in $CLUSTER_IMAGES; do image_build "$name"; done
 }
 
 load_images() {
   local name
-  for name in $IMAGES; do cluster_load "$IMG/$name.tar"; done
+  for name in $CLUSTER_IMAGES; do cluster_load "$IMG/$name.tar"; done
 }
 
-# How a cluster is made: one that was made otherwise is made anew.
-recipe() { cat "$RIG"/lib/host*.sh "$RIG"/addons/* "$RIG/audit-policy.yaml" "$RIG"/{kube,metrics}/go.mod | sha256sum; }
+# One that was made otherwise is made anew.
+recipe() { cluster_recipe | sha256sum; }
 
 cluster_up() {
   if [ -n "$INTACT" ]; then
@@ -79,6 +85,7 @@ farewell() {
 }
 
 "$RIG/doctor.sh" --fix --brief   # says too when this is not root
+cluster_needs up
 take_lock 'make up'
 trap finish EXIT
 trap 'exit 130' INT
@@ -87,8 +94,9 @@ trap 'exit 143' TERM HUP
 INTACT=''
 if cluster_intact && [ "$(cat "$STATE/recipe" 2>/dev/null)" = "$(recipe)" ]; then INTACT=yes; fi
 # Builds, the cluster (or what changed in it), the operator, the example.
-STEPS=8
-[ -z "$INTACT" ] || STEPS=$((STEPS - 2))
+read -ra builds <<<"$CLUSTER_BUILDS"
+STEPS=$((${#builds[@]} + 1 + CLUSTER_STEPS))
+[ -z "$INTACT" ] || STEPS=$((${#builds[@]} + 2))
 [ -n "$BASE" ] || STEPS=$((STEPS + 1))
 build_all
 cluster_up

@@ -21,7 +21,7 @@ deploy_operator() {
 
 deploy_example() {
   namespace "$DEMO_NS"
-  kubectl -n "$DEMO_NS" apply -f "$EXAMPLE"
+  sed "s|localhost/hyperpage-demo:0.1.0|${REF[demo]}|" "$EXAMPLE" | kubectl -n "$DEMO_NS" apply -f -
   renew "$DEMO_NS" statefulset redis
   renew "$DEMO_NS" deployment sidecar demo
   rolled_out "$DEMO_NS" statefulset
@@ -34,6 +34,7 @@ renew() {
   local namespace=$1 kind=$2 image mark digest known=''; shift 2
   mkdir -p "$STATE/deployed"
   for image in "$@"; do
+    [[ " $CLUSTER_IMAGES " == *" $image "* ]] || continue   # pulled, not loaded
     mark=$STATE/deployed/$namespace-$image digest=$(image_digest "$IMG/$image.tar")
     [ ! -e "$mark" ] || [ "$(cat "$mark")" = "$digest" ] || known+="$image "
     echo "$digest" >"$mark"

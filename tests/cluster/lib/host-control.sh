@@ -60,30 +60,16 @@ host_addons_start() {
   # A pod made before the default service account is refused.
   wait_for 30 kubectl -n kube-system get serviceaccount default
   kubectl apply -f "$RIG/addons/"
-  local_volumes | kubectl apply -f -
+  host_volumes
   kubectl -n kube-system wait --for=condition=Available deployment --all --timeout=90s
   wait_for 60 kubectl top nodes
 }
 
-# No provisioner stands behind the class `local`: a few volumes per node, made here.
-local_volumes() {
-  local i v dir
-  for i in $(seq "$NODES"); do for v in $(seq 8); do
-    dir=$RUN/n$i/volumes/$v
-    mkdir -p "$dir"; chmod 777 "$dir"
-    cat <<Y
----
-apiVersion: v1
-kind: PersistentVolume
-metadata: {name: local-n$i-$v}
-spec:
-  capacity: {storage: 1Gi}
-  accessModes: [ReadWriteOnce]
-  persistentVolumeReclaimPolicy: Retain
-  storageClassName: local
-  local: {path: $dir}
-  nodeAffinity:
-    required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [$(node_name "$i")]}]}]}
-Y
-  done; done
+host_volumes() {
+  local i dir
+  for i in $(seq "$NODES"); do
+    dir=$RUN/n$i/volumes
+    mkdir -p "$dir"/{1..8}; chmod 777 "$dir"/*
+    local_volumes "$(node_name "$i")" "$dir" | kubectl apply -f -
+  done
 }

@@ -7,14 +7,20 @@ BRIDGE=hyperpage0 GATEWAY=172.30.0.1 SERVICES=10.96.0.0/16 DNS=10.96.0.10 PODS=1
 API=https://$GATEWAY:6443 ETCD=http://127.0.0.1:23790 ETCD_PEER=http://127.0.0.1:23791
 HOST_PORTS='6443 10257 10259 23790 23791'
 
-for part in process host-network host-pki host-control host-node host-clean; do
+for part in process volumes host-network host-pki host-control host-node host-clean host-traces; do
   # shellcheck source=/dev/null
   . "$RIG/lib/$part.sh"
 done
 
+CLUSTER_BUILDS='sidecar kubernetes operator images'
+CLUSTER_IMAGES='pause coredns metrics-server redis operator sidecar demo'
+CLUSTER_STEPS=3
+
 node_name() { echo "n$1"; }
 node_ip() { echo "172.30.0.1$1"; }
 node_netns() { echo "hyperpage-n$1"; }   # also its cable and its cgroup
+
+cluster_needs() { :; }   # doctor.sh has looked
 
 cluster_start() {
   step "control plane (etcd, API server)" "7 s" host_control_start
@@ -32,6 +38,8 @@ cluster_intact() {
   for file in "$PIDS"/*; do live_pid "$file" >/dev/null || return 1; done
   kubectl get --raw /readyz >/dev/null 2>&1
 }
+
+cluster_recipe() { cat "$RIG"/lib/host*.sh "$RIG/lib/volumes.sh" "$RIG"/addons/* "$RIG/audit-policy.yaml" "$RIG"/{kube,metrics}/go.mod; }
 
 cluster_load() {
   local i jobs=()

@@ -6,7 +6,6 @@ declare -A REF=(
   [pause]=localhost/pause:1 [redis]=localhost/redis:7 [coredns]=localhost/coredns:1 [metrics-server]=localhost/metrics-server:1
   [operator]=localhost/hyperpage-operator:0.1.0 [sidecar]=localhost/hyperpage-sidecar:0.1.0 [demo]=localhost/hyperpage-demo:0.1.0
 )
-IMAGES='pause coredns metrics-server redis operator sidecar demo'
 DEMO=$ROOT/examples/demo
 
 # What identifies an archive: its manifest names its configuration, and that its layers, by digest.
