@@ -45,3 +45,23 @@ async fn broken_hyperpages_name_field_and_reason_and_others_go_on() {
     ready(&scene, "keyless", keyless).await;
     done(scene).await;
 }
+
+/// What a namespace refuses is said by the ReplicaSet alone, and must reach the Hyperpage.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_that_is_exceeded_is_named_and_room_heals_it() {
+    let Some(cluster) = Cluster::shared().await else { return };
+    let scene = cluster.scene("t-quota").await;
+    let quota = |pods: &str| {
+        format!(
+            "{{apiVersion: v1, kind: ResourceQuota, metadata: {{name: few}}, spec: {{hard: {{pods: '{pods}'}}}}}}"
+        )
+    };
+    cluster.apply("t-quota", &quota("2")).unwrap();
+    scene.apply("shop", with(demo_app(), "replicas", json!(3))).await.unwrap();
+    let said = message(&scene, "shop", "PodsRefused").await;
+    println!("over quota: {said}");
+    assert!(said.contains("exceeded quota: few"), "{said}");
+    cluster.apply("t-quota", &quota("9")).unwrap();
+    scene.wait("shop", "Ready", "True", ROLLED).await;
+    done(scene).await;
+}

@@ -1,7 +1,8 @@
 //! What only nodes can show: pods, containers, the HPA with metrics, all of it under `make up`'s own cluster.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad;
+mod chart;
 mod first_run;
 mod parts;
 mod pods;

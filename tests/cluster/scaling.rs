@@ -68,9 +68,9 @@ async fn the_autoscaler_scales_under_load_and_back_and_alone_owns_replicas() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kubectl_scale_to_ten_and_back_is_not_seen_by_a_reader() {
+async fn kubectl_scale_to_twenty_five_and_back_is_not_seen_by_a_reader() {
     let Some(cluster) = Cluster::alone().await else { return };
-    let scene = cluster.scene("t-ten").await;
+    let scene = cluster.scene("t-many").await;
     ready(&scene, "shop", demo_app()).await;
     let kept = Kept::of(&scene, "shop").await;
     let mut visitor = Visitor::of(&scene, "shop").await.unwrap();
@@ -78,9 +78,9 @@ async fn kubectl_scale_to_ten_and_back_is_not_seen_by_a_reader() {
     let url = service_url(&scene, "shop").await.unwrap();
     let reader =
         Load::start(format!("{url}/api/sessions?sessionId={session}"), visitor.cookie(), 10).unwrap();
-    for replicas in ["10", "3"] {
+    for replicas in ["5", "10", "25", "3"] {
         let flag = format!("--replicas={replicas}");
-        cluster.kubectl(["scale", "hp/shop", &flag, "-n", "t-ten"]).unwrap();
+        cluster.kubectl(["scale", "hp/shop", &flag, "-n", "t-many"]).unwrap();
         eventually(&format!("{replicas} pods"), ROLLED, async || {
             let app = scene.hyperpages().get("shop").await?.data["status"]["app"].clone();
             anyhow::ensure!(app == format!("{replicas}/{replicas}"), "{app}");
@@ -91,7 +91,7 @@ async fn kubectl_scale_to_ten_and_back_is_not_seen_by_a_reader() {
     }
     let tally = reader.end().await.unwrap();
     println!(
-        "3 to 10 to 3: {} reads in {:.0} s, {} bad",
+        "3 to 5 to 10 to 25 to 3: {} reads in {:.0} s, {} bad",
         tally.sent,
         tally.elapsed.as_secs_f64(),
         tally.bad.len()

@@ -14,9 +14,10 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::apiserver::{client_of, kubectl};
 use crate::audit::Audit;
-use crate::binaries::{output, workspace};
+use crate::binaries::{kubernetes, output, workspace};
 use crate::eventually::eventually;
 use crate::kube::Scene;
+use crate::scratch::Scratch;
 
 /// Tests change the cluster side by side; one that needs it at rest waits for the others and keeps them out.
 static USE: RwLock<()> = RwLock::const_new(());
@@ -83,6 +84,17 @@ impl<G> Cluster<G> {
 
     pub fn kubectl<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Result<String> {
         output(kubectl(&self.kubeconfig).args(args))
+    }
+
+    /// `kubectl apply` of what is written here.
+    pub fn apply(&self, namespace: &str, yaml: &str) -> Result<String> {
+        let dir = Scratch::new("apply");
+        let file = dir.write("objects.yaml", yaml);
+        self.kubectl(["apply", "-n", namespace, "-f", &file.to_string_lossy()])
+    }
+
+    pub fn helm(&self, args: &[&str]) -> Result<String> {
+        output(Command::new(kubernetes("helm")).arg("--kubeconfig").arg(&self.kubeconfig).args(args))
     }
 }
 
