@@ -1,7 +1,7 @@
 //! Requests to the API server about children, one function each. Every write is server-side apply or a
 //! delete, and says which object it means: one seen under our uid, or none at all.
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client,
     api::{
@@ -49,7 +49,7 @@ pub enum Error {
     Answer { what: String, source: serde_json::Error },
     #[error("{0} changed owners while it was applied; looking again")]
     Owner(ChildId),
-    #[error("Secret {0} was gone as soon as it was made; making it again")]
+    #[error("Secret {0} comes and goes; looking again")]
     Vanished(String),
     #[error("failed to get random bytes for a password: {0}")]
     Random(String),
@@ -178,6 +178,20 @@ impl Calls<'_> {
             Ok(created) => Ok(Some(created)),
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
             Err(source) => Err(secret_failed("create", name, source)),
+        }
+    }
+
+    /// Without its content, which stays as it is. `false` when it is gone.
+    pub async fn adopt_secret(&self, seen: &ObjectMeta, metadata: &ObjectMeta) -> Result<bool, Error> {
+        self.metrics.call("patch", "Secret");
+        let name = seen.name.as_deref().unwrap_or_default();
+        let params =
+            PatchParams { field_manager: Some(manager::OPERATOR.to_owned()), ..PatchParams::default() };
+        let patch = Patch::Merge(json!({"metadata": metadata}));
+        match self.secrets().patch_metadata(name, &params, &patch).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            Err(source) => Err(secret_failed("adopt", name, source)),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::api::PostParams;
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -27,6 +27,8 @@ async fn a_strangers_service_is_left_alone_and_named() {
     scene.apply("other", shop()).await.unwrap();
     let stalled = scene.wait("shop", "Stalled", "True", SOON).await;
     assert_eq!(stalled.reason, "NameTaken", "{}", stalled.message);
+    let secret = scene.api::<Secret>().get_opt("shop-hp-redis").await.unwrap();
+    assert!(secret.is_none(), "a password is made beside a stranger's Service");
     assert!(stalled.message.contains("Service") && stalled.message.contains("shop"), "{}", stalled.message);
     until_replicas(&scene, "other", 3).await;
     until(&scene, "other", "a Service of its own", |_: &Service| Ok::<_, String>(())).await;

@@ -177,6 +177,9 @@ async fn the_chart_grants_what_is_used_and_nothing_else() {
     let Some(World { server, operator }) = World::start("verbs").await else { return };
     let scene = scene(&server, "t-verbs").await;
     let _nodes = Nodes::healthy(&scene);
+    let orphan = json!({"metadata": {"name": "auto-hp-redis"}, "stringData": {"password": "p", "url": "u"}});
+    let orphan: Secret = serde_json::from_value(orphan).unwrap();
+    scene.api().create(&PostParams::default(), &orphan).await.unwrap();
     autoscaler_made_and_deleted(&scene).await;
     the_same_event_twice(&server, &scene).await;
     operator.process.signal("TERM").unwrap();

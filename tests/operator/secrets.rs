@@ -1,12 +1,19 @@
 //! The password: made once, kept, and readable in one place only.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Secret;
-use serde_json::json;
+use kube::ResourceExt;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+use tests::apiserver::ApiServer;
+use tests::eventually::{check, eventually};
+use tests::installation::{OPERATOR_USER, Operator, install};
 use tests::kube::Scene;
 use tests::leaks::leaks;
 use tests::nodes::Nodes;
 
-use crate::world::{SOON, World, shop, until, until_replicas, with, world};
+use crate::world::{SOON, World, machine, scene, shop, until, until_replicas, with, world};
 
 async fn password(scene: &Scene) -> (String, Secret) {
     until(scene, "shop-hp-redis", "a password", |secret: &Secret| {
@@ -67,14 +74,70 @@ async fn a_password_that_is_already_there_is_used_and_not_replaced() {
     let Some(world) = world().await else { return };
     let scene = world.scene("t-restored").await;
     let _nodes = Nodes::healthy(&scene);
-    let restored: Secret = serde_json::from_value(json!({
-        "metadata": {"name": "shop-hp-redis"},
-        "stringData": {"password": "restored-from-a-backup", "url": "redis://:restored-from-a-backup@x:6379"},
-    }))
-    .unwrap();
-    let restored = scene.api::<Secret>().create(&Default::default(), &restored).await.unwrap();
+    let restored = restore(&scene, "shop-hp-redis", json!([])).await;
     scene.apply("shop", shop()).await.unwrap();
     scene.wait("shop", "Ready", "True", SOON).await;
     let (_, now) = password(&scene).await;
-    assert_eq!((now.data, now.metadata.uid), (restored.data, restored.metadata.uid));
+    assert_eq!((now.data.clone(), now.metadata.uid.clone()), (restored.data, restored.metadata.uid));
+    assert_eq!(owners(&now), [owner_uid(&scene).await]);
+    event(&scene, "Normal PasswordAdopted").await;
+}
+
+/// As a backup brings it back.
+async fn restore(scene: &Scene, name: &str, owners: Value) -> Secret {
+    let restored = serde_json::from_value(json!({
+        "metadata": {"name": name, "ownerReferences": owners},
+        "immutable": true,
+        "stringData": {"password": "restored-from-a-backup", "url": "redis://:restored-from-a-backup@x:6379"},
+    }));
+    scene.api::<Secret>().create(&PostParams::default(), &restored.unwrap()).await.unwrap()
+}
+
+fn owners(secret: &Secret) -> Vec<String> {
+    secret.owner_references().iter().map(|owner| owner.uid.clone()).collect()
+}
+
+async fn owner_uid(scene: &Scene) -> String {
+    scene.hyperpages().get("shop").await.unwrap().uid().unwrap()
+}
+
+async fn event(scene: &Scene, begins: &str) -> String {
+    eventually(begins, SOON, async || {
+        let events = scene.events("shop").await?;
+        let found = events.iter().find(|event| event.starts_with(begins)).cloned();
+        found.ok_or_else(|| anyhow::anyhow!("{events:?}"))
+    })
+    .await
+}
+
+/// Kubernetes deletes what a dead owner left within a second: whoever restores such a Secret loses it, unless it
+/// is adopted first.
+#[tokio::test]
+async fn a_secret_restored_with_a_dead_owner_is_adopted_and_outlives_the_garbage_collector() {
+    let _machine = machine().await;
+    let Some(mut server) = ApiServer::start("adopted", &[OPERATOR_USER]).await else { return };
+    install(&server).await.unwrap();
+    let scene = scene(&server, "t-adopted").await;
+    let dead = |name: &str| {
+        json!([{"apiVersion": "hyperpage.dev/v1alpha1", "kind": "Hyperpage", "name": name, "uid": "dead",
+            "controller": true, "blockOwnerDeletion": true}])
+    };
+    let restored = restore(&scene, "shop-hp-redis", dead("shop")).await;
+    restore(&scene, "gone-hp-redis", dead("gone")).await;
+    let operator = Operator::start(&server, "operator-a").unwrap();
+    operator.leads(&server, SOON).await;
+    scene.apply("shop", shop()).await.unwrap();
+    event(&scene, "Normal PasswordAdopted").await;
+    // Nothing collects garbage until here.
+    server.start_controllers().unwrap();
+    eventually("the garbage collector is at work", Duration::from_secs(90), async || {
+        let gone = scene.api::<Secret>().get_opt("gone-hp-redis").await;
+        check(matches!(gone, Ok(None)), gone.is_ok())
+    })
+    .await;
+    let (password, now) = password(&scene).await;
+    assert_eq!(password, "restored-from-a-backup");
+    assert_eq!((now.data.clone(), now.metadata.uid.clone()), (restored.data, restored.metadata.uid));
+    assert_eq!(owners(&now), [owner_uid(&scene).await]);
+    operator.process.alive().unwrap();
 }

@@ -27,7 +27,7 @@
 # By name only, one at a time: never listed, never watched.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create]
+  verbs: [get, create, patch]
 # Why a pod does not start is said in status.
 - apiGroups: [""]
   resources: [pods]

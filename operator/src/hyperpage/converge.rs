@@ -70,15 +70,13 @@ struct Todo<'a> {
     settled: usize,
 }
 
+/// What `look` showed is in the family.
 pub async fn converge(
     calls: &Calls<'_>,
     plan: &Plan,
-    mut family: Family,
+    family: Family,
     memory: &mut Memory,
 ) -> Result<Report, Error> {
-    if let Some(taken) = look(calls, &plan.children, &mut family, memory).await? {
-        return Ok(Report::stopped(family, Reason::NameTaken, taken));
-    }
     let todo = todo(&plan.children, &family, memory, Instant::now());
     if let Some(refusal) = refused(calls, &todo.wanted, &family).await? {
         return Ok(Report::stopped(family, Reason::InvalidSpec, refusal));
@@ -118,7 +116,7 @@ fn todo<'a>(children: &'a [Wanted], family: &Family, memory: &mut Memory, now: I
 
 /// What the watches do not show may exist all the same: its label was removed, or a watch lags. If it is ours, it
 /// joins the family. An apply into a stranger's object would take it over without a word: that is said instead.
-async fn look(
+pub async fn look(
     calls: &Calls<'_>,
     children: &[Wanted],
     family: &mut Family,

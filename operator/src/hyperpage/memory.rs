@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::OwnedMutexGuard;
 
-use super::Problem;
+use super::{Problem, password};
 use crate::{
     children::{ChildId, Family, Live},
     settled::{self, Moves},
@@ -59,6 +59,8 @@ pub struct Memory {
     status: Option<LastStatus>,
     /// The problem already told in an event.
     pub told: Option<Problem>,
+    /// What is to be told of the password.
+    pub password: Option<password::News>,
     failures: u32,
 }
 

@@ -4,6 +4,7 @@ pub mod build;
 pub mod converge;
 pub mod fetch;
 pub mod memory;
+pub mod password;
 pub mod report;
 pub mod rules;
 pub mod scale;
@@ -32,10 +33,11 @@ use crate::{
     metrics::Outcome,
     pods::Trouble,
 };
-use build::{Children, RedisChildren, SecretRef};
+use build::{Children, RedisChildren};
 use converge::{Plan, Report};
-use fetch::{Fetched, Password};
+use fetch::Fetched;
 use memory::Memory;
+use password::Password;
 use status::Sight;
 use validate::Valid;
 
@@ -152,27 +154,35 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
     }
 }
 
-/// Build and apply; between them stands only the password, whose Secret must exist to be named.
+/// Build and apply; between them stands only the password, whose Secret must exist to be named, and is not made
+/// beside a stranger's child.
 async fn apply(
     valid: &Valid,
     calls: &Calls<'_>,
     password: Password,
-    family: Family,
+    mut family: Family,
     memory: &mut Memory,
 ) -> Result<Report, apply::Error> {
-    let password = match password {
-        Password::Absent => fetch::create_password(calls, valid).await?,
-        known => known,
-    };
-    match password {
-        Password::Known(secret) => converge::converge(calls, &plan(valid, &secret), family, memory).await,
+    let known = if let Password::Known(uid) = &password { Some(uid.clone()) } else { None };
+    let mut plan = self::plan(valid, known.as_deref().unwrap_or_default());
+    if let Some(taken) = converge::look(calls, &plan.children, &mut family, memory).await? {
+        return Ok(Report::stopped(family, Reason::NameTaken, taken));
+    }
+    match password::settle(calls, valid, password, &family, memory).await? {
+        Password::Known(uid) => {
+            if known.is_none() {
+                plan = self::plan(valid, &uid);
+            }
+            converge::converge(calls, &plan, family, memory).await
+        }
         Password::Unusable(problem) => Ok(Report { family, problem: Some(problem), ..Report::default() }),
         // Nobody watches Secrets: only another try brings it back.
-        Password::Absent => Err(apply::Error::Vanished(name::redis(&valid.name))),
+        Password::Absent | Password::Orphan(_) => Err(apply::Error::Vanished(name::redis(&valid.name))),
     }
 }
 
-fn plan(valid: &Valid, password: &SecretRef) -> Plan {
+/// `password` is the uid of its Secret.
+fn plan(valid: &Valid, password: &str) -> Plan {
     let Children { service_account, service, deployment, hpa, pdb, redis } = build::build(valid, password);
     let RedisChildren { config_map, service: redis_service, stateful_set } = redis;
     let children = [

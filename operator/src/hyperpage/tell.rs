@@ -3,8 +3,9 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType};
 
-use super::{Problem, converge::Report, memory::Memory};
+use super::{Problem, converge::Report, memory::Memory, password::News};
 use crate::context::Context;
+use crds::contract::name;
 
 /// What varies stands in `reason` and `action`: the API folds events that differ in their note alone.
 fn event(type_: EventType, reason: &str, action: String, note: String) -> Event {
@@ -49,11 +50,39 @@ pub fn problem(problem: &Problem) -> Event {
     event(EventType::Warning, problem.reason.as_str(), action, problem.message.clone())
 }
 
+fn password(hyperpage: &str, news: News) -> Event {
+    let secret = name::redis(hyperpage);
+    let (type_, reason, note) = match news {
+        News::Adopted => (
+            EventType::Normal,
+            "PasswordAdopted",
+            format!("Secret {secret} had no living owner: it is used, and goes with this Hyperpage"),
+        ),
+        News::Replaced => (
+            EventType::Warning,
+            "PasswordReplaced",
+            format!(
+                "Secret {secret} was gone: a new password was made, and Redis and the app restart with it"
+            ),
+        ),
+        News::Lost => (
+            EventType::Warning,
+            "PasswordReplaced",
+            format!(
+                "Secret {secret} was deleted before it could be adopted, and a new password was made. Kubernetes \
+                 deletes a restored Secret whose owner is gone: restore it without ownerReferences"
+            ),
+        ),
+    };
+    event(type_, reason, format!("{news:?}"), note)
+}
+
 pub async fn tell(context: &Context, about: &ObjectReference, report: &Report, memory: &mut Memory) {
     let name = about.name.as_deref().unwrap_or_default();
     let events = events(name, report, memory.told.as_ref());
     memory.told.clone_from(&report.problem);
-    for event in events {
+    let password = memory.password.take().map(|news| password(name, news));
+    for event in password.into_iter().chain(events) {
         context.metrics.call("create", "Event");
         if let Err(error) = context.recorder.publish(&event, about).await {
             tracing::warn!(%error, reason = event.reason, "failed to publish an event");

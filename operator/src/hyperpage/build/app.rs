@@ -19,7 +19,7 @@ use k8s_openapi::{
 };
 
 use super::{
-    SecretRef, Valid,
+    Valid,
     meta::{Component, label_selector, labels, metadata},
     security, sidecar,
 };
@@ -28,7 +28,7 @@ use super::{
 const PORT: &str = "http";
 
 /// `spec.replicas` is absent: it belongs to a second field manager, or to the autoscaler.
-pub(super) fn deployment(valid: &Valid, password: &SecretRef) -> Deployment {
+pub(super) fn deployment(valid: &Valid, password: &str) -> Deployment {
     Deployment {
         metadata: metadata(valid, name::app(&valid.name), Component::App),
         spec: Some(DeploymentSpec {
@@ -45,7 +45,7 @@ pub(super) fn deployment(valid: &Valid, password: &SecretRef) -> Deployment {
             progress_deadline_seconds: Some(600),
             template: PodTemplateSpec {
                 metadata: Some(pod_metadata(valid, password)),
-                spec: Some(pod(valid, password)),
+                spec: Some(pod(valid)),
             },
             ..DeploymentSpec::default()
         }),
@@ -53,21 +53,21 @@ pub(super) fn deployment(valid: &Valid, password: &SecretRef) -> Deployment {
     }
 }
 
-fn pod_metadata(valid: &Valid, password: &SecretRef) -> ObjectMeta {
+fn pod_metadata(valid: &Valid, password: &str) -> ObjectMeta {
     let mut labels = labels(valid, Component::App);
     labels.insert(label::APP.into(), valid.name.clone());
     ObjectMeta {
         labels: Some(labels),
-        annotations: Some(BTreeMap::from([(annotation::REDIS_AUTH.to_owned(), password.uid.clone())])),
+        annotations: Some(BTreeMap::from([(annotation::REDIS_AUTH.to_owned(), password.to_owned())])),
         ..ObjectMeta::default()
     }
 }
 
-fn pod(valid: &Valid, password: &SecretRef) -> PodSpec {
+fn pod(valid: &Valid) -> PodSpec {
     PodSpec {
         init_containers: Some(vec![sidecar::container(valid)]),
-        containers: vec![container(&valid.app, password)],
-        volumes: Some(vec![sidecar::auth_volume(password)]),
+        containers: vec![container(valid)],
+        volumes: Some(vec![sidecar::auth_volume(valid)]),
         service_account_name: Some(name::service_account(&valid.name)),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -81,7 +81,7 @@ fn pod(valid: &Valid, password: &SecretRef) -> PodSpec {
     }
 }
 
-fn container(app: &App, password: &SecretRef) -> Container {
+fn container(valid: &Valid) -> Container {
     let App {
         image,
         image_pull_policy,
@@ -96,7 +96,7 @@ fn container(app: &App, password: &SecretRef) -> Container {
         readiness_probe,
         drain_seconds,
         termination_grace_period_seconds: _, // the pod's
-    } = app.clone();
+    } = valid.app.clone();
     Container {
         name: APP_CONTAINER.into(),
         image: Some(image),
@@ -110,7 +110,7 @@ fn container(app: &App, password: &SecretRef) -> Container {
             ..ContainerPort::default()
         }]),
         // Ours come first, so that the user's may refer to them as $(POD_NAME).
-        env: Some(our_env(password).into_iter().chain(env).collect()),
+        env: Some(our_env(valid).into_iter().chain(env).collect()),
         env_from: (!env_from.is_empty()).then_some(env_from),
         resources: Some(security::resources(&resources)),
         security_context: Some(security::container()),
@@ -122,13 +122,13 @@ fn container(app: &App, password: &SecretRef) -> Container {
     }
 }
 
-fn our_env(password: &SecretRef) -> [EnvVar; 3] {
+fn our_env(valid: &Valid) -> [EnvVar; 3] {
     let redis_url = EnvVar {
         name: env::REDIS_URL.into(),
         value: None,
         value_from: Some(EnvVarSource {
             secret_key_ref: Some(SecretKeySelector {
-                name: password.name.clone(),
+                name: name::redis(&valid.name),
                 key: secret::URL.into(),
                 optional: None,
             }),

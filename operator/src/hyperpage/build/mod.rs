@@ -20,14 +20,6 @@ use k8s_openapi::api::{
 
 use super::validate::Valid;
 
-/// The Secret with Redis' password, as it is stored. Its uid is in both pod templates: a new password rolls
-/// everything that used the old one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecretRef {
-    pub name: String,
-    pub uid: String,
-}
-
 /// Every child but the password Secret, which is made once and never applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Children {
@@ -47,7 +39,9 @@ pub struct RedisChildren {
     pub stateful_set: StatefulSet,
 }
 
-pub fn build(valid: &Valid, password: &SecretRef) -> Children {
+/// `password` is the uid of the Secret that holds it. It is in both pod templates: a new password rolls everything
+/// that used the old one.
+pub fn build(valid: &Valid, password: &str) -> Children {
     let config_map = redis::config_map(valid);
     Children {
         service_account: service::service_account(valid),
@@ -78,4 +72,4 @@ pub fn app_selector(valid: &Valid) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -18,7 +18,7 @@ use k8s_openapi::{
 };
 
 use super::{
-    SecretRef, Valid,
+    Valid,
     meta::{Component, label_selector, labels, metadata, selector},
     security, volume,
 };
@@ -94,7 +94,7 @@ pub(super) fn service(valid: &Valid) -> Service {
     }
 }
 
-pub(super) fn stateful_set(valid: &Valid, password: &SecretRef, config: &ConfigMap) -> StatefulSet {
+pub(super) fn stateful_set(valid: &Valid, password: &str, config: &ConfigMap) -> StatefulSet {
     let name = name::redis(&valid.name);
     StatefulSet {
         metadata: metadata(valid, name.clone(), Component::Redis),
@@ -113,7 +113,7 @@ pub(super) fn stateful_set(valid: &Valid, password: &SecretRef, config: &ConfigM
             revision_history_limit: Some(3),
             template: PodTemplateSpec {
                 metadata: Some(pod_metadata(valid, password, config)),
-                spec: Some(pod(valid, password, name)),
+                spec: Some(pod(valid)),
             },
             volume_claim_templates: volume::claim(valid).map(|claim| vec![claim]),
             persistent_volume_claim_retention_policy: valid
@@ -127,21 +127,21 @@ pub(super) fn stateful_set(valid: &Valid, password: &SecretRef, config: &ConfigM
     }
 }
 
-fn pod_metadata(valid: &Valid, password: &SecretRef, config: &ConfigMap) -> ObjectMeta {
+fn pod_metadata(valid: &Valid, password: &str, config: &ConfigMap) -> ObjectMeta {
     ObjectMeta {
         labels: Some(labels(valid, Component::Redis)),
         annotations: Some(BTreeMap::from([
-            (annotation::REDIS_AUTH.to_owned(), password.uid.clone()),
+            (annotation::REDIS_AUTH.to_owned(), password.to_owned()),
             (annotation::REDIS_CONFIG.to_owned(), settled::hash(&config.data)),
         ])),
         ..ObjectMeta::default()
     }
 }
 
-fn pod(valid: &Valid, password: &SecretRef, config: String) -> PodSpec {
+fn pod(valid: &Valid) -> PodSpec {
     PodSpec {
         containers: vec![container(valid)],
-        volumes: Some(volume::volume(valid).into_iter().chain(files(password, config)).collect()),
+        volumes: Some(volume::volume(valid).into_iter().chain(files(valid)).collect()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         security_context: Some(PodSecurityContext {
@@ -155,11 +155,11 @@ fn pod(valid: &Valid, password: &SecretRef, config: String) -> PodSpec {
     }
 }
 
-fn files(password: &SecretRef, config: String) -> [Volume; 2] {
-    let config = ConfigMapVolumeSource { name: config, ..ConfigMapVolumeSource::default() };
+fn files(valid: &Valid) -> [Volume; 2] {
+    let config = ConfigMapVolumeSource { name: name::redis(&valid.name), ..ConfigMapVolumeSource::default() };
     [
         Volume { name: "config".into(), config_map: Some(config), ..Volume::default() },
-        Volume { name: "auth".into(), secret: Some(security::password_file(password)), ..Volume::default() },
+        Volume { name: "auth".into(), secret: Some(security::password_file(valid)), ..Volume::default() },
     ]
 }
 

@@ -1,12 +1,15 @@
 //! The floor under every pod: Pod Security Standard `restricted`, and a little more.
 
-use crds::{Resources, contract::secret};
+use crds::{
+    Resources,
+    contract::{name, secret},
+};
 use k8s_openapi::api::core::v1::{
     Capabilities, KeyToPath, PodSecurityContext, ResourceRequirements, SeccompProfile, SecretVolumeSource,
     SecurityContext,
 };
 
-use super::SecretRef;
+use super::Valid;
 
 pub(super) fn pod() -> PodSecurityContext {
     PodSecurityContext {
@@ -36,9 +39,9 @@ pub(super) fn sealed(user: i64) -> SecurityContext {
 }
 
 /// Redis' password as a file. A container that does not mount the volume does not see it.
-pub(super) fn password_file(password: &SecretRef) -> SecretVolumeSource {
+pub(super) fn password_file(valid: &Valid) -> SecretVolumeSource {
     SecretVolumeSource {
-        secret_name: Some(password.name.clone()),
+        secret_name: Some(name::redis(&valid.name)),
         items: Some(vec![KeyToPath {
             key: secret::PASSWORD.into(),
             path: secret::PASSWORD.into(),

@@ -9,7 +9,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::{SecretRef, Valid, security};
+use super::{Valid, security};
 use crate::hyperpage::validate::ValidSidecar;
 
 const USER: i64 = 65532;
@@ -53,8 +53,8 @@ pub(super) fn container(valid: &Valid) -> Container {
     }
 }
 
-pub(super) fn auth_volume(password: &SecretRef) -> Volume {
-    Volume { name: AUTH_VOLUME.into(), secret: Some(security::password_file(password)), ..Volume::default() }
+pub(super) fn auth_volume(valid: &Valid) -> Volume {
+    Volume { name: AUTH_VOLUME.into(), secret: Some(security::password_file(valid)), ..Volume::default() }
 }
 
 pub(super) fn pod_name() -> EnvVar {

@@ -7,16 +7,14 @@ mod secrets;
 use crds::Hyperpage;
 use serde_json::{Value, json};
 
-use super::{Children, RedisChildren, SecretRef, build};
+use super::{Children, RedisChildren, build};
 use crate::hyperpage::validate::{Defaults, Valid, validate};
 
 fn defaults() -> Defaults {
     Defaults { sidecar_image: "sidecar:default".to_owned(), redis_image: "redis:default".to_owned() }
 }
 
-fn password() -> SecretRef {
-    SecretRef { name: "shop-hp-redis".to_owned(), uid: "uid-of-the-secret".to_owned() }
-}
+const PASSWORD: &str = "uid-of-the-secret";
 
 /// A Hyperpage as the API server would store it.
 fn stored(mut hyperpage: Value) -> Hyperpage {
@@ -30,14 +28,14 @@ fn stored(mut hyperpage: Value) -> Hyperpage {
     serde_json::from_value(hyperpage).unwrap()
 }
 
-fn shop(spec: Value) -> Valid {
+pub(in crate::hyperpage) fn shop(spec: Value) -> Valid {
     let hyperpage = stored(json!({"metadata": {"name": "shop"}, "spec": spec}));
     validate(&hyperpage, &defaults()).unwrap_or_else(|invalid| panic!("{invalid}: {hyperpage:?}"))
 }
 
 /// Every child, in the order in which they are listed.
 fn children(valid: &Valid) -> Vec<Value> {
-    let Children { service_account, service, deployment, hpa, pdb, redis } = build(valid, &password());
+    let Children { service_account, service, deployment, hpa, pdb, redis } = build(valid, PASSWORD);
     let RedisChildren { config_map, service: redis_service, stateful_set } = redis;
     let mut children = vec![
         serde_json::to_value(service_account).unwrap(),

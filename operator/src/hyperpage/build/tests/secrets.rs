@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{super::password_secret, children, password, shop};
+use super::{super::password_secret, PASSWORD, children, shop};
 
 fn deployment() -> Value {
     let all = children(&shop(json!({"app": {"image": "shop"}})));
@@ -41,7 +41,7 @@ fn a_new_password_rolls_both_kinds_of_pod() {
         all.iter().map(|it| &it["spec"]["template"]).filter(|it| it.is_object()).collect();
     assert_eq!(templates.len(), 2);
     for template in templates {
-        assert_eq!(template["metadata"]["annotations"]["hyperpage.dev/redis-auth"], json!(password().uid));
+        assert_eq!(template["metadata"]["annotations"]["hyperpage.dev/redis-auth"], json!(PASSWORD));
     }
 }
 

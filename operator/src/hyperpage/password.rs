@@ -1,0 +1,211 @@
+//! The Secret with Redis' password: made once, kept whoever owned it before, and made anew only when it is gone. A
+//! new password locks everybody out until Redis and the app have restarted.
+
+use crds::{
+    Hyperpage, Reason,
+    contract::{annotation, name, secret},
+};
+use k8s_openapi::{
+    api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+use kube::{Resource, ResourceExt};
+
+use super::{Problem, build, memory::Memory, validate::Valid};
+use crate::{
+    apply::{Calls, Error},
+    children::{Family, Kind},
+};
+
+/// What a look at the Secret showed.
+#[derive(Debug)]
+pub enum Password {
+    /// Ours; its uid.
+    Known(String),
+    /// From before: nobody owns it, or a Hyperpage of this name that is gone.
+    Orphan(Box<ObjectMeta>),
+    Absent,
+    /// There is one that cannot be used.
+    Unusable(Problem),
+}
+
+/// What a person should hear of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    Adopted,
+    /// It was gone.
+    Replaced,
+    /// It was there, and gone before it could be adopted.
+    Lost,
+}
+
+pub async fn read(calls: &Calls<'_>, hyperpage: &str) -> Result<Password, Error> {
+    let found = calls.secret(&name::redis(hyperpage)).await?;
+    Ok(found.map_or(Password::Absent, |found| judge(&found, hyperpage, calls.uid)))
+}
+
+fn judge(found: &Secret, hyperpage: &str, uid: &str) -> Password {
+    if found.metadata.deletion_timestamp.is_some() {
+        return Password::Absent;
+    }
+    let name = name::redis(hyperpage);
+    let problem =
+        |message: String| Password::Unusable(Problem { reason: Reason::NameTaken, message, child: None });
+    let controller = found.owner_references().iter().find(|owner| owner.controller == Some(true));
+    if let Some(owner) = controller.filter(|owner| !is_of(owner, hyperpage)) {
+        return problem(format!(
+            "Secret {name} belongs to {} {}; remove it, or choose another name",
+            owner.kind, owner.name
+        ));
+    }
+    let keys = [secret::PASSWORD, secret::URL];
+    let empty =
+        |key: &&str| found.data.iter().flatten().all(|(name, value)| name != key || value.0.is_empty());
+    match keys.iter().find(|key| empty(key)) {
+        Some(key) => problem(format!(
+            "Secret {name} exists already but has no {key}; restore it, or remove it to get a new password"
+        )),
+        None if controller.is_some_and(|owner| owner.uid == uid) => {
+            Password::Known(found.uid().unwrap_or_default())
+        }
+        None => Password::Orphan(Box::new(found.metadata.clone())),
+    }
+}
+
+/// Of the Hyperpage of this name, or of one that had the name before.
+fn is_of(owner: &OwnerReference, hyperpage: &str) -> bool {
+    owner.kind == Hyperpage::kind(&()) && owner.name == hyperpage
+}
+
+/// Sees to it that there is a password: the one from before, or a new one. Whoever else makes one meanwhile wins.
+pub async fn settle(
+    calls: &Calls<'_>,
+    valid: &Valid,
+    seen: Password,
+    family: &Family,
+    memory: &mut Memory,
+) -> Result<Password, Error> {
+    let mut news = had_one(family).then_some(News::Replaced);
+    match seen {
+        Password::Orphan(orphan) => {
+            if calls.adopt_secret(&orphan, &adopted(&orphan, valid)).await? {
+                memory.password = Some(News::Adopted);
+                return Ok(Password::Known(orphan.uid.unwrap_or_default()));
+            }
+            news = Some(News::Lost);
+        }
+        Password::Absent => {}
+        Password::Known(_) | Password::Unusable(_) => return Ok(seen),
+    }
+    let secret = build::password_secret(valid, &random_password()?);
+    match calls.create_secret(&name::redis(&valid.name), &secret).await? {
+        Some(created) => {
+            memory.password = news;
+            Ok(Password::Known(created.uid().unwrap_or_default()))
+        }
+        None => read(calls, &valid.name).await,
+    }
+}
+
+/// Something runs with a password already.
+fn had_one(family: &Family) -> bool {
+    family.values().filter_map(|live| live.rollout()).any(|rollout| {
+        rollout.template_annotations.get(annotation::REDIS_AUTH).is_some_and(|uid| !uid.is_empty())
+    })
+}
+
+/// Labels and owners as our own Secret has them; other owners stay, a dead one goes.
+fn adopted(orphan: &ObjectMeta, valid: &Valid) -> ObjectMeta {
+    let ours = build::password_secret(valid, "").metadata;
+    let others = orphan.owner_references.iter().flatten().filter(|owner| !is_of(owner, &valid.name));
+    let owners = others.cloned().chain(ours.owner_references.into_iter().flatten());
+    ObjectMeta {
+        labels: ours.labels,
+        owner_references: Some(owners.collect()),
+        uid: orphan.uid.clone(),
+        resource_version: orphan.resource_version.clone(),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The uid, from the templates that were made with it: no request needed.
+pub fn in_use(family: &Family) -> Option<String> {
+    let uid = |kind: Kind| {
+        let (_, live) = family.iter().find(|(id, _)| id.kind == kind)?;
+        live.rollout()?.template_annotations.get(annotation::REDIS_AUTH)
+    };
+    uid(Kind::Deployment).filter(|app| Some(*app) == uid(Kind::StatefulSet)).cloned()
+}
+
+/// 192 bits, in characters that need no quoting in a URL, a configuration file or a shell.
+fn random_password() -> Result<String, Error> {
+    let mut bytes = [0; 24];
+    getrandom::fill(&mut bytes).map_err(|error| Error::Random(error.to_string()))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn secret(owners: &Value, keys: &[&str]) -> Secret {
+        let data: serde_json::Map<_, _> = keys.iter().map(|key| ((*key).to_owned(), json!("eA=="))).collect();
+        serde_json::from_value(json!({
+            "metadata": {"name": "shop-hp-redis", "uid": "s", "resourceVersion": "7", "ownerReferences": owners},
+            "data": data,
+        }))
+        .unwrap()
+    }
+
+    fn owner(kind: &str, name: &str, uid: &str, controller: bool) -> Value {
+        json!({"apiVersion": "v1", "kind": kind, "name": name, "uid": uid, "controller": controller})
+    }
+
+    fn judged(owners: &Value, keys: &[&str]) -> Password {
+        judge(&secret(owners, keys), "shop", "ours")
+    }
+
+    #[test]
+    fn a_secret_from_before_is_adopted_whatever_its_owners_uid() {
+        let keys = ["password", "url"];
+        let known = judged(&json!([owner("Hyperpage", "shop", "ours", true)]), &keys);
+        assert!(matches!(known, Password::Known(ref uid) if uid == "s"), "{known:?}");
+        let bystander = owner("ConfigMap", "c", "cm", false);
+        for before in
+            [json!([]), json!([owner("Hyperpage", "shop", "dead", true)]), json!([bystander.clone()])]
+        {
+            let found = judged(&before, &keys);
+            assert!(matches!(found, Password::Orphan(_)), "{before}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn adoption_replaces_the_dead_owner_and_keeps_the_others() {
+        let owners =
+            json!([owner("Hyperpage", "shop", "dead", true), owner("ConfigMap", "c", "alive", false)]);
+        let valid = build::tests::shop(json!({"app": {"image": "shop"}}));
+        let adopted = adopted(&secret(&owners, &[]).metadata, &valid);
+        let owners = adopted.owner_references.unwrap();
+        let uids: Vec<_> = owners.iter().map(|owner| (owner.uid.as_str(), owner.controller)).collect();
+        assert_eq!(uids, [("alive", Some(false)), ("uid-of-the-hyperpage", Some(true))]);
+        assert_eq!((adopted.uid.as_deref(), adopted.resource_version.as_deref()), (Some("s"), Some("7")));
+    }
+
+    #[test]
+    fn a_strangers_secret_and_one_without_a_password_are_named() {
+        let stranger = judged(&json!([owner("Vault", "v", "ours", true)]), &["password", "url"]);
+        let Password::Unusable(problem) = stranger else { panic!("{stranger:?}") };
+        assert!(problem.message.contains("Vault v"), "{}", problem.message);
+        let empty = judged(&json!([]), &["url"]);
+        let Password::Unusable(problem) = empty else { panic!("{empty:?}") };
+        assert!(problem.message.contains("has no password"), "{}", problem.message);
+    }
+
+    #[test]
+    fn passwords_are_long_and_differ() {
+        let (one, two) = (random_password().unwrap(), random_password().unwrap());
+        assert_eq!(one.len(), 48);
+        assert_ne!(one, two);
+    }
+}
