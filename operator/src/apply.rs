@@ -1,14 +1,17 @@
 //! Requests to the API server about children, one function each. Every write is server-side apply or a
 //! delete, and says which object it means: one seen under our uid, or none at all.
 
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    api::core::v1::{PersistentVolumeClaim, Secret},
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
+};
 use kube::{
     Api, Client,
     api::{
         DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
         ValidationDirective,
     },
-    core::Status,
+    core::{Status, response::StatusCause},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -61,6 +64,14 @@ impl Error {
         let status = self.status()?;
         let admission = status.code == 403 && !is_unauthorized(status) && !is_terminating(status);
         (admission || status.code == 422).then_some(status.message.as_str())
+    }
+
+    /// Only what can never change in an object of this kind stands in the way.
+    pub fn immutable(&self) -> bool {
+        let Some(status) = self.status() else { return false };
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        let fixed = |cause: &StatusCause| cause.field == "spec" && cause.reason == "FieldValueForbidden";
+        status.code == 422 && causes.clone().next().is_some() && causes.clone().all(fixed)
     }
 
     /// The object is not what we thought, or goes away with its namespace: the next look decides, and nobody
@@ -152,10 +163,36 @@ impl Calls<'_> {
     }
 
     pub async fn delete(&self, id: &ChildId, seen: &Live) -> Result<(), Error> {
+        self.remove(id, seen, PropagationPolicy::Background).await
+    }
+
+    /// Deletes it and leaves all that it owns, pods and claims, where it is.
+    pub async fn orphan(&self, id: &ChildId, seen: &Live) -> Result<(), Error> {
+        self.remove(id, seen, PropagationPolicy::Orphan).await
+    }
+
+    /// A merge and no apply: it never makes a claim, and takes nothing from the StatefulSet controller, which made
+    /// this one.
+    pub async fn grow(&self, name: &str, uid: &str, size: &Quantity) -> Result<(), Error> {
+        self.metrics.call("patch", "PersistentVolumeClaim");
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), self.namespace);
+        let params =
+            PatchParams { field_manager: Some(manager::OPERATOR.to_owned()), ..PatchParams::default() };
+        let body = json!({"metadata": {"uid": uid}, "spec": {"resources": {"requests": {"storage": size}}}});
+        match claims.patch_metadata(name, &params, &Patch::Merge(&body)).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(source) => {
+                Err(Error::Call { verb: "grow", what: format!("PersistentVolumeClaim {name}"), source })
+            }
+        }
+    }
+
+    async fn remove(&self, id: &ChildId, seen: &Live, policy: PropagationPolicy) -> Result<(), Error> {
         self.metrics.call("delete", id.kind.as_str());
         let params = DeleteParams {
             preconditions: Some(Preconditions { uid: Some(seen.uid.clone()), resource_version: None }),
-            propagation_policy: Some(PropagationPolicy::Background),
+            propagation_policy: Some(policy),
             ..DeleteParams::default()
         };
         match self.api(id.kind).delete(&id.name, &params).await {
@@ -278,6 +315,20 @@ mod tests {
         }
         let told = error(403, unauthorized, None).to_string();
         assert_eq!(told, format!("failed to apply Deployment shop: {unauthorized}"));
+    }
+
+    #[test]
+    fn what_can_never_change_is_told_from_what_is_wrong() {
+        let refusal = |causes: Value| {
+            let status = json!({"code": 422, "message": "no", "details": {"causes": causes}});
+            let source = kube::Error::Api(serde_json::from_value(status).unwrap());
+            failed("rehearse", &ChildId { kind: Kind::StatefulSet, name: "shop-hp-redis".to_owned() }, source)
+        };
+        let fixed = json!({"field": "spec", "reason": "FieldValueForbidden"});
+        let wrong = json!({"field": "spec.template.spec.volumes[0].name", "reason": "FieldValueInvalid"});
+        assert!(refusal(json!([fixed])).immutable());
+        assert!(!refusal(json!([fixed, wrong])).immutable(), "made again, it would be refused");
+        assert!(!refusal(json!([])).immutable());
     }
 
     #[test]

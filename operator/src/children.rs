@@ -16,7 +16,7 @@ use k8s_openapi::{
         core::v1::{ConfigMap, Service, ServiceAccount},
         policy::v1::PodDisruptionBudget,
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 use kube::{
     Resource, ResourceExt,
@@ -103,6 +103,8 @@ pub struct Rollout {
     pub scaled_by: Vec<String>,
     pub annotations: BTreeMap<String, String>,
     pub template_annotations: BTreeMap<String, String>,
+    /// What the claim template of a StatefulSet asks for.
+    pub claim_size: Option<Quantity>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -269,9 +271,15 @@ impl Child for StatefulSet {
             replicas: status.replicas,
             updated: if complete { status.replicas } else { status.updated_replicas.unwrap_or(0) },
             ready: status.ready_replicas.unwrap_or(0),
+            claim_size: claim_size(self),
             ..rollout(&self.metadata, spec.and_then(|spec| spec.template.metadata.as_ref()))
         })
     }
+}
+
+fn claim_size(stateful_set: &StatefulSet) -> Option<Quantity> {
+    let claim = stateful_set.spec.as_ref()?.volume_claim_templates.as_ref()?.first()?;
+    claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage").cloned()
 }
 
 fn rollout(meta: &ObjectMeta, template: Option<&ObjectMeta>) -> Rollout {

@@ -11,6 +11,7 @@ use kube::{
 
 use crate::{
     children::Children,
+    claims::Claims,
     config::Config,
     hyperpage::{memory::Memories, validate::Defaults},
     metrics::Metrics,
@@ -56,6 +57,7 @@ pub struct Context {
     /// What the watches show.
     pub children: Arc<Children>,
     pub pods: Arc<Pods>,
+    pub claims: Arc<Claims>,
     /// What this process remembers of each Hyperpage.
     pub memories: Memories,
 }
@@ -75,6 +77,7 @@ impl Context {
             },
             children: Arc::default(),
             pods: Arc::default(),
+            claims: Arc::default(),
             memories: Memories::default(),
         }
     }

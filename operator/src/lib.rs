@@ -2,10 +2,12 @@
 
 pub mod apply;
 pub mod children;
+pub mod claims;
 pub mod config;
 pub mod context;
 pub mod health;
 pub mod hyperpage;
+pub mod kept;
 pub mod leader;
 pub mod metrics;
 pub mod pods;

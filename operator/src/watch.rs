@@ -12,7 +12,7 @@ use futures::{Stream, StreamExt, TryStreamExt, future, stream};
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     autoscaling::v2::HorizontalPodAutoscaler,
-    core::v1::{ConfigMap, Pod, Service, ServiceAccount},
+    core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount},
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     children::{Child, Wake},
+    claims,
     context::{Clients, Context},
     health::Health,
     hyperpage::{self, Stored},
@@ -184,6 +185,11 @@ impl Watches {
         self.child::<HorizontalPodAutoscaler>(context, watcher::Config::default().any_semantic());
         let seen = context.clone();
         self.follow::<Pod>("Pod", ours, move |event| seen.pods.take(event));
+        let claims = watcher::Config::default().any_semantic().labels(&claims::selector());
+        let seen = context.clone();
+        self.follow::<PersistentVolumeClaim>("PersistentVolumeClaim", claims, move |event| {
+            seen.claims.take(event, claims::keep)
+        });
     }
 
     fn child<K: Child>(&mut self, context: &Arc<Context>, config: watcher::Config) {

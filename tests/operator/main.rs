@@ -13,4 +13,5 @@ mod resource;
 mod scaling;
 mod scoped;
 mod secrets;
+mod storage;
 mod world;

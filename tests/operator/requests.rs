@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use kube::api::{Api, ListParams, PostParams};
 use serde_json::{Value, json};
 use tests::apiserver::ApiServer;
@@ -15,6 +15,7 @@ use tests::eventually::{check, eventually};
 use tests::installation::{OPERATOR, Operator, chart};
 use tests::kube::Scene;
 use tests::nodes::Nodes;
+use tests::volumes::{self, Volumes};
 
 use crate::world::{SOON, World, machine, scene, shop, until, until_replicas, with};
 
@@ -182,6 +183,7 @@ async fn the_chart_grants_what_is_used_and_nothing_else() {
     scene.api().create(&PostParams::default(), &orphan).await.unwrap();
     autoscaler_made_and_deleted(&scene).await;
     the_same_event_twice(&server, &scene).await;
+    a_volume_grown(&scene).await;
     operator.process.signal("TERM").unwrap();
     operator.process.exited(SOON).await.unwrap();
 
@@ -209,6 +211,25 @@ async fn autoscaler_made_and_deleted(scene: &Scene) {
         check(matches!(found, Ok(None)), found.is_ok())
     })
     .await;
+}
+
+async fn a_volume_grown(scene: &Scene) {
+    let _volumes = Volumes::provided(scene);
+    volumes::class(scene, "verbs", true).await.unwrap();
+    let storage = |size: &str| {
+        let storage = json!({"size": size, "storageClassName": "verbs"});
+        with(shop(), json!({"redis": {"storage": storage}}))
+    };
+    let claim = "data-kept-hp-redis-0";
+    scene.apply("kept", storage("1Gi")).await.unwrap();
+    scene.wait("kept", "Ready", "True", SOON).await;
+    scene.apply("kept", storage("2Gi")).await.unwrap();
+    until(scene, claim, "more asked for", |claim: &PersistentVolumeClaim| {
+        check(volumes::asked(claim) == "2Gi", claim)
+    })
+    .await;
+    volumes::resizer_grows(scene, claim).await.unwrap();
+    scene.wait("kept", "Ready", "True", SOON).await;
 }
 
 async fn the_same_event_twice(server: &ApiServer, scene: &Scene) {

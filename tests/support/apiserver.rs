@@ -21,7 +21,8 @@ const ADMIN: &str = "admin";
 const CONTROLLERS: &str = "system:kube-controller-manager";
 /// Those that children of a Hyperpage meet. Without metrics the HPA still raises to minReplicas.
 const CONTROLLER_NAMES: &str = "--controllers=garbage-collector-controller,deployment-controller,\
-    replicaset-controller,statefulset-controller,serviceaccount-controller,horizontal-pod-autoscaler-controller";
+    replicaset-controller,statefulset-controller,serviceaccount-controller,horizontal-pod-autoscaler-controller,\
+    persistentvolumeclaim-protection-controller";
 const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n";
 
 /// A name and groups that requests can be made under.

@@ -21,3 +21,4 @@ pub mod scratch;
 pub mod sidecar;
 pub mod tls;
 pub mod trace;
+pub mod volumes;

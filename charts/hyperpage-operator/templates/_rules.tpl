@@ -15,6 +15,14 @@
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
   verbs: [get, list, watch, create, patch]
+# A StatefulSet is fixed for ever: for a larger volume it is deleted without its pods, and made again.
+- apiGroups: [apps]
+  resources: [statefulsets]
+  verbs: [delete]
+# The claims of Redis' volumes, to grow them; StatefulSets make and delete them.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [list, watch, patch]
 - apiGroups: [""]
   resources: [services, serviceaccounts, configmaps]
   verbs: [get, list, watch, create, patch]

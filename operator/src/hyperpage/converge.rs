@@ -10,6 +10,7 @@ use super::{
     Problem,
     memory::Memory,
     scale::{self, Autoscaler, Decision},
+    storage,
 };
 use crate::{
     apply::{Calls, Error, Wanted},
@@ -20,6 +21,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Plan {
     pub hyperpage: String,
+    /// What is next for Redis' volume.
+    pub volume: storage::Step,
     pub children: Vec<Wanted>,
     pub replicas: i32,
     pub min_replicas: Option<i32>,
@@ -28,6 +31,10 @@ pub struct Plan {
 impl Plan {
     fn deployment(&self) -> ChildId {
         ChildId { kind: Kind::Deployment, name: name::app(&self.hyperpage) }
+    }
+
+    fn stateful_set(&self) -> ChildId {
+        ChildId { kind: Kind::StatefulSet, name: name::redis(&self.hyperpage) }
     }
 }
 
@@ -74,20 +81,28 @@ struct Todo<'a> {
 pub async fn converge(
     calls: &Calls<'_>,
     plan: &Plan,
-    family: Family,
+    mut family: Family,
     memory: &mut Memory,
 ) -> Result<Report, Error> {
     let todo = todo(&plan.children, &family, memory, Instant::now());
-    if let Some(refusal) = refused(calls, &todo.wanted, &family).await? {
-        return Ok(Report::stopped(family, Reason::InvalidSpec, refusal));
-    }
+    let volume = match rehearse(calls, &todo.wanted, &family).await? {
+        Rehearsal::Refused(refusal) => return Ok(Report::stopped(family, Reason::InvalidSpec, refusal)),
+        Rehearsal::Fixed => &storage::Step::Renew,
+        Rehearsal::Passed => &plan.volume,
+    };
     let Todo { wanted, fight, waiting, settled } = todo;
+    let volume = storage::act(calls, volume, &plan.stateful_set(), &mut family, memory).await?;
+    let stays = |wanted: &&Wanted| !family.get(&wanted.id).is_some_and(|live| live.deleting);
+    let wanted: Vec<_> = wanted.into_iter().filter(stays).collect();
+    let waiting = waiting.or(volume.waiting);
     let mut work = Work {
         calls,
         memory,
         report: Report { family, waiting, settled, problem: fight, ..Report::default() },
     };
     work.all(plan, &wanted).await?;
+    // Said last: a volume that cannot grow is in nobody's way.
+    work.report.problem = work.report.problem.or(volume.problem);
     Ok(work.report)
 }
 
@@ -145,8 +160,15 @@ fn taken(id: &ChildId, live: &Live) -> String {
     )
 }
 
+enum Rehearsal {
+    Passed,
+    Refused(String),
+    /// Only a new StatefulSet can be as it is wanted.
+    Fixed,
+}
+
 /// Asks before the first write, so that a template the server refuses changes nothing at all.
-async fn refused(calls: &Calls<'_>, wanted: &[&Wanted], family: &Family) -> Result<Option<String>, Error> {
+async fn rehearse(calls: &Calls<'_>, wanted: &[&Wanted], family: &Family) -> Result<Rehearsal, Error> {
     let changed = wanted.iter().filter(|wanted| {
         let seen = family.get(&wanted.id).and_then(|live| live.desired.as_ref());
         runs_pods(wanted.id.kind) && seen != Some(&wanted.hash)
@@ -155,14 +177,18 @@ async fn refused(calls: &Calls<'_>, wanted: &[&Wanted], family: &Family) -> Resu
         changed.map(|wanted| async { (&wanted.id, calls.rehearse(wanted, family.get(&wanted.id)).await) }),
     )
     .await;
+    let mut rehearsal = Rehearsal::Passed;
     for (id, answer) in answers {
         let Err(error) = answer else { continue };
         match error.refusal() {
-            Some(words) => return Ok(Some(format!("the API server refuses {id}: {words}"))),
+            Some(_) if id.kind == Kind::StatefulSet && error.immutable() => rehearsal = Rehearsal::Fixed,
+            Some(words) => {
+                return Ok(Rehearsal::Refused(format!("the API server refuses {id}: {words}")));
+            }
             None => return Err(error),
         }
     }
-    Ok(None)
+    Ok(rehearsal)
 }
 
 fn runs_pods(kind: Kind) -> bool {

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     apply::{Calls, Error},
     children::Family,
+    claims::Claim,
     context::Context,
     pods::Trouble,
 };
@@ -25,6 +26,8 @@ pub struct Fetched {
     pub password: Result<Password, Error>,
     pub app: Option<Trouble>,
     pub redis: Option<Trouble>,
+    /// Of Redis' volume.
+    pub claim: Option<Claim>,
 }
 
 pub async fn fetch(
@@ -39,6 +42,7 @@ pub async fn fetch(
     memory.recall(&family, status.as_ref().and_then(|status| status.applied_digest.as_deref()));
     let app = context.pods.trouble(namespace, &name, label::COMPONENT_APP);
     let redis = context.pods.trouble(namespace, &name, label::COMPONENT_REDIS);
+    let claim = context.claims.of(namespace, &name).pop();
     let missing = [&app, &redis].into_iter().flatten().any(|t| t.reason == Reason::ContainerConfigError);
     let known = match missing || moved(hyperpage, status.as_ref(), &family) {
         true => None,
@@ -48,7 +52,7 @@ pub async fn fetch(
         Some(uid) => Ok(Password::Known(uid)),
         None => password::read(calls, &name).await,
     };
-    Fetched { family, status, password, app, redis }
+    Fetched { family, status, password, app, redis, claim }
 }
 
 /// The spec, or anything we applied, is not as it was when status was written.

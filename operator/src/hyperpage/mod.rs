@@ -10,6 +10,7 @@ pub mod rules;
 pub mod scale;
 pub mod schema;
 pub mod status;
+pub mod storage;
 pub mod stored;
 pub mod tell;
 pub mod validate;
@@ -29,6 +30,7 @@ use kube::{
 use crate::{
     apply::{self, Calls, Wanted},
     children::{ChildId, Family, Kind},
+    claims::Claim,
     context::Context,
     metrics::Outcome,
     pods::Trouble,
@@ -126,14 +128,16 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
         Ok(hyperpage) => hyperpage,
         Err(invalid) => return report::unreadable(stored, invalid, context, memory).await,
     };
-    let Fetched { family, status: before, password, app, redis } =
+    let Fetched { family, status: before, password, app, redis, claim } =
         fetch::fetch(hyperpage, context, &calls, memory).await;
     let valid = validate::validate(hyperpage, &context.defaults);
     let converged = match (&valid, password) {
         (Err(invalid), _) => {
             Ok(Report::stopped(family.clone(), Reason::InvalidSpec, invalid.message.clone()))
         }
-        (Ok(valid), Ok(password)) => apply(valid, &calls, password, family.clone(), memory).await,
+        (Ok(valid), Ok(password)) => {
+            apply(valid, &calls, password, claim.as_ref(), family.clone(), memory).await
+        }
         (Ok(_), Err(error)) => Err(error),
     };
     let (report, failure) = match converged {
@@ -160,18 +164,19 @@ async fn apply(
     valid: &Valid,
     calls: &Calls<'_>,
     password: Password,
+    claim: Option<&Claim>,
     mut family: Family,
     memory: &mut Memory,
 ) -> Result<Report, apply::Error> {
     let known = if let Password::Known(uid) = &password { Some(uid.clone()) } else { None };
-    let mut plan = self::plan(valid, known.as_deref().unwrap_or_default());
+    let mut plan = self::plan(valid, known.as_deref().unwrap_or_default(), claim, &family);
     if let Some(taken) = converge::look(calls, &plan.children, &mut family, memory).await? {
         return Ok(Report::stopped(family, Reason::NameTaken, taken));
     }
     match password::settle(calls, valid, password, &family, memory).await? {
         Password::Known(uid) => {
             if known.is_none() {
-                plan = self::plan(valid, &uid);
+                plan = self::plan(valid, &uid, claim, &family);
             }
             converge::converge(calls, &plan, family, memory).await
         }
@@ -182,8 +187,12 @@ async fn apply(
 }
 
 /// `password` is the uid of its Secret.
-fn plan(valid: &Valid, password: &str) -> Plan {
-    let Children { service_account, service, deployment, hpa, pdb, redis } = build::build(valid, password);
+fn plan(valid: &Valid, password: &str, claim: Option<&Claim>, family: &Family) -> Plan {
+    let stateful_set = ChildId { kind: Kind::StatefulSet, name: name::redis(&valid.name) };
+    let live = family.get(&stateful_set);
+    let volume = storage::step(valid.redis.storage.as_ref(), claim, live);
+    let held = storage::hold(valid, &volume, live);
+    let Children { service_account, service, deployment, hpa, pdb, redis } = build::build(&held, password);
     let RedisChildren { config_map, service: redis_service, stateful_set } = redis;
     let children = [
         Some(Wanted::new(Kind::ServiceAccount, &service_account)),
@@ -197,6 +206,7 @@ fn plan(valid: &Valid, password: &str) -> Plan {
     ];
     Plan {
         hyperpage: valid.name.clone(),
+        volume,
         children: children.into_iter().flatten().collect(),
         replicas: valid.replicas,
         min_replicas: valid.autoscaling.as_ref().map(|autoscaling| autoscaling.min_replicas),
