@@ -38,6 +38,8 @@ impl ConditionType {
 pub enum Reason {
     /// All is as the spec wants it.
     Settled,
+    /// No pod runs, as `spec.suspend` wants it.
+    Suspended,
     /// Work is under way.
     Progressing,
     /// Pods are being started or replaced.
@@ -78,6 +80,7 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Settled => "Settled",
+            Self::Suspended => "Suspended",
             Self::Progressing => "Progressing",
             Self::RollingOut => "RollingOut",
             Self::InvalidSpec => "InvalidSpec",

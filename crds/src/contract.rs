@@ -80,6 +80,10 @@ pub mod annotation {
     pub const REDIS_CONFIG: &str = "hyperpage.dev/redis-config";
     /// Replicas held after autoscaling was removed, until `spec.replicas` next changes.
     pub const HELD_REPLICAS: &str = "hyperpage.dev/held-replicas";
+    /// What ran before a suspension, and `spec.replicas` then: what a resume returns to.
+    pub const SUSPENDED_REPLICAS: &str = "hyperpage.dev/suspended-replicas";
+    /// The number of pods was handed to the Hyperpage's own autoscaler.
+    pub const AUTOSCALED: &str = "hyperpage.dev/autoscaled";
 }
 
 /// Server-side apply field managers. `REPLICAS` owns `spec.replicas` of the Deployment, and only while the

@@ -79,6 +79,10 @@ pub struct HyperpageSpec {
     #[serde(default = "three")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
+    /// Runs no pod of the app, for as long as it is true; Redis and its data stay. False again, as many pods
+    /// start as ran before, or as `replicas` and `autoscaling` ask for by then.
+    #[serde(default)]
+    pub suspend: bool,
     /// The app: its image, and how its container runs.
     pub app: App,
     /// The Service in front of the app's pods. It has the name of this Hyperpage.

@@ -147,15 +147,13 @@ impl Calls<'_> {
     }
 
     pub async fn scale(&self, id: &ChildId, write: Write, seen: &Live) -> Result<Live, Error> {
-        let Write { replicas, held, only_if_unchanged } = write;
+        let Write { replicas, notes, only_if_unchanged } = write;
         let resource = id.kind.resource();
         let mut body = json!({
             "apiVersion": resource.api_version, "kind": resource.kind,
-            "metadata": {"name": id.name, "uid": seen.uid}, "spec": {"replicas": replicas},
+            "metadata": {"name": id.name, "uid": seen.uid, "annotations": notes.annotations()},
+            "spec": {"replicas": replicas},
         });
-        if let Some(held) = held {
-            body["metadata"]["annotations"] = json!({annotation::HELD_REPLICAS: held.annotation()});
-        }
         if only_if_unchanged {
             body["metadata"]["resourceVersion"] = json!(seen.version);
         }

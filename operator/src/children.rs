@@ -310,12 +310,14 @@ impl Child for HorizontalPodAutoscaler {
                 .flatten()
                 .filter(|c| c.type_ == "ScalingActive" || c.type_ == "AbleToScale")
         };
+        // Of a Deployment without pods: it has nothing to look at until one is resumed.
+        let idle = relevant().any(|condition| condition.reason.as_deref() == Some("ScalingDisabled"));
         let broken = relevant().find(|condition| condition.status == "False").map(|condition| {
             (condition.reason.clone().unwrap_or_default(), condition.message.clone().unwrap_or_default())
         });
         Detail::Autoscaler(Autoscaler {
             target: target.map(|target| (target.kind.clone(), target.name.clone())).unwrap_or_default(),
-            active: relevant().next().map(|_| broken.map_or(Ok(()), Err)),
+            active: relevant().next().filter(|_| !idle).map(|_| broken.map_or(Ok(()), Err)),
         })
     }
 }

@@ -14,4 +14,5 @@ mod scaling;
 mod scoped;
 mod secrets;
 mod storage;
+mod suspend;
 mod world;

@@ -14,17 +14,17 @@ use crate::world::{SOON, World, shop, until, until_replicas, with, world};
 
 const REPLICAS: [&str; 2] = ["f:spec", "f:replicas"];
 
-fn autoscaled(min: i32, replicas: i32) -> Value {
+pub(crate) fn autoscaled(min: i32, replicas: i32) -> Value {
     let autoscaling = json!({"minReplicas": min, "maxReplicas": 10, "targetCPUUtilizationPercentage": 70});
     with(shop(), json!({"replicas": replicas, "autoscaling": autoscaling}))
 }
 
-fn fixed(replicas: i32) -> Value {
+pub(crate) fn fixed(replicas: i32) -> Value {
     with(shop(), json!({"replicas": replicas}))
 }
 
 /// Until the autoscaler's controller has looked at it once.
-async fn until_autoscaled(scene: &Scene, name: &str, min: i32) {
+pub(crate) async fn until_autoscaled(scene: &Scene, name: &str, min: i32) {
     until(scene, name, "an autoscaler at work", |hpa: &HorizontalPodAutoscaler| {
         let spec = hpa.spec.as_ref().and_then(|spec| spec.min_replicas);
         let seen = hpa.status.as_ref().and_then(|status| status.conditions.as_ref());
@@ -33,7 +33,7 @@ async fn until_autoscaled(scene: &Scene, name: &str, min: i32) {
     .await;
 }
 
-async fn until_no_autoscaler(scene: &Scene, name: &str) {
+pub(crate) async fn until_no_autoscaler(scene: &Scene, name: &str) {
     eventually("the autoscaler is gone", SOON, async || {
         let found = scene.api::<HorizontalPodAutoscaler>().get_opt(name).await;
         check(matches!(found, Ok(None)), found.map(|hpa| hpa.is_some()))
@@ -139,6 +139,13 @@ async fn a_hyperpage_made_with_no_pods_starts_none_and_scales_up() {
     let scene = world.scene("t-zero").await;
     scene.apply("shop", fixed(0)).await.unwrap();
     until_settled_managers(&scene, 0).await;
+    until_no_pod_was_ever_wanted(&scene).await;
+    world.server.kubectl(["scale", "hp/shop", "--replicas=3", "-n", "t-zero"]).unwrap();
+    until_replicas(&scene, "shop", 3).await;
+    until_settled_managers(&scene, 3).await;
+}
+
+pub(crate) async fn until_no_pod_was_ever_wanted(scene: &Scene) {
     eventually("one ReplicaSet, which never wanted a pod", SOON, async || {
         let sets = scene.api::<ReplicaSet>().list(&ListParams::default()).await?.items;
         let seen: Vec<_> = sets
@@ -149,9 +156,6 @@ async fn a_hyperpage_made_with_no_pods_starts_none_and_scales_up() {
         anyhow::Ok(())
     })
     .await;
-    world.server.kubectl(["scale", "hp/shop", "--replicas=3", "-n", "t-zero"]).unwrap();
-    until_replicas(&scene, "shop", 3).await;
-    until_settled_managers(&scene, 3).await;
 }
 
 /// What the operator leaves when the API server fails it between the two writes that make such a Deployment:

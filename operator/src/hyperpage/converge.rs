@@ -9,7 +9,7 @@ use futures::future::join_all;
 use super::{
     Problem,
     memory::Memory,
-    scale::{self, Autoscaler, Decision},
+    scale::{self, Autoscaler, Decision, Told},
     storage,
 };
 use crate::{
@@ -25,6 +25,7 @@ pub struct Plan {
     pub volume: storage::Step,
     pub children: Vec<Wanted>,
     pub replicas: i32,
+    pub suspend: bool,
     pub min_replicas: Option<i32>,
 }
 
@@ -48,7 +49,7 @@ pub struct Report {
     /// What we wait for in Kubernetes itself.
     pub waiting: Option<String>,
     pub held: Option<i32>,
-    pub undone: Option<(String, i32)>,
+    pub scaled: Option<Told>,
     /// Children that were settled, and so cost no request.
     pub settled: usize,
     /// The Deployment was made.
@@ -63,8 +64,8 @@ impl Report {
     }
 
     fn scaling(&mut self, decision: Option<Decision>) {
-        if let Some(Decision { write: _, held, undone }) = decision {
-            (self.held, self.undone) = (held, undone);
+        if let Some(Decision { write: _, held, told }) = decision {
+            (self.held, self.scaled) = (held, told);
         }
     }
 }
@@ -312,7 +313,9 @@ async fn deploy(
         scale::decide(&scale::Input {
             replicas: plan.replicas,
             min_replicas: plan.min_replicas,
+            suspend: plan.suspend,
             autoscaler,
+            foreign: false,
             deployment: live.and_then(Live::rollout),
         })
     };

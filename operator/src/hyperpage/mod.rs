@@ -209,6 +209,7 @@ fn plan(valid: &Valid, password: &str, claim: Option<&Claim>, family: &Family) -
         volume,
         children: children.into_iter().flatten().collect(),
         replicas: valid.replicas,
+        suspend: valid.suspend,
         min_replicas: valid.autoscaling.as_ref().map(|autoscaling| autoscaling.min_replicas),
     }
 }

@@ -2,32 +2,38 @@
 //!
 //! The field has its own manager, `hyperpage-operator/replicas`, which applies only while the operator
 //! decides. It never applies an empty object: giving up the field before an autoscaler has taken it would
-//! set it back to Kubernetes' default of one pod.
+//! set it back to Kubernetes' default of one pod. What must outlive this process stands in annotations of the
+//! Deployment, written together with the number.
+
+use std::collections::BTreeMap;
 
 use crds::contract::{annotation, manager};
 
 use crate::children::Rollout;
 
 /// The autoscaler of this Hyperpage, as far as it exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Autoscaler {
     Absent,
     Present,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Input<'a> {
     /// `spec.replicas`.
     pub replicas: i32,
     /// `spec.autoscaling.minReplicas`.
     pub min_replicas: Option<i32>,
+    pub suspend: bool,
     pub autoscaler: Autoscaler,
+    /// Somebody else's autoscaler scales the Deployment.
+    pub foreign: bool,
     /// The live Deployment.
     pub deployment: Option<&'a Rollout>,
 }
 
-/// A number of pods kept after autoscaling was removed, for as long as `spec.replicas` stays as it was then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A number of pods that counts for as long as `spec.replicas` stays as it was then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Held {
     pub at: i32,
     pub while_spec_is: i32,
@@ -44,13 +50,66 @@ impl Held {
     }
 }
 
+/// What is kept beside the number, in annotations of the Deployment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Notes {
+    /// Kept after autoscaling was removed.
+    pub held: Option<Held>,
+    /// What a resume returns to; none ran before when it is zero.
+    pub suspended: Option<Held>,
+    /// The number was handed to our autoscaler.
+    pub autoscaled: bool,
+}
+
+impl Notes {
+    const AUTOSCALED: Self = Self { held: None, suspended: None, autoscaled: true };
+
+    fn of(live: &Rollout) -> Self {
+        let read = |name: &str| Held::parse(live.annotations.get(name)?);
+        Self {
+            held: read(annotation::HELD_REPLICAS),
+            suspended: read(annotation::SUSPENDED_REPLICAS),
+            autoscaled: live.annotations.contains_key(annotation::AUTOSCALED),
+        }
+    }
+
+    fn held(held: Option<Held>) -> Self {
+        Self { held, ..Self::default() }
+    }
+
+    pub fn annotations(self) -> BTreeMap<&'static str, String> {
+        let Self { held, suspended, autoscaled } = self;
+        let held = held.map(|held| (annotation::HELD_REPLICAS, held.annotation()));
+        let suspended = suspended.map(|before| (annotation::SUSPENDED_REPLICAS, before.annotation()));
+        let autoscaled = autoscaled.then(|| (annotation::AUTOSCALED, true.to_string()));
+        [held, suspended, autoscaled].into_iter().flatten().collect()
+    }
+}
+
 /// What `hyperpage-operator/replicas` has to apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Write {
     pub replicas: i32,
-    pub held: Option<Held>,
+    pub notes: Notes,
     /// Fail when the Deployment has changed since it was looked at: its number may be an autoscaler's newer one.
     pub only_if_unchanged: bool,
+}
+
+/// What a person should hear of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Somebody scaled the Deployment itself: who, and to what number.
+    PutBack {
+        by: String,
+        replicas: i32,
+        suspended: bool,
+    },
+    Suspended {
+        from: i32,
+    },
+    Resumed {
+        to: i32,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -58,201 +117,149 @@ pub struct Decision {
     pub write: Option<Write>,
     /// Number of pods held, for people to see.
     pub held: Option<i32>,
-    /// Somebody scaled the Deployment itself: who, and to what number.
-    pub undone: Option<(String, i32)>,
+    pub told: Option<Told>,
 }
 
-const NOTHING: Decision = Decision { write: None, held: None, undone: None };
+const NOTHING: Decision = Decision { write: None, held: None, told: None };
 
 pub fn decide(input: &Input<'_>) -> Decision {
-    match (input.min_replicas, input.autoscaler) {
-        (Some(min), Autoscaler::Absent) => before_autoscaling(min, input.deployment),
-        (Some(min), Autoscaler::Present) => while_autoscaling(min, input.deployment),
-        (None, Autoscaler::Present) => before_manual(input.replicas, input.deployment),
-        (None, Autoscaler::Absent) => manual(input.replicas, input.deployment),
+    let awake = awake(input);
+    let resumed = input.deployment.is_some_and(|live| Notes::of(live).suspended.is_some());
+    match (input.suspend, awake.write) {
+        (true, _) => asleep(input, &awake),
+        (false, Some(write)) if resumed => {
+            Decision { told: Some(Told::Resumed { to: write.replicas }), ..awake }
+        }
+        (false, _) => awake,
     }
 }
 
-/// The first value is ours; it is never lower than what runs.
-fn before_autoscaling(min: i32, deployment: Option<&Rollout>) -> Decision {
-    let Some(live) = deployment else { return first(min) };
-    let replicas = live.wanted.max(min);
-    let needed = replicas != live.wanted || held(live).is_some() || !ours(live);
-    let write = needed.then_some(Write { replicas, held: None, only_if_unchanged: true });
-    Decision { write, ..NOTHING }
+fn awake(input: &Input<'_>) -> Decision {
+    let Input { replicas, min_replicas, suspend: _, autoscaler, foreign, deployment } = *input;
+    let Some(live) = deployment else {
+        let notes = Notes { autoscaled: min_replicas.is_some(), ..Notes::default() };
+        return write(min_replicas.unwrap_or(replicas), notes);
+    };
+    match (min_replicas, autoscaler) {
+        _ if foreign => beside_a_foreign_autoscaler(min_replicas.unwrap_or(replicas), live),
+        (Some(min), Autoscaler::Absent) => before_autoscaling(min, live),
+        (Some(min), Autoscaler::Present) => while_autoscaling(min, live),
+        (None, Autoscaler::Present) => before_manual(replicas, live),
+        (None, Autoscaler::Absent) => manual(replicas, live),
+    }
+}
+
+/// No pods, and what a resume returns to: what would run by now, if anything ran.
+fn asleep(input: &Input<'_>, awake: &Decision) -> Decision {
+    let nothing = Held { at: 0, while_spec_is: input.replicas };
+    let Some(live) = input.deployment else {
+        return write(0, Notes { suspended: Some(nothing), ..Notes::default() });
+    };
+    let (seen, known) = (Notes::of(live), Notes::of(live).suspended);
+    let before = match known {
+        Some(before) if input.min_replicas.is_some() || before.while_spec_is == input.replicas => before,
+        Some(_) => Held { at: input.replicas, ..nothing },
+        None if live.wanted == 0 => nothing,
+        None => Held { at: awake.write.map_or(live.wanted, |write| write.replicas), ..nothing },
+    };
+    let notes = Notes { suspended: Some(before), ..Notes::default() };
+    if live.wanted == 0 && ours(live) && seen == notes {
+        return NOTHING;
+    }
+    let told = match known {
+        None => (live.wanted > 0).then_some(Told::Suspended { from: live.wanted }),
+        Some(_) => scaled_by_another(live, true),
+    };
+    // What is remembered must be the last number, not one that an autoscaler has since changed.
+    let only_if_unchanged = known.is_none();
+    Decision { write: Some(Write { replicas: 0, notes, only_if_unchanged }), held: None, told }
+}
+
+/// Only what no autoscaler does is ours to do: to wake it from the zero of a suspension.
+fn beside_a_foreign_autoscaler(least: i32, live: &Rollout) -> Decision {
+    match Notes::of(live).suspended {
+        Some(before) if before.at > 0 => write(before.at.max(live.wanted), Notes::default()),
+        Some(_) => write(least, Notes::default()),
+        None => NOTHING,
+    }
+}
+
+/// The first value is ours; it is never lower than what runs, or ran before a suspension.
+fn before_autoscaling(min: i32, live: &Rollout) -> Decision {
+    let replicas = running(live).max(min);
+    let needed = replicas != live.wanted || Notes::of(live) != Notes::AUTOSCALED || !ours(live);
+    let write = Write { replicas, notes: Notes::AUTOSCALED, only_if_unchanged: true };
+    Decision { write: needed.then_some(write), ..NOTHING }
 }
 
 /// An autoscaler leaves a Deployment of zero alone for ever, so that number is ours to correct.
-fn while_autoscaling(min: i32, deployment: Option<&Rollout>) -> Decision {
-    match deployment {
-        None => first(min),
-        Some(live) if live.wanted == 0 => {
-            Decision { write: Some(Write { replicas: min, held: None, only_if_unchanged: true }), ..NOTHING }
-        }
-        Some(_) => NOTHING,
-    }
+fn while_autoscaling(min: i32, live: &Rollout) -> Decision {
+    let needed = live.wanted == 0 || Notes::of(live).suspended.is_some();
+    let replicas = running(live).max(min);
+    let write = Write { replicas, notes: Notes::AUTOSCALED, only_if_unchanged: true };
+    Decision { write: needed.then_some(write), ..NOTHING }
 }
 
 /// The autoscaler is about to be deleted: what it decided last is held from now on.
-fn before_manual(spec: i32, deployment: Option<&Rollout>) -> Decision {
-    let Some(live) = deployment else { return first(spec) };
-    let hold = Held { at: live.wanted, while_spec_is: spec };
-    let done = ours(live) && held(live) == Some(hold);
-    let write = (!done).then_some(Write { replicas: hold.at, held: Some(hold), only_if_unchanged: true });
-    Decision { write, held: Some(hold.at), undone: None }
+fn before_manual(spec: i32, live: &Rollout) -> Decision {
+    let seen = Notes::of(live);
+    let hold = match seen.suspended {
+        Some(before) => worth_holding(before, spec),
+        None => (live.wanted > 0).then_some(Held { at: live.wanted, while_spec_is: spec }),
+    };
+    let (replicas, notes) = (hold.map_or(spec, |hold| hold.at), Notes::held(hold));
+    let done = live.wanted == replicas && ours(live) && seen == notes;
+    let write = Write { replicas, notes, only_if_unchanged: true };
+    Decision { write: (!done).then_some(write), held: hold.map(|hold| hold.at), told: None }
 }
 
-fn manual(spec: i32, deployment: Option<&Rollout>) -> Decision {
-    let Some(live) = deployment else { return first(spec) };
-    // An autoscaler that is gone has the last word if it wrote after we held, or before we could. While the
-    // field is ours too, its word was what we held.
-    let autoscaled = !ours(live) && live.scaled_by.iter().any(|by| by == AUTOSCALER);
-    let hold = if autoscaled { Some(Held { at: live.wanted, while_spec_is: spec }) } else { held(live) };
-    let hold = hold.filter(|held| held.while_spec_is == spec && held.at != spec);
-    let replicas = hold.map_or(spec, |hold| hold.at);
-    let settled = live.wanted == replicas && ours(live) && held(live) == hold;
-    let by = live.scaled_by.iter().find(|by| !is_ours(by) && *by != AUTOSCALER);
+fn manual(spec: i32, live: &Rollout) -> Decision {
+    let seen = Notes::of(live);
+    // Our autoscaler that is gone has the last word if it wrote after we held, or before we could. While the
+    // field is ours too, its word was what we held. Without a note it was somebody else's.
+    let after_hold = !ours(live) && live.scaled_by.iter().any(|by| by == AUTOSCALER);
+    let autoscaled = seen.autoscaled || seen.held.is_some() && after_hold;
+    let hold = match seen.suspended {
+        Some(before) => Some(before),
+        None if autoscaled => Some(Held { at: live.wanted, while_spec_is: spec }),
+        None => seen.held,
+    };
+    let hold = hold.and_then(|hold| worth_holding(hold, spec));
+    let (replicas, notes) = (hold.map_or(spec, |hold| hold.at), Notes::held(hold));
+    let settled = live.wanted == replicas && ours(live) && seen == notes;
+    let undone = !autoscaled && live.wanted != replicas;
     Decision {
-        write: (!settled).then_some(Write { replicas, held: hold, only_if_unchanged: false }),
+        write: (!settled).then_some(Write { replicas, notes, only_if_unchanged: false }),
         held: hold.map(|hold| hold.at),
-        undone: by.filter(|_| live.wanted != replicas).map(|by| (by.clone(), live.wanted)),
+        told: undone.then(|| scaled_by_another(live, false)).flatten(),
     }
 }
 
-fn first(replicas: i32) -> Decision {
-    Decision { write: Some(Write { replicas, held: None, only_if_unchanged: false }), ..NOTHING }
+fn worth_holding(hold: Held, spec: i32) -> Option<Held> {
+    (hold.while_spec_is == spec && hold.at != spec && hold.at > 0).then_some(hold)
+}
+
+/// Whoever writes another number than ours takes the field from us.
+fn scaled_by_another(live: &Rollout, suspended: bool) -> Option<Told> {
+    let by = live.scaled_by.first().filter(|_| !ours(live))?.clone();
+    Some(Told::PutBack { by, replicas: live.wanted, suspended })
+}
+
+/// What runs, or ran before a suspension.
+fn running(live: &Rollout) -> i32 {
+    Notes::of(live).suspended.map_or(live.wanted, |before| before.at.max(live.wanted))
+}
+
+fn write(replicas: i32, notes: Notes) -> Decision {
+    Decision { write: Some(Write { replicas, notes, only_if_unchanged: false }), ..NOTHING }
 }
 
 /// Autoscalers run in the controller manager.
 const AUTOSCALER: &str = "kube-controller-manager";
 
-fn is_ours(name: &str) -> bool {
-    name == manager::REPLICAS
-}
-
 fn ours(live: &Rollout) -> bool {
-    live.scaled_by.iter().any(|by| is_ours(by))
-}
-
-fn held(live: &Rollout) -> Option<Held> {
-    Held::parse(live.annotations.get(annotation::HELD_REPLICAS)?)
+    live.scaled_by.iter().any(|by| by == manager::REPLICAS)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn live(wanted: i32, by: &str, held: Option<&str>) -> Rollout {
-        let annotations = held.map(|held| (annotation::HELD_REPLICAS.to_owned(), held.to_owned()));
-        Rollout {
-            wanted,
-            scaled_by: vec![by.to_owned()],
-            annotations: annotations.into_iter().collect(),
-            ..Rollout::default()
-        }
-    }
-
-    fn decided(replicas: i32, min: Option<i32>, autoscaler: Autoscaler, live: Option<&Rollout>) -> Decision {
-        decide(&Input { replicas, min_replicas: min, autoscaler, deployment: live })
-    }
-
-    fn written(decision: &Decision) -> Option<i32> {
-        decision.write.map(|write| write.replicas)
-    }
-
-    #[test]
-    fn manual_applies_spec_replicas_once() {
-        let absent = decided(3, None, Autoscaler::Absent, None);
-        assert_eq!(written(&absent), Some(3));
-        let settled = decided(3, None, Autoscaler::Absent, Some(&live(3, manager::REPLICAS, None)));
-        assert_eq!(settled, NOTHING);
-        let changed = decided(5, None, Autoscaler::Absent, Some(&live(3, manager::REPLICAS, None)));
-        assert_eq!(written(&changed), Some(5));
-        assert_eq!(changed.undone, None, "our own old number is nobody's fault");
-    }
-
-    #[test]
-    fn a_scaled_deployment_is_put_back_and_who_did_it_is_named() {
-        let decision = decided(3, None, Autoscaler::Absent, Some(&live(9, "kubectl", None)));
-        assert_eq!(written(&decision), Some(3));
-        assert_eq!(decision.undone, Some(("kubectl".to_owned(), 9)));
-    }
-
-    #[test]
-    fn a_field_of_the_right_value_that_is_not_ours_is_taken() {
-        let decision = decided(3, None, Autoscaler::Absent, Some(&live(3, "kubectl", None)));
-        assert_eq!((written(&decision), decision.undone), (Some(3), None));
-    }
-
-    #[test]
-    fn the_first_number_with_an_autoscaler_is_never_lower_than_what_runs() {
-        for (running, first) in [(1, Some(3)), (3, None), (8, None)] {
-            let decision =
-                decided(1, Some(3), Autoscaler::Absent, Some(&live(running, manager::REPLICAS, None)));
-            assert_eq!(written(&decision), first, "{running} run");
-        }
-        assert_eq!(written(&decided(1, Some(3), Autoscaler::Absent, None)), Some(3));
-    }
-
-    #[test]
-    fn while_an_autoscaler_decides_nothing_is_written() {
-        for by in [AUTOSCALER, manager::REPLICAS, "kubectl"] {
-            let decision = decided(3, Some(3), Autoscaler::Present, Some(&live(7, by, None)));
-            assert_eq!(decision, NOTHING, "{by}");
-        }
-    }
-
-    #[test]
-    fn an_autoscaler_is_woken_from_zero() {
-        let decision = decided(3, Some(4), Autoscaler::Present, Some(&live(0, "kubectl", None)));
-        assert_eq!(written(&decision), Some(4));
-    }
-
-    #[test]
-    fn going_back_to_manual_holds_what_runs_until_spec_replicas_changes() {
-        let before = decided(3, None, Autoscaler::Present, Some(&live(40, AUTOSCALER, None)));
-        let write = before.write.unwrap();
-        assert_eq!(write.held, Some(Held { at: 40, while_spec_is: 3 }));
-        assert!(write.only_if_unchanged, "the autoscaler may be raising the number right now");
-        let held = live(40, manager::REPLICAS, Some("40/3"));
-        assert_eq!(decided(3, None, Autoscaler::Present, Some(&held)).write, None);
-        let after = decided(3, None, Autoscaler::Absent, Some(&held));
-        assert_eq!((after.write, after.held), (None, Some(40)));
-        // Holding the number that the autoscaler wrote leaves both as its managers.
-        let both = Rollout { scaled_by: vec![AUTOSCALER.to_owned(), manager::REPLICAS.to_owned()], ..held };
-        let changed = decided(5, None, Autoscaler::Absent, Some(&both)).write.unwrap();
-        assert_eq!((changed.replicas, changed.held), (5, None));
-    }
-
-    #[test]
-    fn the_autoscalers_last_word_after_the_hold_counts() {
-        let raised = live(45, AUTOSCALER, Some("40/3"));
-        let decision = decided(3, None, Autoscaler::Absent, Some(&raised));
-        assert_eq!(decision.write.unwrap().held, Some(Held { at: 45, while_spec_is: 3 }));
-        let unheld = live(45, AUTOSCALER, None);
-        assert_eq!(decided(3, None, Autoscaler::Absent, Some(&unheld)).held, Some(45));
-        let scaled = live(9, "kubectl", Some("40/3"));
-        let decision = decided(3, None, Autoscaler::Absent, Some(&scaled));
-        assert_eq!((written(&decision), decision.undone), (Some(40), Some(("kubectl".to_owned(), 9))));
-    }
-
-    /// Every order of the four inputs: no step between manual and autoscaled ever lowers the number of pods.
-    #[test]
-    fn no_hand_over_shows_fewer_pods() {
-        for running in 1..12 {
-            for (spec, min) in [(1, 1), (3, 2), (5, 8)] {
-                for by in [manager::REPLICAS, AUTOSCALER] {
-                    let deployment = live(running, by, None);
-                    for (min, autoscaler) in [
-                        (Some(min), Autoscaler::Absent),
-                        (Some(min), Autoscaler::Present),
-                        (None, Autoscaler::Present),
-                    ] {
-                        let decision = decided(spec, min, autoscaler, Some(&deployment));
-                        assert!(written(&decision).is_none_or(|n| n >= running), "{decision:?} at {running}");
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

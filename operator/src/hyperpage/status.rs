@@ -161,6 +161,9 @@ fn app(sight: &Sight<'_>) -> Verdict {
         return Verdict::new(false, Reason::Progressing, format!("Deployment {name} does not exist yet"));
     };
     let (ready, wanted) = (rollout.ready.min(rollout.updated), rollout.wanted);
+    if complete(rollout) && wanted == 0 && suspended(sight) {
+        return Verdict::new(true, Reason::Suspended, "suspended: no pod runs until spec.suspend is false");
+    }
     if complete(rollout) {
         let held = sight
             .held
@@ -199,6 +202,10 @@ fn redis(sight: &Sight<'_>) -> Verdict {
     }
 }
 
+fn suspended(sight: &Sight<'_>) -> bool {
+    sight.valid.is_some_and(|valid| valid.suspend)
+}
+
 fn complete(rollout: &Rollout) -> bool {
     rollout.observed_generation >= rollout.generation
         && [rollout.replicas, rollout.updated, rollout.ready].iter().all(|pods| *pods == rollout.wanted)
@@ -211,6 +218,15 @@ fn autoscaling(sight: &Sight<'_>) -> Verdict {
     };
     if !wanted {
         return Verdict::new(true, Reason::NotConfigured, "spec.replicas decides the number of pods");
+    }
+    let verdict = autoscaler_at_work(sight);
+    let unused = sight.valid.map(|valid| format!("; spec.replicas ({}) is not used", valid.replicas));
+    Verdict { message: format!("{}{}", verdict.message, unused.unwrap_or_default()), ..verdict }
+}
+
+fn autoscaler_at_work(sight: &Sight<'_>) -> Verdict {
+    if suspended(sight) {
+        return Verdict::new(true, Reason::Suspended, "the HorizontalPodAutoscaler waits for a resume");
     }
     match autoscaler(sight).map(|autoscaler| &autoscaler.active) {
         None => Verdict::new(false, Reason::Progressing, "the HorizontalPodAutoscaler does not exist yet"),
@@ -256,7 +272,7 @@ fn ready(stalled: &Verdict, parts: [&Verdict; 3]) -> Verdict {
     let [app, ..] = parts;
     match parts.into_iter().find(|part| !part.is_true()) {
         Some(part) => Verdict { holds: Some(false), ..part.clone() },
-        None => Verdict::new(true, Reason::Settled, app.message.as_str()),
+        None => Verdict::new(true, app.reason, app.message.as_str()),
     }
 }
 

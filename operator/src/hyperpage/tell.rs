@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType};
 
-use super::{Problem, converge::Report, memory::Memory, password::News};
+use super::{Problem, converge::Report, memory::Memory, password::News, scale::Told};
 use crate::context::Context;
 use crds::contract::name;
 
@@ -30,19 +30,36 @@ pub fn events(hyperpage: &str, report: &Report, told: Option<&Problem>) -> Vec<E
         let note = format!("created Deployment {hyperpage}, its Redis and what belongs to them");
         events.push(event(EventType::Normal, "Created", "Create".to_owned(), note));
     }
-    if let Some((by, replicas)) = &report.undone {
-        let note = format!(
-            "{by} scaled Deployment {hyperpage} to {replicas}, which was put back; \
-             use: kubectl scale hp/{hyperpage} --replicas={replicas}"
-        );
-        events.push(event(EventType::Warning, "ScaledBack", format!("ScaleBackFrom{replicas}By{by}"), note));
-    }
+    events.extend(report.scaled.as_ref().map(|told| scaled(hyperpage, told)));
     for id in &report.pruned {
         let note = format!("deleted {id}: the spec no longer asks for it");
         events.push(event(EventType::Normal, "Deleted", format!("Delete{}", id.kind.as_str()), note));
     }
     events.extend(report.problem.as_ref().filter(|problem| Some(*problem) != told).map(problem));
     events
+}
+
+fn scaled(hyperpage: &str, told: &Told) -> Event {
+    match told {
+        Told::PutBack { by, replicas, suspended } => {
+            let instead = match suspended {
+                true => "it is suspended: set spec.suspend to false".to_owned(),
+                false => format!("use: kubectl scale hp/{hyperpage} --replicas={replicas}"),
+            };
+            let note =
+                format!("{by} scaled Deployment {hyperpage} to {replicas}, which was put back; {instead}");
+            event(EventType::Warning, "ScaledBack", format!("ScaleBackFrom{replicas}By{by}"), note)
+        }
+        Told::Suspended { from } => {
+            let note =
+                format!("suspended: Deployment {hyperpage} went from {from} pods to none; Redis stays");
+            event(EventType::Normal, "Suspended", format!("SuspendFrom{from}"), note)
+        }
+        Told::Resumed { to } => {
+            let note = format!("resumed: Deployment {hyperpage} starts {to} pods");
+            event(EventType::Normal, "Resumed", format!("ResumeTo{to}"), note)
+        }
+    }
 }
 
 pub fn problem(problem: &Problem) -> Event {
@@ -101,10 +118,14 @@ mod tests {
 
     #[test]
     fn a_scaled_deployment_is_explained_with_the_command_that_works() {
-        let report = Report { undone: Some(("kubectl".to_owned(), 9)), ..Report::default() };
-        let events = events("shop", &report, None);
-        assert_eq!(reasons(&events), ["ScaledBack"]);
-        assert!(events[0].note.as_ref().unwrap().contains("kubectl scale hp/shop --replicas=9"));
+        let note = |suspended: bool| {
+            let scaled = Some(Told::PutBack { by: "kubectl".to_owned(), replicas: 9, suspended });
+            let events = events("shop", &Report { scaled, ..Report::default() }, None);
+            assert_eq!(reasons(&events), ["ScaledBack"]);
+            events[0].note.clone().unwrap()
+        };
+        assert!(note(false).contains("kubectl scale hp/shop --replicas=9"));
+        assert!(note(true).contains("set spec.suspend to false"));
     }
 
     #[test]

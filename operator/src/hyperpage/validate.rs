@@ -23,6 +23,7 @@ pub struct Valid {
     pub uid: String,
     /// What `spec.replicas` says; who applies it is not decided here.
     pub replicas: i32,
+    pub suspend: bool,
     pub app: App,
     pub service: Service,
     pub autoscaling: Option<Autoscaling>,
@@ -76,6 +77,7 @@ pub fn validate(hyperpage: &Hyperpage, defaults: &Defaults) -> Result<Valid, Inv
         namespace: known(metadata.namespace.as_ref(), "namespace")?,
         uid: known(metadata.uid.as_ref(), "uid")?,
         replicas: spec.replicas,
+        suspend: spec.suspend,
         app: spec.app.clone(),
         service: spec.service.clone(),
         autoscaling: spec.autoscaling.clone(),

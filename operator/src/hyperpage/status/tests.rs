@@ -261,3 +261,29 @@ fn times_move_only_when_a_condition_turns() {
     };
     assert_eq!((time(&second, "Ready"), time(&second, "RedisReady")), (later, NOW));
 }
+
+#[test]
+fn a_suspended_one_is_ready_and_says_so() {
+    let line = |autoscaled: bool, running: i32, redis: i32| {
+        let mut valid = valid(autoscaled);
+        valid.suspend = true;
+        let shown = shown(&sight(&valid, &family(Rollout { wanted: 0, ..pods(running, running) }, redis)));
+        ["Ready", "AppReady", "AutoscalingReady"].map(|type_| shown[type_].clone())
+    };
+    let [ready, app, autoscaling] = line(true, 0, 1);
+    assert!(ready.starts_with("True Suspended") && app == ready, "{ready} {app}");
+    assert!(autoscaling.starts_with("True Suspended"), "{autoscaling}");
+    assert!(line(false, 0, 1)[2].starts_with("True NotConfigured"));
+    assert!(line(false, 2, 1)[0].starts_with("False RollingOut"), "two still run");
+    assert!(line(false, 0, 0)[0].starts_with("False RedisUnavailable"), "Redis stays");
+}
+
+#[test]
+fn a_number_that_autoscaling_leaves_unused_is_told() {
+    let mut valid = valid(true);
+    valid.replicas = 7;
+    let mut family = family(pods(3, 3), 1);
+    family.extend([autoscaler(Some(Ok(())))]);
+    let shown = shown(&sight(&valid, &family));
+    assert!(shown["AutoscalingReady"].ends_with("; spec.replicas (7) is not used"), "{shown:?}");
+}

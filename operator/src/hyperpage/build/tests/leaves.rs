@@ -28,10 +28,10 @@ fn context_of(leaf: &str) -> Value {
     context
 }
 
-/// A second manager applies `replicas`, so it is beside the children here.
+/// A second manager applies what `replicas` and `suspend` ask for, so they are beside the children here.
 fn built(spec: &Value) -> Value {
     let valid = shop(spec.clone());
-    json!([valid.replicas, children(&valid)])
+    json!([valid.replicas, valid.suspend, children(&valid)])
 }
 
 #[derive(Clone, Debug)]
