@@ -12,9 +12,11 @@ use tests::cluster::{Cluster, container, done, pids, service_url};
 use tests::eventually::eventually;
 use tests::kube::Scene;
 use tests::load::Load;
+use tests::readme::{run, section};
 use tests::scratch::Scratch;
 
 use crate::parts::{IMAGE, Kept, ROLLED, Visitor, demo_app, image, ready, with};
+use crate::readme::look;
 
 const SYSTEM: &str = "hyperpage-system";
 const CRD: &str = "hyperpages.hyperpage.dev";
@@ -84,7 +86,7 @@ async fn the_chart_is_upgraded_with_a_new_definition_removed_and_installed_again
     );
     assert!(novelty(&cluster), "helm upgrade has not changed the definition");
 
-    helm(&cluster, &["uninstall", "hyperpage", "-n", SYSTEM, "--wait", "--timeout=2m"]);
+    run(&[&look(), &section("Remove")[0]], &[]).unwrap();
     eventually("nothing of the operator is left", ROLLED, async || {
         let kinds = "deployments,pods,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings";
         let selector = "app.kubernetes.io/name=hyperpage-operator";

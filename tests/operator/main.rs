@@ -5,6 +5,7 @@ mod around;
 mod broken;
 mod chart;
 mod children;
+mod elsewhere;
 mod foreign;
 mod invalid;
 mod leader;

@@ -31,7 +31,7 @@ const DEV: By = By::Test("readme_dev_sidecar_serves_what_the_app_asks");
 const DEMO: By = By::Test("readme_demo_comes_up_counts_and_leaves_nothing");
 
 /// Who runs what, by how the command begins.
-const RUN: [(&str, By); 20] = [
+const RUN: [(&str, By); 22] = [
     ("make up", By::Script("tests/test.sh", "tests/cluster/up.sh")),
     ("make down", By::Script("tests/test.sh", "tests/cluster/down.sh")),
     ("make test", By::Script(".ci/run", "make test")),
@@ -48,7 +48,12 @@ const RUN: [(&str, By); 20] = [
     ("curl -fsS -c /tmp/hyperpage-jar", DEMO),
     ("export PATH=", CLUSTER),
     ("kubectl --namespace demo get", CLUSTER),
+    ("make images", By::Test("make_images_names_pushes_or_says_what_is_missing")),
     ("helm upgrade --install", CLUSTER),
+    (
+        "helm uninstall",
+        By::Test("the_chart_is_upgraded_with_a_new_definition_removed_and_installed_again_under_load"),
+    ),
     ("kubectl create namespace", CLUSTER),
     ("kubectl --namespace demo apply", CLUSTER),
     ("kubectl --namespace demo wait", CLUSTER),
