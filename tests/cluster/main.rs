@@ -3,6 +3,7 @@
 
 mod bad;
 mod chart;
+mod drain;
 mod first_run;
 mod parts;
 mod pods;
@@ -11,3 +12,4 @@ mod readme;
 mod rolling;
 mod scaling;
 mod secrets;
+mod storage;

@@ -92,6 +92,16 @@ pub(crate) async fn ready(scene: &Scene, name: &str, spec: Value) {
     scene.wait(name, "Ready", "True", ROLLED).await;
 }
 
+/// Waits until that condition is False for that reason, and gives its message.
+pub(crate) async fn message(scene: &Scene, name: &str, condition: &str, reason: &str) -> String {
+    eventually(&format!("{condition} of {name} is False because of {reason}"), ROLLED, async || {
+        let seen = scene.condition(name, condition).await?;
+        anyhow::ensure!(seen.status == "False" && seen.reason == reason, "{seen:?}");
+        anyhow::Ok(seen.message)
+    })
+    .await
+}
+
 /// The password is what it was, after all that a test did.
 pub(crate) struct Kept(std::collections::BTreeMap<String, String>, String);
 

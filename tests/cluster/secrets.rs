@@ -31,7 +31,7 @@ async fn exposed(cluster: &Cluster, scene: &Scene) -> Result<Vec<(String, String
     texts.extend(logs(&Scene { namespace: "hyperpage-system".to_owned(), ..scene.clone() }).await?);
     texts.extend(processes(scene).await?);
     let kinds = "hyperpages,deployments,statefulsets,replicasets,configmaps,services,serviceaccounts,pods,events,\
-        events.events.k8s.io,horizontalpodautoscalers";
+        events.events.k8s.io,horizontalpodautoscalers,poddisruptionbudgets,networkpolicies,persistentvolumeclaims";
     for kind in kinds.split(',') {
         let all = ["get", kind, "-n", &scene.namespace, "-o", "json", "--show-managed-fields"];
         texts.push((kind.to_owned(), cluster.kubectl(all)?));

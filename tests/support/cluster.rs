@@ -7,9 +7,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Pod, Secret, Service};
 use kube::Client;
-use kube::api::{Api, DeleteParams, ListParams, LogParams};
+use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::apiserver::{client_of, kubectl};
@@ -188,6 +188,26 @@ pub async fn logs(scene: &Scene) -> Result<Vec<(String, String)>> {
         }
     }
     Ok(texts)
+}
+
+/// Volumes whose claims in that namespace are gone can be claimed again, empty. Nobody else does it: the class `local`
+/// retains them.
+pub async fn free_volumes(client: &Client, namespace: &str) -> Result<()> {
+    let volumes: Api<PersistentVolume> = Api::all(client.clone());
+    for volume in volumes.list(&ListParams::default()).await? {
+        let spec = volume.spec.clone().unwrap_or_default();
+        let ours = spec.claim_ref.is_some_and(|claim| claim.namespace.as_deref() == Some(namespace));
+        if let (true, Some(name), Some(local)) = (ours, volume.metadata.name, spec.local) {
+            // With CLUSTER=kind it is not on this machine.
+            for entry in fs::read_dir(local.path).into_iter().flatten() {
+                let path = entry?.path();
+                if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+            }
+            let unclaimed = Patch::Merge(serde_json::json!({"spec": {"claimRef": null}}));
+            volumes.patch(&name, &PatchParams::default(), &unclaimed).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The password Secret of a Hyperpage: uid and data.

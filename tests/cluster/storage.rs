@@ -1,0 +1,64 @@
+//! Redis' data on volumes of real nodes.
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::ResourceExt;
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+use tests::cluster::{Cluster, done, free_volumes};
+use tests::eventually::eventually;
+use tests::kube::Scene;
+
+use crate::parts::{ROLLED, Visitor, demo_app, ready, with};
+
+const CLAIM: &str = "data-shop-hp-redis-0";
+
+fn kept(retention: &str) -> Value {
+    let mut spec = with(demo_app(), "replicas", json!(1));
+    spec["redis"]["storage"] =
+        json!({"size": "1Gi", "storageClassName": "local", "retentionPolicy": retention});
+    spec
+}
+
+async fn claim(scene: &Scene) -> Option<PersistentVolumeClaim> {
+    scene.api::<PersistentVolumeClaim>().get_opt(CLAIM).await.unwrap()
+}
+
+async fn delete(scene: &Scene) {
+    scene.hyperpages().delete("shop", &DeleteParams::default()).await.unwrap();
+    eventually("nothing runs", ROLLED, async || {
+        let left = scene.pods("shop", "app").await?.len() + scene.pods("shop", "redis").await?.len();
+        anyhow::ensure!(left == 0, "{left} pods");
+        anyhow::Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_survive_their_hyperpage_with_retain_and_go_with_delete() {
+    let Some(cluster) = Cluster::shared().await else { return };
+    let scene = cluster.scene("t-storage").await;
+    ready(&scene, "shop", kept("Retain")).await;
+    let mut visitor = Visitor::of(&scene, "shop").await.unwrap();
+    let first = visitor.visit().await.unwrap();
+    let uid = claim(&scene).await.unwrap().uid();
+    delete(&scene).await;
+    assert_eq!(claim(&scene).await.expect("the claim is retained").uid(), uid);
+
+    ready(&scene, "shop", kept("Retain")).await;
+    let mut again = Visitor::of(&scene, "shop").await.unwrap();
+    again.session = visitor.session;
+    let second = again.visit().await.unwrap();
+    assert_eq!((second.visits, second.session_id), (2, first.session_id), "the session is another one");
+    assert_eq!(claim(&scene).await.unwrap().uid(), uid);
+
+    ready(&scene, "shop", kept("Delete")).await;
+    delete(&scene).await;
+    eventually("the claim goes with the Hyperpage", ROLLED, async || {
+        let left = claim(&scene).await;
+        anyhow::ensure!(left.is_none(), "{left:?}");
+        anyhow::Ok(())
+    })
+    .await;
+    free_volumes(&cluster.client, "t-storage").await.unwrap();
+    done(scene).await;
+}
