@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Resources, schema};
+use crate::{PodTemplate, Resources, schema};
 
 /// The app: its image, and how its container runs. The container is named `app`. It gets HYPERPAGE_URL (the
 /// sidecar), REDIS_URL (with the password) and POD_NAME.
@@ -83,6 +83,22 @@ pub struct App {
     #[serde(default = "termination_grace_period_seconds")]
     #[schemars(range(min = 5, max = 3600))]
     pub termination_grace_period_seconds: i32,
+    /// Merged over the app's pod template, for all that has no field of its own: nodeSelector, tolerations,
+    /// volumes, more containers. containers and initContainers merge by name; an item of env, ports or volumes
+    /// (by name) or of volumeMounts (by mountPath) replaces its namesake whole; the rest is RFC 7396: null
+    /// deletes, lists replace. The sidecar, the operator's labels and volumes, and the Pod Security Standard
+    /// `restricted` stay. Init containers run after the sidecar, and so may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(
+        validation = Rule::new(
+            "!has(self.spec) || !has(self.spec.containers) || self.spec.containers.all(c, c.name != 'sidecar')"
+        ).message("app.podTemplate may not touch the container sidecar: it has fields of its own in spec.sidecar"),
+        validation = Rule::new(
+            "!has(self.spec) || !has(self.spec.initContainers) || \
+             self.spec.initContainers.all(c, !(c.name in ['app', 'sidecar']))"
+        ).message("app.podTemplate may not have an init container named app or sidecar")
+    )]
+    pub pod_template: Option<PodTemplate>,
 }
 
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]

@@ -55,11 +55,15 @@ fn embedded(schema: &mut Schema) {
         let end = text.find(". ").or_else(|| text.find(".\n")).map_or(text.len(), |stop| stop + 1);
         text.truncate(end);
     }
-    for (name, property) in object.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten()
-    {
+    let properties = object.get_mut("properties").and_then(Value::as_object_mut);
+    for (name, property) in properties.into_iter().flatten() {
         let Some(property) = property.as_object_mut() else {
             continue;
         };
+        // The Pod Security Standards refuse a probe of another host.
+        if matches!(name.as_str(), "httpGet" | "tcpSocket") {
+            property.get_mut("properties").and_then(Value::as_object_mut).and_then(|it| it.remove("host"));
+        }
         // A port, the one integer or string that is no quantity, stays what it is.
         if property.contains_key("x-kubernetes-int-or-string") && name != "port" {
             property.remove("x-kubernetes-int-or-string");

@@ -98,6 +98,42 @@ pub(super) const EXAMPLES: &[Example] = &[
         rejects: "spec: {app: {resources: {requests: {cpu: 1001m}, limits: {cpu: 1}}}}",
     },
     Example {
+        at: "spec.app.podTemplate",
+        message: "podTemplate may not set hostNetwork: pods obey the Pod Security Standard restricted",
+        accepts: "spec: {app: {podTemplate: {spec: {nodeSelector: {disk: ssd}, containers: [{name: app}]}}}}",
+        rejects: "spec: {app: {podTemplate: {spec: {hostNetwork: false}}}}",
+    },
+    Example {
+        at: "spec.app.podTemplate",
+        message: "podTemplate may not set restartPolicy: these pods always restart",
+        accepts: "spec: {app: {podTemplate: {spec: {initContainers: [{name: a, restartPolicy: Always}]}}}}",
+        rejects: "spec: {app: {podTemplate: {spec: {restartPolicy: Always}}}}",
+    },
+    Example {
+        at: "spec.app.podTemplate",
+        message: "podTemplate may not set labels under app.kubernetes.io/ or hyperpage.dev/: the operator sets them",
+        accepts: "spec: {app: {podTemplate: {metadata: {labels: {team: a, x.app.kubernetes.io/b: c}}}}}",
+        rejects: "spec: {app: {podTemplate: {metadata: {labels: {team: a, app.kubernetes.io/name: b}}}}}",
+    },
+    Example {
+        at: "spec.app.podTemplate",
+        message: "podTemplate may not set annotations under hyperpage.dev/: the operator sets them",
+        accepts: "spec: {app: {podTemplate: {metadata: {annotations: {app.kubernetes.io/x: a}}}}}",
+        rejects: "spec: {app: {podTemplate: {metadata: {annotations: {hyperpage.dev/redis-auth: a}}}}}",
+    },
+    Example {
+        at: "spec.app.podTemplate",
+        message: "app.podTemplate may not touch the container sidecar: it has fields of its own in spec.sidecar",
+        accepts: "spec: {app: {podTemplate: {spec: {containers: [{name: app}, {name: sidecar-2}]}}}}",
+        rejects: "spec: {app: {podTemplate: {spec: {containers: [{name: app}, {name: sidecar}]}}}}",
+    },
+    Example {
+        at: "spec.app.podTemplate",
+        message: "app.podTemplate may not have an init container named app or sidecar",
+        accepts: "spec: {app: {podTemplate: {spec: {initContainers: [{name: migrate}]}}}}",
+        rejects: "spec: {app: {podTemplate: {spec: {initContainers: [{name: migrate}, {name: sidecar}]}}}}",
+    },
+    Example {
         at: "spec.service",
         message: "service.nodePort needs service.type NodePort or LoadBalancer",
         accepts: "spec: {service: {type: NodePort, nodePort: 30080}}",

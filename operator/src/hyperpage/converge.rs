@@ -11,6 +11,7 @@ use super::{
     memory::Memory,
     scale::{self, Autoscaler, Decision, Told},
     storage,
+    validate::Invalid,
 };
 use crate::{
     apply::{Calls, Error, Wanted},
@@ -61,6 +62,10 @@ pub struct Report {
 impl Report {
     pub fn stopped(family: Family, reason: Reason, message: String) -> Self {
         Self { family, problem: Some(Problem { reason, message, child: None }), ..Self::default() }
+    }
+
+    pub fn invalid(family: Family, Invalid { reason, message }: Invalid) -> Self {
+        Self::stopped(family, reason, message)
     }
 
     fn scaling(&mut self, decision: Option<Decision>) {

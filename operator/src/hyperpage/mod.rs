@@ -5,6 +5,7 @@ pub mod converge;
 pub mod fetch;
 pub mod memory;
 pub mod password;
+pub mod pod_template;
 pub mod report;
 pub mod rules;
 pub mod scale;
@@ -41,7 +42,7 @@ use fetch::Fetched;
 use memory::Memory;
 use password::Password;
 use status::Sight;
-use validate::Valid;
+use validate::{Invalid, Valid};
 
 pub use stored::Stored;
 
@@ -169,14 +170,21 @@ async fn apply(
     memory: &mut Memory,
 ) -> Result<Report, apply::Error> {
     let known = if let Password::Known(uid) = &password { Some(uid.clone()) } else { None };
-    let mut plan = self::plan(valid, known.as_deref().unwrap_or_default(), claim, &family);
+    // Before the first write, so that a podTemplate that does not fit changes nothing.
+    let mut plan = match self::plan(valid, known.as_deref().unwrap_or_default(), claim, &family) {
+        Ok(plan) => plan,
+        Err(invalid) => return Ok(Report::invalid(family, invalid)),
+    };
     if let Some(taken) = converge::look(calls, &plan.children, &mut family, memory).await? {
         return Ok(Report::stopped(family, Reason::NameTaken, taken));
     }
     match password::settle(calls, valid, password, &family, memory).await? {
         Password::Known(uid) => {
             if known.is_none() {
-                plan = self::plan(valid, &uid, claim, &family);
+                plan = match self::plan(valid, &uid, claim, &family) {
+                    Ok(plan) => plan,
+                    Err(invalid) => return Ok(Report::invalid(family, invalid)),
+                };
             }
             converge::converge(calls, &plan, family, memory).await
         }
@@ -187,12 +195,12 @@ async fn apply(
 }
 
 /// `password` is the uid of its Secret.
-fn plan(valid: &Valid, password: &str, claim: Option<&Claim>, family: &Family) -> Plan {
+fn plan(valid: &Valid, password: &str, claim: Option<&Claim>, family: &Family) -> Result<Plan, Invalid> {
     let stateful_set = ChildId { kind: Kind::StatefulSet, name: name::redis(&valid.name) };
     let live = family.get(&stateful_set);
     let volume = storage::step(valid.redis.storage.as_ref(), claim, live);
     let held = storage::hold(valid, &volume, live);
-    let Children { service_account, service, deployment, hpa, pdb, redis } = build::build(&held, password);
+    let Children { service_account, service, deployment, hpa, pdb, redis } = build::build(&held, password)?;
     let RedisChildren { config_map, service: redis_service, stateful_set } = redis;
     let children = [
         Some(Wanted::new(Kind::ServiceAccount, &service_account)),
@@ -204,14 +212,14 @@ fn plan(valid: &Valid, password: &str, claim: Option<&Claim>, family: &Family) -
         Some(Wanted::new(Kind::Deployment, &deployment)),
         hpa.as_ref().map(|hpa| Wanted::new(Kind::HorizontalPodAutoscaler, hpa)),
     ];
-    Plan {
+    Ok(Plan {
         hyperpage: valid.name.clone(),
         volume,
         children: children.into_iter().flatten().collect(),
         replicas: valid.replicas,
         suspend: valid.suspend,
         min_replicas: valid.autoscaling.as_ref().map(|autoscaling| autoscaling.min_replicas),
-    }
+    })
 }
 
 fn sight<'a>(

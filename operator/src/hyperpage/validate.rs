@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::{App, Autoscaling, Hyperpage, LogLevel, PodDisruptionBudget, Reason, Resources, Service, Storage};
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
 
-use super::rules;
+use super::{pod_template, rules};
 
 /// What the operator was told to use where a Hyperpage says nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,7 @@ pub fn validate(hyperpage: &Hyperpage, defaults: &Defaults) -> Result<Valid, Inv
     let metadata = &hyperpage.metadata;
     let spec = &hyperpage.spec;
     unique_env_names(&spec.app)?;
+    pod_template::check_probes(&spec.app)?;
     let redis_resources = redis_resources(spec.redis.resources.as_ref());
     Ok(Valid {
         name: known(metadata.name.as_ref(), "name")?,
@@ -103,7 +104,7 @@ fn obey_rules(hyperpage: &Hyperpage) -> Result<(), Invalid> {
     if broken.is_empty() { Ok(()) } else { Err(invalid(broken.join("; "))) }
 }
 
-fn invalid(message: String) -> Invalid {
+pub(super) fn invalid(message: String) -> Invalid {
     Invalid { reason: Reason::InvalidSpec, message }
 }
 

@@ -19,17 +19,17 @@ use k8s_openapi::{
 };
 
 use super::{
-    Valid,
+    Invalid, Valid,
     meta::{Component, label_selector, labels, metadata},
-    security, sidecar,
+    pod_template, security, sidecar,
 };
 
 /// The container's port by name; probes and the Service refer to it.
 const PORT: &str = "http";
 
 /// `spec.replicas` is absent: it belongs to a second field manager, or to the autoscaler.
-pub(super) fn deployment(valid: &Valid, password: &str) -> Deployment {
-    Deployment {
+pub(super) fn deployment(valid: &Valid, password: &str) -> Result<Deployment, Invalid> {
+    Ok(Deployment {
         metadata: metadata(valid, name::app(&valid.name), Component::App),
         spec: Some(DeploymentSpec {
             selector: label_selector(valid, Component::App),
@@ -43,14 +43,18 @@ pub(super) fn deployment(valid: &Valid, password: &str) -> Deployment {
             }),
             revision_history_limit: Some(3),
             progress_deadline_seconds: Some(600),
-            template: PodTemplateSpec {
-                metadata: Some(pod_metadata(valid, password)),
-                spec: Some(pod(valid)),
-            },
+            template: template(valid, password)?,
             ..DeploymentSpec::default()
         }),
         status: None,
-    }
+    })
+}
+
+fn template(valid: &Valid, password: &str) -> Result<PodTemplateSpec, Invalid> {
+    let built = PodTemplateSpec { metadata: Some(pod_metadata(valid, password)), spec: Some(pod(valid)) };
+    let mut kept = vec![format!("spec.containers[{APP_CONTAINER}].ports[{PORT}]")];
+    kept.extend(our_env(valid).map(|it| format!("spec.containers[{APP_CONTAINER}].env[{}]", it.name)));
+    pod_template::merge(built, valid.app.pod_template.as_ref(), "spec.app.podTemplate", &kept)
 }
 
 fn pod_metadata(valid: &Valid, password: &str) -> ObjectMeta {
@@ -96,6 +100,7 @@ fn container(valid: &Valid) -> Container {
         readiness_probe,
         drain_seconds,
         termination_grace_period_seconds: _, // the pod's
+        pod_template: _,
     } = valid.app.clone();
     Container {
         name: APP_CONTAINER.into(),

@@ -6,7 +6,7 @@ mod autoscaler;
 mod disruption;
 mod meta;
 mod redis;
-mod security;
+pub(super) mod security;
 mod service;
 mod sidecar;
 mod volume;
@@ -18,7 +18,10 @@ use k8s_openapi::api::{
     policy::v1::PodDisruptionBudget,
 };
 
-use super::validate::Valid;
+use super::{
+    pod_template,
+    validate::{Invalid, Valid},
+};
 
 /// Every child but the password Secret, which is made once and never applied.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,13 +43,14 @@ pub struct RedisChildren {
 }
 
 /// `password` is the uid of the Secret that holds it. It is in both pod templates: a new password rolls everything
-/// that used the old one.
-pub fn build(valid: &Valid, password: &str) -> Children {
+/// that used the old one. All of it is proven by `Valid`, except that a podTemplate fits the template that it is
+/// laid over: that shows once the template is there.
+pub fn build(valid: &Valid, password: &str) -> Result<Children, Invalid> {
     let config_map = redis::config_map(valid);
-    Children {
+    Ok(Children {
         service_account: service::service_account(valid),
         service: service::service(valid),
-        deployment: app::deployment(valid, password),
+        deployment: app::deployment(valid, password)?,
         hpa: autoscaler::hpa(valid),
         pdb: disruption::budget(valid),
         redis: RedisChildren {
@@ -54,7 +58,7 @@ pub fn build(valid: &Valid, password: &str) -> Children {
             stateful_set: redis::stateful_set(valid, password, &config_map),
             config_map,
         },
-    }
+    })
 }
 
 /// The Secret as it is first posted: immutable, so that nothing but its deletion changes the password.

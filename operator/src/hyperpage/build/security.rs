@@ -20,7 +20,7 @@ pub(super) fn pod() -> PodSecurityContext {
 }
 
 /// For somebody else's image: it keeps its own user and may write where that user may.
-pub(super) fn container() -> SecurityContext {
+pub(in crate::hyperpage) fn container() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".into()]) }),

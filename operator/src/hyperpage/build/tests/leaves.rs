@@ -39,6 +39,23 @@ enum Step {
     Field(String),
     Item,
     Entry,
+    /// A field of an open object, by its place among [`samples`].
+    Sample(usize),
+}
+
+/// Fields of a PodSpec, which the schema leaves open.
+fn samples() -> Vec<Value> {
+    let container = json!([{"name": "theirs", "image": "image", "env": [{"name": "A", "value": "b"}]}]);
+    vec![
+        json!({"nodeSelector": {"disk": "ssd"}}),
+        json!({"tolerations": [{"key": "gpu", "operator": "Exists"}]}),
+        json!({"priorityClassName": "high"}),
+        json!({"terminationGracePeriodSeconds": 7}),
+        json!({"securityContext": {"supplementalGroups": [7]}}),
+        json!({"volumes": [{"name": "cache", "emptyDir": {"sizeLimit": "1Gi"}}]}),
+        json!({"containers": container}),
+        json!({"initContainers": container}),
+    ]
 }
 
 fn leaves(schema: &Value, path: &mut Vec<Step>, found: &mut Vec<Vec<Step>>) {
@@ -47,7 +64,9 @@ fn leaves(schema: &Value, path: &mut Vec<Step>, found: &mut Vec<Vec<Step>>) {
         leaves(schema, path, found);
         path.pop();
     };
-    if let Some(properties) = schema["properties"].as_object() {
+    if schema["x-kubernetes-preserve-unknown-fields"] == true {
+        (0..samples().len()).for_each(|sample| below(Step::Sample(sample), &Value::Null));
+    } else if let Some(properties) = schema["properties"].as_object() {
         for (name, property) in properties {
             below(Step::Field(name.clone()), property);
         }
@@ -118,6 +137,7 @@ fn pair(schema: &Value, context: Option<&Value>, path: &[Step]) -> Option<(Value
                 (with_before, with_after)
             })
         }
+        Step::Sample(sample) => Some((json!({}), samples().swap_remove(*sample))),
         Step::Item => {
             let (before, after) = pair(&schema["items"], None, rest)?;
             Some((json!([before]), json!([after])))
@@ -140,6 +160,7 @@ fn spell(path: &[Step]) -> String {
         Step::Field(name) => format!("{text}.{name}"),
         Step::Item => format!("{text}[]"),
         Step::Entry => format!("{text}{{}}"),
+        Step::Sample(sample) => format!("{text}.{}", samples()[*sample]),
     })
 }
 

@@ -35,7 +35,7 @@ pub(in crate::hyperpage) fn shop(spec: Value) -> Valid {
 
 /// Every child, in the order in which they are listed.
 fn children(valid: &Valid) -> Vec<Value> {
-    let Children { service_account, service, deployment, hpa, pdb, redis } = build(valid, PASSWORD);
+    let Children { service_account, service, deployment, hpa, pdb, redis } = build(valid, PASSWORD).unwrap();
     let RedisChildren { config_map, service: redis_service, stateful_set } = redis;
     let mut children = vec![
         serde_json::to_value(service_account).unwrap(),
