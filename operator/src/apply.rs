@@ -2,7 +2,7 @@
 //! delete, and says which object it means: one seen under our uid, or none at all.
 
 use k8s_openapi::{
-    api::core::v1::{PersistentVolumeClaim, Secret},
+    api::core::v1::{PersistentVolumeClaim, Pod, Secret},
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 use kube::{
@@ -183,6 +183,18 @@ impl Calls<'_> {
             Err(source) => {
                 Err(Error::Call { verb: "grow", what: format!("PersistentVolumeClaim {name}"), source })
             }
+        }
+    }
+
+    /// That pod and no successor of its name.
+    pub async fn delete_pod(&self, name: &str, uid: &str) -> Result<(), Error> {
+        self.metrics.call("delete", "Pod");
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), self.namespace);
+        let uid = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        match pods.delete(name, &DeleteParams::default().preconditions(uid)).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(source) => Err(Error::Call { verb: "delete", what: format!("Pod {name}"), source }),
         }
     }
 

@@ -105,6 +105,8 @@ pub struct Rollout {
     pub template_annotations: BTreeMap<String, String>,
     /// What the claim template of a StatefulSet asks for.
     pub claim_size: Option<Quantity>,
+    /// The revision of a StatefulSet's template as it is now.
+    pub update_revision: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -272,6 +274,7 @@ impl Child for StatefulSet {
             updated: if complete { status.replicas } else { status.updated_replicas.unwrap_or(0) },
             ready: status.ready_replicas.unwrap_or(0),
             claim_size: claim_size(self),
+            update_revision: status.update_revision,
             ..rollout(&self.metadata, spec.and_then(|spec| spec.template.metadata.as_ref()))
         })
     }

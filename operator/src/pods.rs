@@ -2,19 +2,15 @@
 //! cannot be pulled or a Secret is missing; what is well is not kept, so a healthy cluster costs no memory
 //! here and nothing is ever polled.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
-
 use crds::{Reason, contract::label};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::{ResourceExt, runtime::watcher::Event};
 
-use crate::children::Wake;
+use crate::{children::Wake, kept::Kept};
 
-/// Namespace and name of a pod.
-type Key = (String, String);
+/// The StatefulSet controller's label.
+const REVISION: &str = "controller-revision-hash";
 
 /// Why a pod does not get on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,83 +20,66 @@ pub struct Trouble {
     pub message: String,
 }
 
-#[derive(Debug)]
+/// A pod of Redis that is not ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unready {
+    pub name: String,
+    pub uid: String,
+    /// Of the StatefulSet's template that it was made from.
+    pub revision: String,
+    pub since: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq)]
 struct Entry {
-    hyperpage: String,
     component: String,
-    trouble: Trouble,
+    trouble: Option<Trouble>,
+    unready: Option<Unready>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
-    entries: BTreeMap<Key, Entry>,
-    listed: BTreeSet<Key>,
-}
-
-#[derive(Debug, Default)]
-pub struct Pods(Mutex<Seen>);
+pub struct Pods(Kept<Entry>);
 
 impl Pods {
     /// The gravest trouble among the pods of one component.
     pub fn trouble(&self, namespace: &str, hyperpage: &str, component: &str) -> Option<Trouble> {
-        let seen = self.lock();
-        let of_namespace = seen.entries.iter().filter(|((of, _), _)| of == namespace).map(|(_, entry)| entry);
-        of_namespace
-            .filter(|entry| entry.hyperpage == hyperpage && entry.component == component)
-            .map(|entry| entry.trouble.clone())
+        let all = self.0.of(namespace, hyperpage).into_iter();
+        all.filter(|entry| entry.component == component)
+            .filter_map(|entry| entry.trouble)
             .min_by_key(|trouble| gravity(trouble.reason))
     }
 
+    /// The pod of Redis, while it is not ready.
+    pub fn unready(&self, namespace: &str, hyperpage: &str) -> Option<Unready> {
+        self.0.of(namespace, hyperpage).into_iter().find_map(|entry| entry.unready)
+    }
+
     pub fn take(&self, event: Event<Pod>) -> Vec<Wake> {
-        let mut seen = self.lock();
-        match event {
-            Event::Init => {
-                seen.listed.clear();
-                Vec::new()
-            }
-            Event::InitApply(pod) => {
-                seen.listed.insert(key(&pod));
-                seen.put(&pod)
-            }
-            Event::InitDone => seen.forget_unlisted(),
-            Event::Apply(pod) => seen.put(&pod),
-            Event::Delete(pod) => seen.remove(&key(&pod)),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.take(event, keep)
     }
 }
 
-impl Seen {
-    fn put(&mut self, pod: &Pod) -> Vec<Wake> {
-        let key = key(pod);
-        let Some(trouble) = trouble(pod) else { return self.remove(&key) };
-        if self.entries.get(&key).is_some_and(|entry| entry.trouble == trouble) {
-            return Vec::new();
-        }
-        let label = |name: &str| pod.labels().get(name).cloned().unwrap_or_default();
-        let (hyperpage, component) = (label(label::INSTANCE), label(label::COMPONENT));
-        let wake = vec![(key.0.clone(), hyperpage.clone())];
-        self.entries.insert(key, Entry { hyperpage, component, trouble });
-        wake
-    }
-
-    fn remove(&mut self, key: &Key) -> Vec<Wake> {
-        let gone = self.entries.remove(key);
-        gone.map(|entry| (key.0.clone(), entry.hyperpage)).into_iter().collect()
-    }
-
-    fn forget_unlisted(&mut self) -> Vec<Wake> {
-        let listed = std::mem::take(&mut self.listed);
-        let gone: Vec<_> = self.entries.keys().filter(|key| !listed.contains(*key)).cloned().collect();
-        gone.iter().flat_map(|key| self.remove(key)).collect()
-    }
+fn keep(pod: &Pod) -> Option<Entry> {
+    let component = pod.labels().get(label::COMPONENT).cloned().unwrap_or_default();
+    let redis = component == label::COMPONENT_REDIS;
+    let (trouble, unready) = (trouble(pod), redis.then(|| unready(pod)).flatten());
+    (trouble.is_some() || unready.is_some()).then_some(Entry { component, trouble, unready })
 }
 
-fn key(pod: &Pod) -> Key {
-    (pod.namespace().unwrap_or_default(), pod.name_any())
+/// `None` also for one that is on its way out.
+fn unready(pod: &Pod) -> Option<Unready> {
+    let revision = pod.labels().get(REVISION)?;
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
+    if ready.is_some_and(|ready| ready.status == "True") {
+        return None;
+    }
+    let changed = ready.and_then(|ready| ready.last_transition_time.as_ref());
+    let since = changed.or(pod.metadata.creation_timestamp.as_ref())?.0;
+    Some(Unready { name: pod.name_any(), uid: pod.uid()?, revision: revision.clone(), since })
 }
 
 /// Least first: what surely needs a person comes before what may pass.
@@ -237,6 +216,32 @@ mod tests {
         pods.take(Event::Init);
         assert_eq!(pods.take(Event::InitDone), wake);
         assert_eq!(find(), None);
+    }
+
+    #[test]
+    fn only_an_unready_pod_of_redis_is_kept_and_only_while_it_stays() {
+        let pod = |component: &str, ready: &str, deleted: Option<&str>| -> Pod {
+            serde_json::from_value(json!({
+                "metadata": {"namespace": "shop", "name": "r", "uid": "u", "deletionTimestamp": deleted,
+                    "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"controller-revision-hash": "r-1",
+                    "app.kubernetes.io/instance": "shop", "app.kubernetes.io/component": component}},
+                "status": {"conditions": [
+                    {"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:07Z"}]},
+            }))
+            .unwrap()
+        };
+        let pods = Pods::default();
+        let since = |pod: Pod| {
+            pods.take(Event::Apply(pod));
+            pods.unready("shop", "shop").map(|unready| unready.since.to_string())
+        };
+        assert_eq!(since(pod("redis", "False", None)).as_deref(), Some("2026-01-01T00:00:07Z"));
+        assert_eq!(since(pod("redis", "True", None)), None);
+        assert_eq!(since(pod("redis", "False", Some("2026-01-01T00:00:09Z"))), None);
+        assert_eq!(since(pod("app", "False", None)), None);
+        let mut young = pod("redis", "False", None);
+        young.status = None;
+        assert_eq!(since(young).as_deref(), Some("2026-01-01T00:00:00Z"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod chart;
 mod children;
 mod elsewhere;
 mod foreign;
+mod healing;
 mod invalid;
 mod leader;
 mod requests;

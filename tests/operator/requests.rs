@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use kube::ResourceExt;
 use kube::api::{Api, ListParams, PostParams};
 use serde_json::{Value, json};
 use tests::apiserver::ApiServer;
@@ -14,10 +15,10 @@ use tests::audit::{AuditUser, Entry, Mark, ObjectRef, ResponseStatus, unquiet, u
 use tests::eventually::{check, eventually};
 use tests::installation::{OPERATOR, Operator, chart};
 use tests::kube::Scene;
-use tests::nodes::Nodes;
+use tests::nodes::{self, Nodes};
 use tests::volumes::{self, Volumes};
 
-use crate::world::{SOON, World, machine, scene, shop, until, until_replicas, with};
+use crate::world::{MAX_UNAVAILABLE, SOON, World, machine, scene, shop, until, until_replicas, with};
 
 /// ConfigMap, Deployment, PodDisruptionBudget, Secret, ServiceAccount, StatefulSet, two Services.
 const CHILDREN: usize = 8;
@@ -175,15 +176,19 @@ fn used(entries: &[Entry]) -> BTreeSet<Verb> {
 #[tokio::test]
 async fn the_chart_grants_what_is_used_and_nothing_else() {
     let _machine = machine().await;
-    let Some(World { server, operator }) = World::start("verbs").await else { return };
+    let Some(World { server, operator }) = World::start_with("verbs", MAX_UNAVAILABLE).await else { return };
     let scene = scene(&server, "t-verbs").await;
-    let _nodes = Nodes::healthy(&scene);
+    let _nodes = Nodes::saying(&scene, |pod| match pod.name_any().starts_with("healed-hp-redis") {
+        true => never_ready(pod),
+        false => nodes::ready(pod),
+    });
     let orphan = json!({"metadata": {"name": "auto-hp-redis"}, "stringData": {"password": "p", "url": "u"}});
     let orphan: Secret = serde_json::from_value(orphan).unwrap();
     scene.api().create(&PostParams::default(), &orphan).await.unwrap();
     autoscaler_made_and_deleted(&scene).await;
     the_same_event_twice(&server, &scene).await;
     a_volume_grown(&scene).await;
+    a_redis_healed(&scene).await;
     operator.process.signal("TERM").unwrap();
     operator.process.exited(SOON).await.unwrap();
 
@@ -211,6 +216,26 @@ async fn autoscaler_made_and_deleted(scene: &Scene) {
         check(matches!(found, Ok(None)), found.is_ok())
     })
     .await;
+}
+
+/// For longer than the operator is patient.
+fn never_ready(pod: &Pod) -> Value {
+    let mut status = nodes::waiting(pod, "ErrImagePull", "not found");
+    let since = "2026-01-01T00:00:00Z";
+    status["conditions"] = json!([{"type": "Ready", "status": "False", "lastTransitionTime": since}]);
+    status
+}
+
+async fn a_redis_healed(scene: &Scene) {
+    let pod = "healed-hp-redis-0";
+    scene.apply("healed", shop()).await.unwrap();
+    let before = until(scene, pod, "not ready", |pod: &Pod| {
+        let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+        check(conditions.is_some(), conditions).map(|()| pod.uid())
+    })
+    .await;
+    scene.apply("healed", with(shop(), json!({"redis": {"image": "registry.test/redis:2"}}))).await.unwrap();
+    until(scene, pod, "another", |pod: &Pod| check(pod.uid() != before, pod.uid())).await;
 }
 
 async fn a_volume_grown(scene: &Scene) {

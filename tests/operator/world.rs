@@ -64,7 +64,11 @@ pub(crate) async fn machine() -> RwLockReadGuard<'static, ()> {
 impl World {
     /// A server, its controllers, the chart's objects and one leading operator.
     pub(crate) async fn start(name: &str) -> Option<Self> {
-        let server = bare(name).await?;
+        Self::start_with(name, "").await
+    }
+
+    pub(crate) async fn start_with(name: &str, gates: &str) -> Option<Self> {
+        let server = bare_with(name, gates).await?;
         let operator = Operator::start(&server, "operator-a").expect("the operator starts");
         operator.leads(&server, SOON).await;
         Some(Self { server, operator })
@@ -77,7 +81,11 @@ impl World {
 
 /// Like [`World::start`], without an operator.
 pub(crate) async fn bare(name: &str) -> Option<ApiServer> {
-    let mut server = ApiServer::start(name, &[OPERATOR_USER]).await?;
+    bare_with(name, "").await
+}
+
+async fn bare_with(name: &str, gates: &str) -> Option<ApiServer> {
+    let mut server = ApiServer::start_with(name, &[OPERATOR_USER], gates).await?;
     install(&server).await.expect("the chart's objects are accepted");
     // Only now: the garbage collector learns of a new kind half a minute late.
     server.start_controllers().expect("controllers start");
@@ -88,6 +96,9 @@ pub(crate) async fn scene(server: &ApiServer, namespace: &str) -> Scene {
     let client = server.admin().await.expect("a client");
     Scene::open(client, namespace).await.expect("a new namespace")
 }
+
+/// Kubernetes 1.35 turns it on: a StatefulSet then waits for its unready pods, and does not replace them.
+pub(crate) const MAX_UNAVAILABLE: &str = "MaxUnavailableStatefulSet=true";
 
 /// The least a Hyperpage can say.
 pub(crate) fn shop() -> Value {

@@ -34,6 +34,7 @@ pub struct User {
 pub struct ApiServer {
     dir: PathBuf,
     url: String,
+    gates: String,
     // In the order they must end: the API server does not end while it waits for a lost etcd.
     controllers: Option<Leash>,
     server: Leash,
@@ -43,21 +44,26 @@ pub struct ApiServer {
 impl ApiServer {
     /// None, with one line that says why, where `make up` has not built Kubernetes yet.
     pub async fn start(name: &str, users: &[User]) -> Option<Self> {
+        Self::start_with(name, users, "").await
+    }
+
+    /// With features that this Kubernetes has not turned on yet: `Name=true`.
+    pub async fn start_with(name: &str, users: &[User], gates: &str) -> Option<Self> {
         let tools = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "helm"];
         if !binaries::present(&tools.map(kubernetes)) {
             return None;
         }
-        Some(Self::run(name, users).await.expect("a private API server"))
+        Some(Self::run(name, users, gates).await.expect("a private API server"))
     }
 
-    async fn run(name: &str, users: &[User]) -> Result<Self> {
+    async fn run(name: &str, users: &[User], gates: &str) -> Result<Self> {
         let dir = new_dir(&workspace().join("target/tmp"), name)?;
         let [client, peer, port] = free_ports()?;
         let url = format!("https://127.0.0.1:{port}");
         let etcd = etcd(&dir, client, peer)?;
         write_credentials(&dir, &url, users)?;
-        let server = apiserver(&dir, client, port)?;
-        let this = Self { dir, url, controllers: None, server, _etcd: etcd };
+        let server = apiserver(&dir, client, port, gates)?;
+        let this = Self { dir, url, gates: gates.to_owned(), controllers: None, server, _etcd: etcd };
         let ready = "healthz/poststarthook/rbac/bootstrap-roles";
         eventually("the API server is ready", Duration::from_secs(60), async || {
             this.server.alive()?;
@@ -75,8 +81,10 @@ impl ApiServer {
     /// Garbage collection, ReplicaSets, HPA: what turns children into pods (that no kubelet will ever run).
     pub fn start_controllers(&mut self) -> Result<()> {
         let kubeconfig = format!("--kubeconfig={}", self.kubeconfig(CONTROLLERS).display());
+        let gates = format!("--feature-gates={}", self.gates);
         let args = [
             kubeconfig.as_str(),
+            gates.as_str(),
             CONTROLLER_NAMES,
             "--leader-elect=false",
             "--horizontal-pod-autoscaler-sync-period=1s",
@@ -188,9 +196,10 @@ fn etcd(dir: &Path, client: u16, peer: u16) -> Result<Leash> {
     Leash::start(dir, "etcd", &kubernetes("etcd"), args, &[])
 }
 
-fn apiserver(dir: &Path, etcd: u16, port: u16) -> Result<Leash> {
+fn apiserver(dir: &Path, etcd: u16, port: u16, gates: &str) -> Result<Leash> {
     let at = |file: &str| dir.join(file).display().to_string();
     let args = [
+        format!("--feature-gates={gates}"),
         format!("--etcd-servers=http://127.0.0.1:{etcd}"),
         "--bind-address=127.0.0.1".to_owned(),
         // A loopback address may not be published as the Service `kubernetes`.

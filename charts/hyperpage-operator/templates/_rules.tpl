@@ -36,10 +36,11 @@
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, create, patch]
-# Why a pod does not start is said in status.
+# Why a pod does not start is said in status. A pod of Redis that never will, although its image was corrected, is
+# deleted.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch]
+  verbs: [list, watch, delete]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

@@ -8,6 +8,7 @@ use futures::future::join_all;
 
 use super::{
     Problem,
+    heal::Cure,
     memory::Memory,
     scale::{self, Autoscaler, Decision, Told},
     storage,
@@ -57,6 +58,8 @@ pub struct Report {
     pub created: bool,
     /// Children that the spec no longer asks for.
     pub pruned: Vec<ChildId>,
+    /// What becomes of a pod of Redis that does not get on.
+    pub cure: Cure,
 }
 
 impl Report {

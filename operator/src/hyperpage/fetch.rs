@@ -15,7 +15,7 @@ use crate::{
     children::Family,
     claims::Claim,
     context::Context,
-    pods::Trouble,
+    pods::{Trouble, Unready},
 };
 
 pub struct Fetched {
@@ -26,6 +26,8 @@ pub struct Fetched {
     pub password: Result<Password, Error>,
     pub app: Option<Trouble>,
     pub redis: Option<Trouble>,
+    /// Redis' pod, while it is not ready.
+    pub unready: Option<Unready>,
     /// Of Redis' volume.
     pub claim: Option<Claim>,
 }
@@ -42,6 +44,7 @@ pub async fn fetch(
     memory.recall(&family, status.as_ref().and_then(|status| status.applied_digest.as_deref()));
     let app = context.pods.trouble(namespace, &name, label::COMPONENT_APP);
     let redis = context.pods.trouble(namespace, &name, label::COMPONENT_REDIS);
+    let unready = context.pods.unready(namespace, &name);
     let claim = context.claims.of(namespace, &name).pop();
     let missing = [&app, &redis].into_iter().flatten().any(|t| t.reason == Reason::ContainerConfigError);
     let known = match missing || moved(hyperpage, status.as_ref(), &family) {
@@ -52,7 +55,7 @@ pub async fn fetch(
         Some(uid) => Ok(Password::Known(uid)),
         None => password::read(calls, &name).await,
     };
-    Fetched { family, status, password, app, redis, claim }
+    Fetched { family, status, password, app, redis, unready, claim }
 }
 
 /// The spec, or anything we applied, is not as it was when status was written.

@@ -3,6 +3,7 @@
 pub mod build;
 pub mod converge;
 pub mod fetch;
+pub mod heal;
 pub mod memory;
 pub mod password;
 pub mod pod_template;
@@ -34,7 +35,7 @@ use crate::{
     claims::Claim,
     context::Context,
     metrics::Outcome,
-    pods::Trouble,
+    pods::{Trouble, Unready},
 };
 use build::{Children, RedisChildren};
 use converge::{Plan, Report};
@@ -104,7 +105,10 @@ pub async fn reconcile(stored: Arc<Stored>, context: Arc<Context>) -> Result<Act
             memory.succeeded();
             (Outcome::Done, Ok(later.map_or_else(Action::await_change, Action::requeue)))
         }
-        Ok(End { problem: Some(_), later: _ }) => (Outcome::Stalled, Ok(Action::requeue(memory.failed()))),
+        Ok(End { problem: Some(_), later }) => {
+            let retry = memory.failed();
+            (Outcome::Stalled, Ok(Action::requeue(later.map_or(retry, |later| later.min(retry)))))
+        }
         // Somebody wrote between our look and our write: no failure, only a reason to look again.
         Err(Error::Apply(error)) if error.passes() => {
             tracing::debug!(%error, "looking again");
@@ -129,7 +133,7 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
         Ok(hyperpage) => hyperpage,
         Err(invalid) => return report::unreadable(stored, invalid, context, memory).await,
     };
-    let Fetched { family, status: before, password, app, redis, claim } =
+    let Fetched { family, status: before, password, app, redis, unready, claim } =
         fetch::fetch(hyperpage, context, &calls, memory).await;
     let valid = validate::validate(hyperpage, &context.defaults);
     let converged = match (&valid, password) {
@@ -137,7 +141,8 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
             Ok(Report::stopped(family.clone(), Reason::InvalidSpec, invalid.message.clone()))
         }
         (Ok(valid), Ok(password)) => {
-            apply(valid, &calls, password, claim.as_ref(), family.clone(), memory).await
+            let report = apply(valid, &calls, password, claim.as_ref(), family.clone(), memory).await;
+            heal(valid, &calls, unready.as_ref(), report).await
         }
         (Ok(_), Err(error)) => Err(error),
     };
@@ -155,8 +160,25 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
     tell::tell(context, &hyperpage.object_ref(&()), &report, memory).await;
     match failure {
         Some(error) => Err(error.into()),
-        None => Ok(End { problem: report.problem, later }),
+        None => {
+            let later = later.into_iter().chain(report.cure.after()).min();
+            Ok(End { problem: report.problem, later })
+        }
     }
+}
+
+/// By the StatefulSet as it is after the writes.
+async fn heal(
+    valid: &Valid,
+    calls: &Calls<'_>,
+    pod: Option<&Unready>,
+    report: Result<Report, apply::Error>,
+) -> Result<Report, apply::Error> {
+    let mut report = report?;
+    let id = ChildId { kind: Kind::StatefulSet, name: name::redis(&valid.name) };
+    report.cure = heal::cure(pod, report.family.get(&id), Timestamp::now());
+    heal::act(calls, &report.cure).await?;
+    Ok(report)
 }
 
 /// Build and apply; between them stands only the password, whose Secret must exist to be named, and is not made
@@ -243,5 +265,6 @@ fn sight<'a>(
         problem: report.problem.as_ref(),
         waiting: failed.or(waiting),
         held: report.held,
+        cure: report.cure.words(),
     }
 }

@@ -93,6 +93,7 @@ pub async fn unreadable(
         problem: Some(&problem),
         waiting: None,
         held: None,
+        cure: None,
     };
     let previous = memory.last_status().cloned();
     let status = status::status(&sight, previous.as_ref(), Timestamp::now());

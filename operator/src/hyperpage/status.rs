@@ -31,6 +31,8 @@ pub struct Sight<'a> {
     /// What Kubernetes has to do first, or did not do.
     pub waiting: Option<(Reason, String)>,
     pub held: Option<i32>,
+    /// What becomes of a pod of Redis that does not get on.
+    pub cure: Option<&'static str>,
 }
 
 /// One condition, before times.
@@ -192,12 +194,13 @@ fn redis(sight: &Sight<'_>) -> Verdict {
     if complete(rollout) {
         return Verdict::new(true, Reason::Settled, "Redis is ready");
     }
+    let cure = sight.cure.map(|words| format!("; {words}")).unwrap_or_default();
     match sight.redis {
-        Some(trouble) => Verdict::new(false, trouble.reason, format!("Redis: {}", trouble.message)),
+        Some(trouble) => Verdict::new(false, trouble.reason, format!("Redis: {}{cure}", trouble.message)),
         None => Verdict::new(
             false,
             Reason::RedisUnavailable,
-            format!("waiting for the pod of StatefulSet {name}"),
+            format!("waiting for the pod of StatefulSet {name}{cure}"),
         ),
     }
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType};
 
-use super::{Problem, converge::Report, memory::Memory, password::News, scale::Told};
+use super::{Problem, converge::Report, heal::Cure, memory::Memory, password::News, scale::Told};
 use crate::context::Context;
 use crds::contract::name;
 
@@ -34,6 +34,13 @@ pub fn events(hyperpage: &str, report: &Report, told: Option<&Problem>) -> Vec<E
     for id in &report.pruned {
         let note = format!("deleted {id}: the spec no longer asks for it");
         events.push(event(EventType::Normal, "Deleted", format!("Delete{}", id.kind.as_str()), note));
+    }
+    if let Cure::Replace(pod) = &report.cure {
+        let note = format!(
+            "deleted pod {}: it is of an older revision and was not ready for 30 s, and nobody else replaces it",
+            pod.name
+        );
+        events.push(event(EventType::Normal, "RedisPodReplaced", format!("Delete{}", pod.revision), note));
     }
     events.extend(report.problem.as_ref().filter(|problem| Some(*problem) != told).map(problem));
     events

@@ -72,6 +72,7 @@ fn sight<'a>(valid: &'a Valid, family: &'a Family) -> Sight<'a> {
         problem: None,
         waiting: None,
         held: None,
+        cure: None,
     }
 }
 
