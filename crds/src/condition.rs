@@ -72,6 +72,8 @@ pub enum Reason {
     Autoscaling,
     /// The autoscaler cannot read its metrics.
     MetricsUnavailable,
+    /// Somebody told the operator to leave this Hyperpage alone.
+    Paused,
     /// The API server did not do what it was asked.
     ApiError,
 }
@@ -97,6 +99,7 @@ impl Reason {
             Self::NotConfigured => "NotConfigured",
             Self::Autoscaling => "Autoscaling",
             Self::MetricsUnavailable => "MetricsUnavailable",
+            Self::Paused => "Paused",
             Self::ApiError => "ApiError",
         }
     }

@@ -78,6 +78,20 @@ pub mod annotation {
     pub const REDIS_AUTH: &str = "hyperpage.dev/redis-auth";
     /// On Redis' pod template: hash of its configuration.
     pub const REDIS_CONFIG: &str = "hyperpage.dev/redis-config";
+    /// On the Deployment and on Redis' StatefulSet: the image that runs where the spec names none.
+    pub const SIDECAR_IMAGE: &str = "hyperpage.dev/sidecar-image";
+    pub const REDIS_IMAGE: &str = "hyperpage.dev/redis-image";
+    /// On both: hash of what the spec says of the pods, but for an image that it does not name.
+    pub const TEMPLATE: &str = "hyperpage.dev/template";
+    /// On a Hyperpage, by its users: each new value adopts the operator's default image once.
+    pub const UPGRADE_SIDECAR: &str = "hyperpage.dev/upgrade-sidecar";
+    pub const UPGRADE_REDIS: &str = "hyperpage.dev/upgrade-redis";
+    /// On the Deployment and on Redis' StatefulSet: the value last acted upon.
+    pub const UPGRADED_SIDECAR: &str = "hyperpage.dev/upgraded-sidecar";
+    pub const UPGRADED_REDIS: &str = "hyperpage.dev/upgraded-redis";
+    /// On a Hyperpage, by its users: `disabled` stops every write but that of status.
+    pub const RECONCILE: &str = "hyperpage.dev/reconcile";
+    pub const DISABLED: &str = "disabled";
     /// Replicas held after autoscaling was removed, until `spec.replicas` next changes.
     pub const HELD_REPLICAS: &str = "hyperpage.dev/held-replicas";
     /// What ran before a suspension, and `spec.replicas` then: what a resume returns to.

@@ -18,7 +18,8 @@ pub struct Redis {
     /// Standalone: the operator runs one Redis for this Hyperpage.
     #[serde(default)]
     pub mode: RedisMode,
-    /// The image of Redis, 7.0 or newer. Absent: the operator's default.
+    /// The image of Redis, 7.0 or newer. Absent: the operator's default at the time when Redis' pod was last
+    /// changed; a newer default waits in status.redis.updateAvailable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = Rule::new("!self.matches('[[:space:]]')").message("redis.image may not contain blanks"))]

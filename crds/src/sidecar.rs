@@ -10,7 +10,8 @@ use crate::Resources;
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Sidecar {
-    /// The sidecar's image. Absent: the operator's default.
+    /// The sidecar's image. Absent: the operator's default at the time when the pods were last changed; a
+    /// newer default waits in status.sidecar.updateAvailable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = Rule::new("!self.matches('[[:space:]]')").message("sidecar.image may not contain blanks"))]

@@ -51,6 +51,10 @@ pub struct SidecarStatus {
     /// Its image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The operator's default, where it is another. The next change of the pods brings it, or a new value of
+    /// the annotation hyperpage.dev/upgrade-sidecar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_available: Option<String>,
 }
 
 /// The Redis that the sidecars use.
@@ -63,4 +67,11 @@ pub struct RedisStatus {
     /// Where the sidecars reach it, HOST:PORT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// Its image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The operator's default, where it is another. The next change of Redis' pod brings it, or a new value of
+    /// the annotation hyperpage.dev/upgrade-redis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_available: Option<String>,
 }

@@ -13,7 +13,7 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, StatefulSet},
         autoscaling::v2::HorizontalPodAutoscaler,
-        core::v1::{ConfigMap, Service, ServiceAccount},
+        core::v1::{ConfigMap, PodSpec, Service, ServiceAccount},
         policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
@@ -26,7 +26,10 @@ use kube::{
 };
 
 use crate::settled;
-use crds::{Hyperpage, contract::annotation};
+use crds::{
+    Hyperpage,
+    contract::{REDIS_CONTAINER, SIDECAR_CONTAINER, annotation},
+};
 
 /// The kinds a Hyperpage has for children, in the order in which they are reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,6 +104,8 @@ pub struct Rollout {
     pub overdue: Option<String>,
     /// Managers of `spec.replicas`.
     pub scaled_by: Vec<String>,
+    /// Of our container.
+    pub image: Option<String>,
     pub annotations: BTreeMap<String, String>,
     pub template_annotations: BTreeMap<String, String>,
     /// What the claim template of a StatefulSet asks for.
@@ -254,6 +259,7 @@ impl Child for Deployment {
             ready: status.ready_replicas.unwrap_or(0),
             refused: trouble("ReplicaFailure", "True", None),
             overdue: trouble("Progressing", "False", Some("ProgressDeadlineExceeded")),
+            image: image(spec.and_then(|spec| spec.template.spec.as_ref()), SIDECAR_CONTAINER),
             ..rollout(&self.metadata, spec.and_then(|spec| spec.template.metadata.as_ref()))
         })
     }
@@ -275,6 +281,7 @@ impl Child for StatefulSet {
             ready: status.ready_replicas.unwrap_or(0),
             claim_size: claim_size(self),
             update_revision: status.update_revision,
+            image: image(spec.and_then(|spec| spec.template.spec.as_ref()), REDIS_CONTAINER),
             ..rollout(&self.metadata, spec.and_then(|spec| spec.template.metadata.as_ref()))
         })
     }
@@ -283,6 +290,12 @@ impl Child for StatefulSet {
 fn claim_size(stateful_set: &StatefulSet) -> Option<Quantity> {
     let claim = stateful_set.spec.as_ref()?.volume_claim_templates.as_ref()?.first()?;
     claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage").cloned()
+}
+
+fn image(pod: Option<&PodSpec>, container: &str) -> Option<String> {
+    let containers =
+        pod.into_iter().flat_map(|pod| pod.init_containers.iter().flatten().chain(&pod.containers));
+    containers.filter(|it| it.name == container).find_map(|it| it.image.clone())
 }
 
 fn rollout(meta: &ObjectMeta, template: Option<&ObjectMeta>) -> Rollout {

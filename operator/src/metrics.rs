@@ -14,6 +14,8 @@ pub enum Outcome {
     Done,
     /// The spec, or an object in the way, stops it until somebody acts.
     Stalled,
+    /// Its user wants it left alone.
+    Paused,
     /// Somebody else wrote first; it looks again.
     Conflicted,
     /// The API server did not answer as hoped; it is tried again.

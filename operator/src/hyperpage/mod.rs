@@ -6,12 +6,14 @@ pub mod fetch;
 pub mod heal;
 pub mod memory;
 pub mod password;
+pub mod pause;
 pub mod pod_template;
 pub mod report;
 pub mod rules;
 pub mod scale;
 pub mod schema;
 pub mod status;
+pub mod sticky;
 pub mod storage;
 pub mod stored;
 pub mod tell;
@@ -31,7 +33,7 @@ use kube::{
 
 use crate::{
     apply::{self, Calls, Wanted},
-    children::{ChildId, Family, Kind},
+    children::{ChildId, Family, Kind, Rollout},
     claims::Claim,
     context::Context,
     metrics::Outcome,
@@ -103,7 +105,8 @@ pub async fn reconcile(stored: Arc<Stored>, context: Arc<Context>) -> Result<Act
     let (outcome, answer) = match steps.unwrap_or(Err(Error::Late)) {
         Ok(End { problem: None, later }) => {
             memory.succeeded();
-            (Outcome::Done, Ok(later.map_or_else(Action::await_change, Action::requeue)))
+            let outcome = if pause::is_asked(&stored) { Outcome::Paused } else { Outcome::Done };
+            (outcome, Ok(later.map_or_else(Action::await_change, Action::requeue)))
         }
         Ok(End { problem: Some(_), later }) => {
             let retry = memory.failed();
@@ -133,6 +136,9 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
         Ok(hyperpage) => hyperpage,
         Err(invalid) => return report::unreadable(stored, invalid, context, memory).await,
     };
+    if pause::is_asked(stored) {
+        return pause::report(hyperpage, context, memory).await;
+    }
     let Fetched { family, status: before, password, app, redis, unready, claim } =
         fetch::fetch(hyperpage, context, &calls, memory).await;
     let valid = validate::validate(hyperpage, &context.defaults);
@@ -192,6 +198,7 @@ async fn apply(
     memory: &mut Memory,
 ) -> Result<Report, apply::Error> {
     let known = if let Password::Known(uid) = &password { Some(uid.clone()) } else { None };
+    let seen = family.len();
     // Before the first write, so that a podTemplate that does not fit changes nothing.
     let mut plan = match self::plan(valid, known.as_deref().unwrap_or_default(), claim, &family) {
         Ok(plan) => plan,
@@ -202,7 +209,8 @@ async fn apply(
     }
     match password::settle(calls, valid, password, &family, memory).await? {
         Password::Known(uid) => {
-            if known.is_none() {
+            // What was not seen before may say which image runs.
+            if known.is_none() || family.len() != seen {
                 plan = match self::plan(valid, &uid, claim, &family) {
                     Ok(plan) => plan,
                     Err(invalid) => return Ok(Report::invalid(family, invalid)),
@@ -224,6 +232,8 @@ fn plan(valid: &Valid, password: &str, claim: Option<&Claim>, family: &Family) -
     let held = storage::hold(valid, &volume, live);
     let Children { service_account, service, deployment, hpa, pdb, redis } = build::build(&held, password)?;
     let RedisChildren { config_map, service: redis_service, stateful_set } = redis;
+    let deployment = sticky::sidecar(deployment, &valid.images.sidecar, runs(family, Kind::Deployment));
+    let stateful_set = sticky::redis(stateful_set, &valid.images.redis, runs(family, Kind::StatefulSet));
     let children = [
         Some(Wanted::new(Kind::ServiceAccount, &service_account)),
         Some(Wanted::new(Kind::ConfigMap, &config_map)),
@@ -242,6 +252,11 @@ fn plan(valid: &Valid, password: &str, claim: Option<&Claim>, family: &Family) -
         suspend: valid.suspend,
         min_replicas: valid.autoscaling.as_ref().map(|autoscaling| autoscaling.min_replicas),
     })
+}
+
+/// There is one of either kind.
+fn runs(family: &Family, kind: Kind) -> Option<&Rollout> {
+    family.iter().find(|(id, _)| id.kind == kind)?.1.rollout()
 }
 
 fn sight<'a>(
@@ -266,5 +281,6 @@ fn sight<'a>(
         waiting: failed.or(waiting),
         held: report.held,
         cure: report.cure.words(),
+        paused: false,
     }
 }

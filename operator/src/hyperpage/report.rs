@@ -94,6 +94,7 @@ pub async fn unreadable(
         waiting: None,
         held: None,
         cure: None,
+        paused: false,
     };
     let previous = memory.last_status().cloned();
     let status = status::status(&sight, previous.as_ref(), Timestamp::now());

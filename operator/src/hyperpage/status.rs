@@ -3,12 +3,12 @@
 
 use crds::{
     ConditionType, HyperpageStatus, Reason, RedisStatus, SidecarStatus,
-    contract::{REDIS_PORT, name},
+    contract::{REDIS_PORT, annotation, name},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Problem, build, validate::Valid};
+use super::{Problem, build, sticky, validate::Valid};
 use crate::{
     children::{Autoscaler, ChildId, Detail, Family, Kind, Rollout},
     pods::Trouble,
@@ -33,6 +33,8 @@ pub struct Sight<'a> {
     pub held: Option<i32>,
     /// What becomes of a pod of Redis that does not get on.
     pub cure: Option<&'static str>,
+    /// Nothing is written until its user says so.
+    pub paused: bool,
 }
 
 /// One condition, before times.
@@ -68,11 +70,8 @@ pub fn status(sight: &Sight<'_>, previous: Option<&HyperpageStatus>, now: Timest
         ready_replicas: Some(ready),
         app: Some(format!("{ready}/{wanted}")),
         selector: valid.map_or_else(|| previous.selector.clone(), |valid| Some(build::app_selector(valid))),
-        sidecar: valid.map_or_else(
-            || previous.sidecar.clone(),
-            |valid| Some(SidecarStatus { image: Some(valid.sidecar.image.clone()) }),
-        ),
-        redis: valid.map_or_else(|| previous.redis.clone(), |valid| Some(redis_status(valid))),
+        sidecar: valid.map_or_else(|| previous.sidecar.clone(), |valid| Some(sidecar_status(valid, rollout))),
+        redis: valid.map_or_else(|| previous.redis.clone(), |valid| Some(redis_status(sight, valid))),
         applied_digest: sight.digest.clone().or_else(|| previous.applied_digest.clone()),
         conditions: conditions(sight, observed, &previous.conditions, now),
     }
@@ -80,14 +79,23 @@ pub fn status(sight: &Sight<'_>, previous: Option<&HyperpageStatus>, now: Timest
 
 /// A spec of which something is still to be applied is not observed: whoever waits for it waits on.
 fn observed(sight: &Sight<'_>, previous: &HyperpageStatus) -> Option<i64> {
-    match sight.waiting {
-        Some(_) => previous.observed_generation,
-        None => sight.generation,
+    match sight.waiting.is_some() || sight.paused {
+        true => previous.observed_generation,
+        false => sight.generation,
     }
 }
 
-fn redis_status(valid: &Valid) -> RedisStatus {
+fn sidecar_status(valid: &Valid, live: Option<&Rollout>) -> SidecarStatus {
+    let (image, update_available) = sticky::sidecar_in_use(&valid.sidecar.image, &valid.images.sidecar, live);
+    SidecarStatus { image: Some(image), update_available }
+}
+
+fn redis_status(sight: &Sight<'_>, valid: &Valid) -> RedisStatus {
+    let live = rollout(sight, Kind::StatefulSet, &name::redis(sight.name));
+    let (image, update_available) = sticky::redis_in_use(&valid.redis.image, &valid.images.redis, live);
     RedisStatus {
+        image: Some(image),
+        update_available,
         mode: Some(crds::RedisMode::Standalone.as_str().to_owned()),
         endpoint: Some(format!("{}.{}:{REDIS_PORT}", name::redis(&valid.name), valid.namespace)),
     }
@@ -280,6 +288,14 @@ fn ready(stalled: &Verdict, parts: [&Verdict; 3]) -> Verdict {
 }
 
 fn reconciling(sight: &Sight<'_>, stalled: &Verdict, ready: &Verdict) -> Verdict {
+    if sight.paused {
+        let (annotation, value) = (annotation::RECONCILE, annotation::DISABLED);
+        let message = format!(
+            "paused by the annotation {annotation}: {value}; to resume: kubectl annotate hp/{} {annotation}-",
+            sight.name
+        );
+        return Verdict::new(false, Reason::Paused, message);
+    }
     if let Some((reason, message)) = &sight.waiting {
         return Verdict::new(true, *reason, message);
     }

@@ -3,10 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::{App, Autoscaling, Hyperpage, LogLevel, PodDisruptionBudget, Reason, Resources, Service, Storage};
+use crds::{
+    App, Autoscaling, Hyperpage, LogLevel, PodDisruptionBudget, Reason, Resources, Service, Storage,
+    contract::annotation,
+};
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
 
-use super::{pod_template, rules};
+use super::{
+    pod_template, rules,
+    sticky::{Ask, Images},
+};
 
 /// What the operator was told to use where a Hyperpage says nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +36,7 @@ pub struct Valid {
     pub budget: Budget,
     pub sidecar: ValidSidecar,
     pub redis: ValidRedis,
+    pub images: Images,
 }
 
 /// The pods that may be away at once.
@@ -81,6 +88,10 @@ pub fn validate(hyperpage: &Hyperpage, defaults: &Defaults) -> Result<Valid, Inv
         suspend: spec.suspend,
         app: spec.app.clone(),
         service: spec.service.clone(),
+        images: Images {
+            sidecar: ask(hyperpage, spec.sidecar.image.as_ref(), annotation::UPGRADE_SIDECAR),
+            redis: ask(hyperpage, spec.redis.image.as_ref(), annotation::UPGRADE_REDIS),
+        },
         autoscaling: spec.autoscaling.clone(),
         budget: budget(spec.pod_disruption_budget.clone()),
         sidecar: ValidSidecar {
@@ -97,6 +108,11 @@ pub fn validate(hyperpage: &Hyperpage, defaults: &Defaults) -> Result<Valid, Inv
             config: spec.redis.config.clone(),
         },
     })
+}
+
+fn ask(hyperpage: &Hyperpage, named: Option<&String>, upgrade: &str) -> Ask {
+    let annotations = hyperpage.metadata.annotations.as_ref();
+    Ask { named: named.is_some(), upgrade: annotations.and_then(|all| all.get(upgrade)).cloned() }
 }
 
 fn obey_rules(hyperpage: &Hyperpage) -> Result<(), Invalid> {

@@ -73,6 +73,7 @@ fn sight<'a>(valid: &'a Valid, family: &'a Family) -> Sight<'a> {
         waiting: None,
         held: None,
         cure: None,
+        paused: false,
     }
 }
 
@@ -287,4 +288,39 @@ fn a_number_that_autoscaling_leaves_unused_is_told() {
     family.extend([autoscaler(Some(Ok(())))]);
     let shown = shown(&sight(&valid, &family));
     assert!(shown["AutoscalingReady"].ends_with("; spec.replicas (7) is not used"), "{shown:?}");
+}
+
+#[test]
+fn a_pause_says_how_to_resume_and_goes_on_telling_the_truth_about_pods() {
+    let (valid, family) = (valid(false), family(pods(3, 2), 1));
+    let paused = Sight { paused: true, digest: None, ..sight(&valid, &family) };
+    let before = HyperpageStatus { observed_generation: Some(3), ..HyperpageStatus::default() };
+    let status = status(&paused, Some(&before), NOW);
+    let find = |type_: &str| status.conditions.iter().find(|it| it.type_ == type_).unwrap();
+    let reconciling = find("Reconciling");
+    assert_eq!((reconciling.status.as_str(), reconciling.reason.as_str()), ("False", "Paused"));
+    assert!(reconciling.message.ends_with("kubectl annotate hp/shop hyperpage.dev/reconcile-"));
+    assert_eq!((find("Ready").status.as_str(), find("Ready").reason.as_str()), ("False", "RollingOut"));
+    assert_eq!(status.observed_generation, Some(3), "the new spec has not been looked at");
+}
+
+#[test]
+fn a_newer_default_image_is_offered_where_none_is_named() {
+    let (mut valid, mut family) = (valid(false), family(pods(3, 3), 1));
+    for live in family.values_mut() {
+        let Detail::Rollout(rollout) = &mut live.detail else { continue };
+        rollout.image = Some("older".to_owned());
+    }
+    let shown = |valid: &Valid| {
+        let status = status(&sight(valid, &family), None, NOW);
+        (status.sidecar.unwrap(), status.redis.unwrap())
+    };
+    let (sidecar, redis) = shown(&valid);
+    assert_eq!(
+        (sidecar.image.as_deref(), sidecar.update_available.as_deref()),
+        (Some("older"), Some("sidecar:9"))
+    );
+    assert_eq!((redis.image.as_deref(), redis.update_available.as_deref()), (Some("older"), Some("redis:9")));
+    valid.images.sidecar.named = true;
+    assert_eq!(shown(&valid).0.update_available, None);
 }

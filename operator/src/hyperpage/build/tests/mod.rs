@@ -3,6 +3,7 @@ mod leaves;
 mod redis;
 mod restricted;
 mod secrets;
+mod upgrade;
 
 use crds::Hyperpage;
 use serde_json::{Value, json};

@@ -1,0 +1,51 @@
+//! A Hyperpage that its user wants left alone for a while: nothing is written but its status, which goes on telling
+//! the truth about the pods.
+
+use std::time::Instant;
+
+use crds::{
+    Hyperpage,
+    contract::{annotation, label},
+};
+use jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+
+use super::{
+    End, Error, Stored,
+    memory::Memory,
+    report,
+    status::{self, Sight},
+    validate,
+};
+use crate::context::Context;
+
+pub fn is_asked(stored: &Stored) -> bool {
+    stored.annotations().get(annotation::RECONCILE).is_some_and(|value| value == annotation::DISABLED)
+}
+
+pub async fn report(hyperpage: &Hyperpage, context: &Context, memory: &mut Memory) -> Result<End, Error> {
+    let (namespace, name) = (hyperpage.namespace().unwrap_or_default(), hyperpage.name_any());
+    let watched = context.children.family(&namespace, &hyperpage.uid().unwrap_or_default());
+    let family = memory.correct(watched, Instant::now());
+    let valid = validate::validate(hyperpage, &context.defaults).ok();
+    let trouble = |component| context.pods.trouble(&namespace, &name, component);
+    let (app, redis) = (trouble(label::COMPONENT_APP), trouble(label::COMPONENT_REDIS));
+    let sight = Sight {
+        name: &name,
+        generation: hyperpage.metadata.generation,
+        valid: valid.as_ref(),
+        family: &family,
+        digest: None,
+        app: app.as_ref(),
+        redis: redis.as_ref(),
+        problem: None,
+        waiting: None,
+        held: None,
+        cure: None,
+        paused: true,
+    };
+    let before = memory.last_status().or(hyperpage.status.as_ref()).cloned();
+    let status = status::status(&sight, before.as_ref(), Timestamp::now());
+    let later = report::write(hyperpage.meta(), status, hyperpage.status.as_ref(), context, memory).await?;
+    Ok(End { problem: None, later })
+}

@@ -1,0 +1,119 @@
+//! Which image runs where the spec names none: the operator's default at the time when its user last changed the
+//! pods. An upgrade of the operator alone restarts nothing. What was decided stands on the object itself, so that
+//! it outlives the operator; the sidecar's and Redis' images are decided apart.
+
+use crds::contract::{REDIS_CONTAINER, SIDECAR_CONTAINER, annotation};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        core::v1::PodTemplateSpec,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use crate::{children::Rollout, settled};
+
+/// What a Hyperpage says of one image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ask {
+    /// By the spec: nothing is left to decide.
+    pub named: bool,
+    /// A new value adopts the default once.
+    pub upgrade: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Images {
+    pub sidecar: Ask,
+    pub redis: Ask,
+}
+
+/// Our container, and where its object remembers what was decided.
+struct Part {
+    container: &'static str,
+    image: &'static str,
+    upgraded: &'static str,
+}
+
+const SIDECAR: Part = Part {
+    container: SIDECAR_CONTAINER,
+    image: annotation::SIDECAR_IMAGE,
+    upgraded: annotation::UPGRADED_SIDECAR,
+};
+const REDIS: Part =
+    Part { container: REDIS_CONTAINER, image: annotation::REDIS_IMAGE, upgraded: annotation::UPGRADED_REDIS };
+
+/// Takes the Deployment as built, with the image that is named or the default, and decides.
+pub fn sidecar(mut built: Deployment, ask: &Ask, live: Option<&Rollout>) -> Deployment {
+    if let Some(spec) = &mut built.spec {
+        settle(&SIDECAR, ask, live, &mut built.metadata, &mut spec.template);
+    }
+    built
+}
+
+/// As [`sidecar`], for Redis.
+pub fn redis(mut built: StatefulSet, ask: &Ask, live: Option<&Rollout>) -> StatefulSet {
+    if let Some(spec) = &mut built.spec {
+        settle(&REDIS, ask, live, &mut built.metadata, &mut spec.template);
+    }
+    built
+}
+
+/// The image that runs, and the default if it is another.
+pub fn sidecar_in_use(default: &str, ask: &Ask, live: Option<&Rollout>) -> (String, Option<String>) {
+    in_use(&SIDECAR, default, ask, live)
+}
+
+pub fn redis_in_use(default: &str, ask: &Ask, live: Option<&Rollout>) -> (String, Option<String>) {
+    in_use(&REDIS, default, ask, live)
+}
+
+fn in_use(part: &Part, default: &str, ask: &Ask, live: Option<&Rollout>) -> (String, Option<String>) {
+    let image = live.and_then(|live| known(part, live)).unwrap_or(default);
+    (image.to_owned(), (!ask.named && image != default).then(|| default.to_owned()))
+}
+
+fn settle(
+    part: &Part,
+    ask: &Ask,
+    live: Option<&Rollout>,
+    meta: &mut ObjectMeta,
+    template: &mut PodTemplateSpec,
+) {
+    let mut said = template.clone();
+    let Some(wanted) = image(template, part) else { return };
+    if let Some(unnamed) = image(&mut said, part).filter(|_| !ask.named) {
+        unnamed.clear();
+    }
+    let said = settled::hash(&said);
+    *wanted = choose(part, wanted, &said, ask, live).to_owned();
+    let notes = meta.annotations.get_or_insert_default();
+    notes.insert(part.image.to_owned(), wanted.clone());
+    notes.insert(annotation::TEMPLATE.to_owned(), said);
+    // Kept when the user removes it: the same value does not count twice.
+    let upgraded = ask.upgrade.as_ref().or_else(|| live?.annotations.get(part.upgraded));
+    notes.extend(upgraded.map(|value| (part.upgraded.to_owned(), value.clone())));
+}
+
+/// `said` is a hash of all that the spec says of the pods, this image only if it is named.
+fn choose<'a>(part: &Part, wanted: &'a str, said: &str, ask: &Ask, live: Option<&'a Rollout>) -> &'a str {
+    let Some((live, now)) = live.and_then(|live| Some((live, known(part, live)?))) else { return wanted };
+    let asked = ask.upgrade.is_some() && ask.upgrade.as_ref() != live.annotations.get(part.upgraded);
+    // Without a note nobody knows of a change, and nothing is restarted on suspicion.
+    let changed = live.annotations.get(annotation::TEMPLATE).is_some_and(|before| before != said);
+    if ask.named || asked || changed { wanted } else { now }
+}
+
+/// As noted; without a note, as it is.
+fn known<'a>(part: &Part, live: &'a Rollout) -> Option<&'a str> {
+    live.annotations.get(part.image).or(live.image.as_ref()).map(String::as_str)
+}
+
+fn image<'a>(template: &'a mut PodTemplateSpec, part: &Part) -> Option<&'a mut String> {
+    let pod = template.spec.as_mut()?;
+    let mut containers = pod.init_containers.iter_mut().flatten().chain(&mut pod.containers);
+    containers.find(|it| it.name == part.container)?.image.as_mut()
+}
+
+#[cfg(test)]
+mod tests;
