@@ -122,6 +122,14 @@ pub struct Autoscaler {
     pub active: Option<Result<(), (String, String)>>,
 }
 
+impl Autoscaler {
+    /// Name of the Deployment that it scales; one that targets a Hyperpage scales none itself.
+    fn deployment(&self) -> Option<&str> {
+        let (kind, name) = &self.target;
+        (kind == Kind::Deployment.as_str()).then_some(name.as_str())
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Detail {
     Plain,
@@ -344,6 +352,8 @@ pub type Family = BTreeMap<ChildId, Live>;
 #[derive(Debug, Default)]
 struct Seen {
     by_namespace: HashMap<String, Family>,
+    /// Deployments that autoscalers of others scale, by namespace and autoscaler: all that is kept of those.
+    foreign: HashMap<String, BTreeMap<String, String>>,
     /// Found by the list that is under way, by kind.
     listed: HashMap<Kind, BTreeSet<(String, String)>>,
 }
@@ -363,6 +373,13 @@ impl Children {
             .filter(|(_, live)| live.controlled_by(uid))
             .map(|(id, live)| (id.clone(), live.clone()))
             .collect()
+    }
+
+    /// An autoscaler of somebody else that scales this Deployment.
+    pub fn foreign_autoscaler(&self, namespace: &str, deployment: &str) -> Option<String> {
+        let seen = self.lock();
+        let mut foreign = seen.foreign.get(namespace)?.iter();
+        foreign.find(|(_, target)| *target == deployment).map(|(name, _)| name.clone())
     }
 
     /// Takes a watch event in; says which Hyperpages it concerns.
@@ -397,6 +414,14 @@ impl Seen {
         let namespace = object.namespace().unwrap_or_default();
         let id = ChildId { kind: K::KIND, name: object.name_any() };
         let live = Live::of(object);
+        if let Detail::Autoscaler(autoscaler) = &live.detail {
+            let target = hyperpage(&live).is_none().then(|| autoscaler.deployment()).flatten();
+            let mut woken = self.point(&namespace, &id.name, target);
+            if hyperpage(&live).is_none() {
+                woken.extend(self.forget(&namespace, &id));
+                return woken;
+            }
+        }
         let family = self.by_namespace.entry(namespace.clone()).or_default();
         let before = family.insert(id.clone(), live);
         let live = &family[&id];
@@ -408,6 +433,36 @@ impl Seen {
     }
 
     fn remove(&mut self, namespace: &str, id: &ChildId) -> Vec<Wake> {
+        let mut woken = self.forget(namespace, id);
+        if id.kind == Kind::HorizontalPodAutoscaler {
+            woken.extend(self.point(namespace, &id.name, None));
+        }
+        woken
+    }
+
+    /// Somebody else's autoscaler scales this Deployment from now on, or none.
+    fn point(&mut self, namespace: &str, autoscaler: &str, to: Option<&str>) -> Vec<Wake> {
+        let known = self.foreign.entry(namespace.to_owned()).or_default();
+        let before = match to {
+            Some(to) => known.insert(autoscaler.to_owned(), to.to_owned()),
+            None => known.remove(autoscaler),
+        };
+        if known.is_empty() {
+            self.foreign.remove(namespace);
+        }
+        if before.as_deref() == to {
+            return Vec::new();
+        }
+        before.as_deref().into_iter().chain(to).filter_map(|it| self.hyperpage_of(namespace, it)).collect()
+    }
+
+    fn hyperpage_of(&self, namespace: &str, deployment: &str) -> Option<Wake> {
+        let id = ChildId { kind: Kind::Deployment, name: deployment.to_owned() };
+        let owner = hyperpage(self.by_namespace.get(namespace)?.get(&id)?)?;
+        Some((namespace.to_owned(), owner))
+    }
+
+    fn forget(&mut self, namespace: &str, id: &ChildId) -> Vec<Wake> {
         let Some(family) = self.by_namespace.get_mut(namespace) else { return Vec::new() };
         let gone = family.remove(id);
         if family.is_empty() {
@@ -422,8 +477,14 @@ impl Seen {
         let known = self.by_namespace.iter().flat_map(|(namespace, family)| {
             family.keys().filter(|id| id.kind == kind).map(|id| (namespace.clone(), id.clone()))
         });
-        let gone: Vec<_> =
-            known.filter(|(namespace, id)| !listed.contains(&(namespace.clone(), id.name.clone()))).collect();
+        let foreign = self.foreign.iter().filter(|_| kind == Kind::HorizontalPodAutoscaler);
+        let foreign = foreign.flat_map(|(namespace, autoscalers)| {
+            autoscalers.keys().map(|name| (namespace.clone(), ChildId { kind, name: name.clone() }))
+        });
+        let gone: Vec<_> = known
+            .chain(foreign)
+            .filter(|(namespace, id)| !listed.contains(&(namespace.clone(), id.name.clone())))
+            .collect();
         gone.iter().flat_map(|(namespace, id)| self.remove(namespace, id)).collect()
     }
 }

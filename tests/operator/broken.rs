@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -123,6 +125,10 @@ async fn a_hyperpage_stored_before_its_rule_says_which_field_and_others_go_on() 
         })
         .await;
     }
+    // Its Service, its Redis' Service and its account bear names of the children of `good`.
+    let object =
+        serde_json::from_value(hyperpage("t-outdated", "good-hp-redis", &json!({}), &shop())).unwrap();
+    scene.hyperpages().create(&PostParams::default(), &object).await.unwrap();
     let strict =
         chart().unwrap().into_iter().find(|item| item["kind"] == "CustomResourceDefinition").unwrap();
     server.apply(&strict.to_string(), "strict.json").unwrap();
@@ -148,13 +154,35 @@ async fn a_hyperpage_stored_before_its_rule_says_which_field_and_others_go_on() 
         assert_eq!(stalled.reason, "InvalidSpec");
         assert!(stalled.message.contains(words), "{}", stalled.message);
     }
+    named_as_a_child(&scene).await;
     operator.process.alive().unwrap();
+}
+
+/// The rule about names speaks of the whole object, so the server takes no status for one that breaks it.
+async fn named_as_a_child(scene: &Scene) {
+    eventually("an event tells what is wrong with the name", SOON, async || {
+        let events = scene.events("good-hp-redis").await?;
+        let told = events.iter().any(|line| line.contains("InvalidSpec") && line.contains("-hp-"));
+        anyhow::ensure!(told, "{events:?}");
+        anyhow::Ok(())
+    })
+    .await;
+    let uid = scene.hyperpages().get("good").await.unwrap().metadata.uid;
+    let service = scene.api::<Service>().get("good-hp-redis").await.unwrap();
+    assert_eq!(service.metadata.owner_references.unwrap()[0].uid, uid.unwrap());
+    assert!(scene.api::<Deployment>().get_opt("good-hp-redis").await.unwrap().is_none());
+    scene.wait("good", "Stalled", "False", SOON).await;
 }
 
 async fn loosen(scene: &Scene) {
     let crds: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
     let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let loose = json!([{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec", "value": anything}]);
+    let schema = "/spec/versions/0/schema/openAPIV3Schema";
+    let loose = json!([
+        {"op": "replace", "path": format!("{schema}/properties/spec"), "value": anything},
+        // What it says about names.
+        {"op": "remove", "path": format!("{schema}/x-kubernetes-validations")},
+    ]);
     let loose: Patch<()> = Patch::Json(serde_json::from_value(loose).unwrap());
     crds.patch("hyperpages.hyperpage.dev", &PatchParams::default(), &loose).await.unwrap();
 }

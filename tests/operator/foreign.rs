@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Secret, Service};
-use kube::api::PostParams;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tests::eventually::{check, eventually};
+use tests::installation::OPERATOR;
 use tests::kube::Scene;
 
 use crate::world::{SOON, shop, until, until_replicas, with, world, world_alone};
@@ -92,27 +93,92 @@ where
     start.elapsed()
 }
 
+/// As a manager of a name: it leads the Service's requests astray, again and again.
+async fn fight(scene: Scene, by: &'static str) {
+    let mut pace = tokio::time::interval(Duration::from_millis(400));
+    let params = PatchParams { field_manager: Some(by.to_owned()), ..PatchParams::default() };
+    for round in 0.. {
+        pace.tick().await;
+        let patch = Patch::Merge(elsewhere(round));
+        scene.api::<Service>().patch("shop", &params, &patch).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn somebody_who_keeps_rewriting_a_child_is_named_and_not_hammered() {
-    let Some(world) = world().await else { return };
-    let scene = world.scene("t-fight").await;
+    let Some(turn) = world().await else { return };
+    let scene = turn.scene("t-fight").await;
     scene.apply("shop", shop()).await.unwrap();
     scene.apply("calm", shop()).await.unwrap();
-    until(&scene, "shop", "a Service", |_: &Service| Ok::<_, String>(())).await;
-    let fight = async {
-        let mut pace = tokio::time::interval(Duration::from_millis(400));
-        for round in 0.. {
-            pace.tick().await;
-            scene.merge::<Service>("shop", elsewhere(round)).await.unwrap();
-        }
-    };
-    let stalled = tokio::select! {
-        stalled = scene.wait("shop", "Stalled", "True", SOON) => stalled,
-        () = fight => unreachable!("it fights until the condition is there"),
-    };
+    let whole =
+        until(&scene, "shop", "a Service", |service: &Service| Ok::<_, String>(service.spec.clone())).await;
+    let fighting = tokio::spawn(fight(scene.clone(), "argocd-controller"));
+    let stalled = scene.wait("shop", "Stalled", "True", SOON).await;
     assert_eq!(stalled.reason, "ApplyConflict", "{}", stalled.message);
-    assert!(stalled.message.contains("Service shop"), "{}", stalled.message);
+    for words in ["argocd-controller keeps changing", "Service shop"] {
+        assert!(stalled.message.contains(words), "{words}: {}", stalled.message);
+    }
+    // It backs off on that child alone.
+    let mark = turn.server.audit().mark().unwrap();
+    let wait = json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 99}}}});
+    repair::<Deployment>(&scene, "shop", wait).await;
+    let writes = turn.server.audit().since(mark, OPERATOR).unwrap();
+    let to = |line: &str| writes.iter().filter(|entry| entry.line() == line).count();
+    assert!(to("patch deployments t-fight/shop") >= 1, "{writes:?}");
+    assert_eq!(to("patch services t-fight/shop"), 0, "{writes:?}");
     until_replicas(&scene, "calm", 3).await;
+    fighting.abort();
+    // A minute after the fight has ended, without anybody's help; nobody else need wait for that.
+    drop(turn);
+    scene.wait("shop", "Stalled", "False", Duration::from_secs(150)).await;
+    until(&scene, "shop", "put back", |service: &Service| check(service.spec == whole, &service.spec)).await;
+}
+
+#[tokio::test]
+async fn an_object_of_another_controller_is_left_alone_and_named() {
+    let Some(world) = world().await else { return };
+    let scene = world.scene("t-owned").await;
+    let other = scene.apply("other", shop()).await.unwrap().metadata.uid.unwrap();
+    let selector = json!({"it": "theirs"});
+    let mut theirs = json!({
+        "metadata": {"name": "shop", "ownerReferences": [{
+            "apiVersion": "hyperpage.dev/v1alpha1", "kind": "Hyperpage", "name": "other", "uid": other,
+            "controller": true,
+        }]},
+        "spec": {"replicas": 0, "selector": {"matchLabels": selector}, "template": {
+            "metadata": {"labels": selector},
+            "spec": {"containers": [{"name": "app", "image": "registry.test/theirs:1"}]},
+        }},
+    });
+    let create = async |object: &Value| {
+        let object = serde_json::from_value(object.clone()).unwrap();
+        scene.api::<Deployment>().create(&PostParams::default(), &object).await.unwrap()
+    };
+    let before = create(&theirs).await;
+    theirs["metadata"]["name"] = json!("page");
+    let (config, owner) = (json!({"metadata": {"name": "app-of-apps"}}), "ConfigMap");
+    let config: ConfigMap = serde_json::from_value(config).unwrap();
+    let config = scene.api::<ConfigMap>().create(&PostParams::default(), &config).await.unwrap();
+    theirs["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "v1", "kind": owner, "name": "app-of-apps", "uid": config.metadata.uid, "controller": true,
+    }]);
+    let page = create(&theirs).await;
+    for (name, whose, before) in [
+        ("shop", "it belongs to Hyperpage other", before),
+        ("page", "it belongs to ConfigMap app-of-apps", page),
+    ] {
+        scene.apply(name, shop()).await.unwrap();
+        let stalled = scene.wait(name, "Stalled", "True", SOON).await;
+        assert_eq!(stalled.reason, "NameTaken", "{}", stalled.message);
+        assert!(stalled.message.contains(whose), "{}", stalled.message);
+        let after = scene.api::<Deployment>().get(name).await.unwrap();
+        assert_eq!(
+            (after.spec, after.metadata.owner_references),
+            (before.spec, before.metadata.owner_references)
+        );
+        assert!(scene.api::<Service>().get_opt(name).await.unwrap().is_none(), "nothing half-made");
+    }
+    until_replicas(&scene, "other", 3).await;
 }
 
 #[tokio::test]

@@ -2,11 +2,13 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod around;
+mod at_rest;
 mod broken;
 mod chart;
 mod children;
 mod elsewhere;
 mod foreign;
+mod foreign_autoscaler;
 mod healing;
 mod invalid;
 mod leader;

@@ -24,7 +24,7 @@ use crate::world::{MAX_UNAVAILABLE, SOON, World, machine, scene, shop, until, un
 const CHILDREN: usize = 8;
 const REST: Duration = Duration::from_secs(15);
 
-fn autoscaled() -> Value {
+pub(crate) fn autoscaled() -> Value {
     with(
         shop(),
         json!({"autoscaling": {"minReplicas": 2, "maxReplicas": 4, "targetCPUUtilizationPercentage": 70}}),
@@ -32,7 +32,7 @@ fn autoscaled() -> Value {
 }
 
 /// Waits until two seconds have brought no request but those of a settled operator.
-async fn settled(server: &ApiServer) {
+pub(crate) async fn settled(server: &ApiServer) {
     let audit = server.audit();
     eventually("the operator has settled", Duration::from_secs(60), async || {
         let busy = unquiet(&audit.during(Duration::from_secs(2), OPERATOR).await?);
@@ -81,7 +81,7 @@ async fn a_settled_operator_asks_for_nothing_at_rest_and_after_a_restart() {
     a_get_and_a_list_more_are_seen(&server, restart).await;
 }
 
-fn verbs(entries: &[Entry]) -> String {
+pub(crate) fn verbs(entries: &[Entry]) -> String {
     let count = |verb: &str| entries.iter().filter(|entry| entry.verb == verb).count();
     format!(
         "{} lists, {} watches, {} for the lease",

@@ -12,7 +12,7 @@ use tests::trace::{ReplicaTrace, ensure_no_dip};
 
 use crate::world::{SOON, World, shop, until, until_replicas, with, world};
 
-const REPLICAS: [&str; 2] = ["f:spec", "f:replicas"];
+pub(crate) const REPLICAS: [&str; 2] = ["f:spec", "f:replicas"];
 
 pub(crate) fn autoscaled(min: i32, replicas: i32) -> Value {
     let autoscaling = json!({"minReplicas": min, "maxReplicas": 10, "targetCPUUtilizationPercentage": 70});

@@ -35,6 +35,8 @@ pub struct ApiServer {
     dir: PathBuf,
     url: String,
     gates: String,
+    etcd: u16,
+    port: u16,
     // In the order they must end: the API server does not end while it waits for a lost etcd.
     controllers: Option<Leash>,
     server: Leash,
@@ -63,19 +65,33 @@ impl ApiServer {
         let etcd = etcd(&dir, client, peer)?;
         write_credentials(&dir, &url, users)?;
         let server = apiserver(&dir, client, port, gates)?;
-        let this = Self { dir, url, gates: gates.to_owned(), controllers: None, server, _etcd: etcd };
+        let gates = gates.to_owned();
+        let this = Self { dir, url, gates, etcd: client, port, controllers: None, server, _etcd: etcd };
+        this.ready().await;
+        Ok(this)
+    }
+
+    async fn ready(&self) {
         let ready = "healthz/poststarthook/rbac/bootstrap-roles";
         eventually("the API server is ready", Duration::from_secs(60), async || {
-            this.server.alive()?;
+            self.server.alive()?;
             // The file appears with the server's own certificate.
-            let client = this.admin().await?;
+            let client = self.admin().await?;
             for path in ["readyz", ready] {
                 client.request_text(http_get(path)?).await?;
             }
             anyhow::Ok(())
         })
         .await;
-        Ok(this)
+    }
+
+    /// Ends it at once, and with it every watch; what it stored stays, and so do its address and its clients.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.server.signal("KILL")?;
+        self.server.exited(Duration::from_secs(10)).await?;
+        self.server = apiserver(&self.dir, self.etcd, self.port, &self.gates)?;
+        self.ready().await;
+        Ok(())
     }
 
     /// Garbage collection, ReplicaSets, HPA: what turns children into pods (that no kubelet will ever run).
@@ -235,12 +251,12 @@ fn write_credentials(dir: &Path, url: &str, users: &[User]) -> Result<()> {
         let token = format!("token-of-{name}").replace(':', "-");
         tokens += &format!("{token},{name},{name},\"{}\"\n", groups.join(","));
         let file = dir.join(format!("{}.kubeconfig", name.replace(':', "-")));
-        fs::write(file, kubeconfig(url, &dir.join("certs/apiserver.crt"), &token).to_string())?;
+        fs::write(file, kubeconfig(url, Some(&dir.join("certs/apiserver.crt")), &token).to_string())?;
     }
     fs::write(dir.join("tokens.csv"), tokens).context("tokens.csv")
 }
 
-fn kubeconfig(url: &str, ca: &Path, token: &str) -> serde_json::Value {
+pub(crate) fn kubeconfig(url: &str, ca: Option<&Path>, token: &str) -> serde_json::Value {
     json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "test",
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],

@@ -1,6 +1,6 @@
 //! The operator as the chart installs it: its CRD, its account, exactly its verbs; and its process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -81,12 +81,17 @@ impl Operator {
     }
 
     pub fn start_with(server: &ApiServer, identity: &str, more: &[&str]) -> Result<Self> {
-        let kubeconfig = server.kubeconfig(OPERATOR);
+        let args = [&["--namespace", NAMESPACE], more].concat();
+        Self::start_by(&server.kubeconfig(OPERATOR), server.dir(), identity, &args)
+    }
+
+    /// Finds its API server by this file; logs are in `dir`.
+    pub fn start_by(kubeconfig: &Path, dir: &Path, identity: &str, more: &[&str]) -> Result<Self> {
         let kubeconfig = kubeconfig.to_str().context("a path in UTF-8")?;
-        let args = ["--admin-listen=127.0.0.1:0", "--namespace", NAMESPACE, "--identity", identity];
+        let args = ["--admin-listen=127.0.0.1:0", "--identity", identity];
         let args = args.iter().chain(more);
         let binary: PathBuf = ours("hyperpage-operator");
-        let process = Leash::start(server.dir(), identity, &binary, args, &[("KUBECONFIG", kubeconfig)])?;
+        let process = Leash::start(dir, identity, &binary, args, &[("KUBECONFIG", kubeconfig)])?;
         Ok(Self { identity: identity.to_owned(), process })
     }
 

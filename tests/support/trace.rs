@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use futures::TryStreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, WatchEvent, WatchParams};
+use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 use tokio::task::JoinHandle;
 
 /// `spec.replicas` of one Deployment from now on.
@@ -20,13 +20,25 @@ impl ReplicaTrace {
     pub async fn start(deployments: Api<Deployment>, name: &str) -> Result<Self> {
         let first = deployments.get(name).await?;
         let from = first.metadata.resource_version.clone().context("an object without a version")?;
+        Ok(Self::follow(deployments, name, from, vec![replicas(&first)]))
+    }
+
+    /// Of a Deployment that does not exist yet.
+    pub async fn from_nothing(deployments: Api<Deployment>, name: &str) -> Result<Self> {
+        let list = deployments.list(&ListParams::default()).await?;
+        let from = list.metadata.resource_version.context("a list without a version")?;
+        Ok(Self::follow(deployments, name, from, Vec::new()))
+    }
+
+    fn follow(deployments: Api<Deployment>, name: &str, from: String, mut trace: Vec<i32>) -> Self {
         let (watched, selected) = (deployments.clone(), format!("metadata.name={name}"));
-        let mut trace = vec![replicas(&first)];
         let task = tokio::spawn(async move {
             let params = WatchParams::default().fields(&selected).timeout(290);
             let mut events = Box::pin(watched.watch(&params, &from).await?);
             while let Some(event) = events.try_next().await? {
-                let WatchEvent::Modified(deployment) = event else { continue };
+                let (WatchEvent::Added(deployment) | WatchEvent::Modified(deployment)) = event else {
+                    continue;
+                };
                 trace.push(replicas(&deployment));
                 if deployment.metadata.annotations.is_some_and(|all| all.contains_key(END)) {
                     return Ok(trace);
@@ -34,7 +46,7 @@ impl ReplicaTrace {
             }
             anyhow::bail!("the watch ended before the trace did: {trace:?}")
         });
-        Ok(Self { task, deployments, name: name.to_owned() })
+        Self { task, deployments, name: name.to_owned() }
     }
 
     /// Every value up to now, repeats left out.

@@ -73,6 +73,56 @@ fn an_autoscalers_tick_leaves_its_shape_alone() {
     assert_eq!(tick("one", 3).detail(), tick("two", 4).detail());
 }
 
+fn autoscaler(name: &str, owner: Option<&str>, kind: &str, target: &str) -> HorizontalPodAutoscaler {
+    let meta = service(name, owner, "1").metadata;
+    serde_json::from_value(json!({
+        "metadata": meta, "spec": {"maxReplicas": 5, "scaleTargetRef": {"kind": kind, "name": target}},
+    }))
+    .unwrap()
+}
+
+fn deployment(name: &str) -> Deployment {
+    serde_json::from_value(json!({"metadata": service(name, Some(name), "1").metadata})).unwrap()
+}
+
+#[test]
+fn a_strangers_autoscaler_wakes_whose_deployment_it_targets() {
+    let children = Children::default();
+    for name in ["a", "b"] {
+        children.take(Event::Apply(deployment(name)));
+    }
+    let foreign = |name: &str| children.foreign_autoscaler("shop", name);
+    assert_eq!(children.take(Event::Apply(autoscaler("x", None, "Deployment", "a"))), wake("a"));
+    assert_eq!((foreign("a").as_deref(), foreign("b")), (Some("x"), None));
+    assert_eq!(children.take(Event::Apply(autoscaler("x", None, "Deployment", "a"))), [], "a tick");
+    let moved = [wake("a"), wake("b")].concat();
+    assert_eq!(children.take(Event::Apply(autoscaler("x", None, "Deployment", "b"))), moved);
+    assert_eq!((foreign("a"), foreign("b").as_deref()), (None, Some("x")));
+    children.take::<HorizontalPodAutoscaler>(Event::Init);
+    assert_eq!(children.take::<HorizontalPodAutoscaler>(Event::InitDone), wake("b"), "gone unseen");
+    assert_eq!(foreign("b"), None);
+    children.take(Event::Apply(autoscaler("x", None, "Deployment", "b")));
+    assert_eq!(children.take(Event::Delete(autoscaler("x", None, "Deployment", "b"))), wake("b"));
+    assert!(children.lock().foreign.is_empty());
+}
+
+#[test]
+fn an_autoscaler_of_ours_or_of_a_hyperpage_or_of_a_stranger_is_not_foreign() {
+    let children = Children::default();
+    children.take(Event::Apply(deployment("a")));
+    let foreign = || children.foreign_autoscaler("shop", "a");
+    assert_eq!(children.take(Event::Apply(autoscaler("a", Some("a"), "Deployment", "a"))), wake("a"));
+    assert_eq!(children.take(Event::Apply(autoscaler("x", None, "Hyperpage", "a"))), []);
+    assert_eq!(children.take(Event::Apply(autoscaler("y", None, "Deployment", "theirs"))), []);
+    assert_eq!(foreign(), None);
+    // Disowned, it is.
+    let woken = children.take(Event::Apply(autoscaler("a", None, "Deployment", "a")));
+    assert_eq!((woken, foreign().as_deref()), ([wake("a"), wake("a")].concat(), Some("a")));
+    assert_eq!(names(&children, "uid-a"), ["a"], "the Deployment alone");
+    children.take(Event::Apply(autoscaler("a", Some("a"), "Deployment", "a")));
+    assert_eq!((names(&children, "uid-a"), foreign()), (vec!["a".to_owned(); 2], None));
+}
+
 #[test]
 fn a_deployment_in_trouble_says_so() {
     let deployment: Deployment = serde_json::from_value(json!({

@@ -29,6 +29,8 @@ pub struct Plan {
     pub replicas: i32,
     pub suspend: bool,
     pub min_replicas: Option<i32>,
+    /// Somebody else's autoscaler of our Deployment.
+    pub foreign: Option<String>,
 }
 
 impl Plan {
@@ -224,6 +226,7 @@ impl Work<'_> {
         self.apply(of(|kind| kind == Kind::HorizontalPodAutoscaler).collect()).await?;
         if self.report.problem.is_none() {
             self.prune(plan).await?;
+            self.report.problem = plan.foreign.as_deref().map(|by| Problem::foreign(by, plan));
         }
         Ok(())
     }
@@ -323,7 +326,7 @@ async fn deploy(
             min_replicas: plan.min_replicas,
             suspend: plan.suspend,
             autoscaler,
-            foreign: false,
+            foreign: plan.foreign.is_some(),
             deployment: live.and_then(Live::rollout),
         })
     };

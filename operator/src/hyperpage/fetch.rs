@@ -3,7 +3,10 @@
 
 use std::time::Instant;
 
-use crds::{Hyperpage, HyperpageStatus, Reason, contract::label};
+use crds::{
+    Hyperpage, HyperpageStatus, Reason,
+    contract::{label, name},
+};
 use kube::ResourceExt;
 
 use super::{
@@ -20,6 +23,8 @@ use crate::{
 
 pub struct Fetched {
     pub family: Family,
+    /// Somebody else's autoscaler of our Deployment.
+    pub foreign: Option<String>,
     /// The last status we know of.
     pub status: Option<HyperpageStatus>,
     /// An error is told in status, as those of writes are.
@@ -40,6 +45,7 @@ pub async fn fetch(
 ) -> Fetched {
     let (namespace, name, uid) = (calls.namespace, hyperpage.name_any(), calls.uid);
     let family = memory.correct(context.children.family(namespace, uid), Instant::now());
+    let foreign = context.children.foreign_autoscaler(namespace, &name::app(&name));
     let status = memory.last_status().or(hyperpage.status.as_ref()).cloned();
     memory.recall(&family, status.as_ref().and_then(|status| status.applied_digest.as_deref()));
     let app = context.pods.trouble(namespace, &name, label::COMPONENT_APP);
@@ -55,7 +61,7 @@ pub async fn fetch(
         Some(uid) => Ok(Password::Known(uid)),
         None => password::read(calls, &name).await,
     };
-    Fetched { family, status, password, app, redis, unready, claim }
+    Fetched { family, foreign, status, password, app, redis, unready, claim }
 }
 
 /// The spec, or anything we applied, is not as it was when status was written.

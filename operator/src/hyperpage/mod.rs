@@ -66,6 +66,28 @@ impl Problem {
             format!("{by} keeps changing what the operator applies to {child}; stop it, then wait a minute");
         Self { reason: Reason::ApplyConflict, message, child: Some(child.clone()) }
     }
+
+    fn foreign(autoscaler: &str, plan: &Plan) -> Self {
+        let name = &plan.hyperpage;
+        let advice = match plan.min_replicas {
+            Some(_) => "remove it: spec.autoscaling has made one".to_owned(),
+            None => format!(
+                "use spec.autoscaling instead of it, or let it scale the Hyperpage: \
+                 scaleTargetRef: {{apiVersion: {}, kind: Hyperpage, name: {name}}}",
+                Hyperpage::api_version(&())
+            ),
+        };
+        let message = format!(
+            "HorizontalPodAutoscaler {autoscaler} scales Deployment {name}, whose number of pods the operator \
+             therefore leaves alone; {advice}"
+        );
+        Self { reason: Reason::ForeignAutoscaler, message, child: None }
+    }
+
+    /// All but the number of pods is as the spec wants it.
+    fn concerns_scaling_alone(&self) -> bool {
+        self.reason == Reason::ForeignAutoscaler
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +161,7 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
     if pause::is_asked(stored) {
         return pause::report(hyperpage, context, memory).await;
     }
-    let Fetched { family, status: before, password, app, redis, unready, claim } =
+    let Fetched { family, foreign, status: before, password, app, redis, unready, claim } =
         fetch::fetch(hyperpage, context, &calls, memory).await;
     let valid = validate::validate(hyperpage, &context.defaults);
     let converged = match (&valid, password) {
@@ -147,7 +169,8 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
             Ok(Report::stopped(family.clone(), Reason::InvalidSpec, invalid.message.clone()))
         }
         (Ok(valid), Ok(password)) => {
-            let report = apply(valid, &calls, password, claim.as_ref(), family.clone(), memory).await;
+            let others = Others { claim: claim.as_ref(), foreign: foreign.as_deref() };
+            let report = apply(valid, &calls, password, others, family.clone(), memory).await;
             heal(valid, &calls, unready.as_ref(), report).await
         }
         (Ok(_), Err(error)) => Err(error),
@@ -162,7 +185,9 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
     let pods = [app.as_ref(), redis.as_ref()];
     let sight = sight(hyperpage, valid.as_ref().ok(), pods, &report, failure.as_ref());
     let status = status::status(&sight, before.as_ref(), Timestamp::now());
-    let later = report::write(hyperpage.meta(), status, hyperpage.status.as_ref(), context, memory).await?;
+    let watched = hyperpage.status.as_ref();
+    let written = report::write(hyperpage.meta(), status, watched, context, memory).await;
+    let later = report::unless_refused(written, report.problem.as_ref())?;
     tell::tell(context, &hyperpage.object_ref(&()), &report, memory).await;
     match failure {
         Some(error) => Err(error.into()),
@@ -187,20 +212,28 @@ async fn heal(
     Ok(report)
 }
 
+/// What others made that decides what is built.
+#[derive(Clone, Copy)]
+struct Others<'a> {
+    claim: Option<&'a Claim>,
+    /// An autoscaler of our Deployment.
+    foreign: Option<&'a str>,
+}
+
 /// Build and apply; between them stands only the password, whose Secret must exist to be named, and is not made
 /// beside a stranger's child.
 async fn apply(
     valid: &Valid,
     calls: &Calls<'_>,
     password: Password,
-    claim: Option<&Claim>,
+    others: Others<'_>,
     mut family: Family,
     memory: &mut Memory,
 ) -> Result<Report, apply::Error> {
     let known = if let Password::Known(uid) = &password { Some(uid.clone()) } else { None };
     let seen = family.len();
     // Before the first write, so that a podTemplate that does not fit changes nothing.
-    let mut plan = match self::plan(valid, known.as_deref().unwrap_or_default(), claim, &family) {
+    let mut plan = match self::plan(valid, known.as_deref().unwrap_or_default(), others, &family) {
         Ok(plan) => plan,
         Err(invalid) => return Ok(Report::invalid(family, invalid)),
     };
@@ -211,7 +244,7 @@ async fn apply(
         Password::Known(uid) => {
             // What was not seen before may say which image runs.
             if known.is_none() || family.len() != seen {
-                plan = match self::plan(valid, &uid, claim, &family) {
+                plan = match self::plan(valid, &uid, others, &family) {
                     Ok(plan) => plan,
                     Err(invalid) => return Ok(Report::invalid(family, invalid)),
                 };
@@ -225,7 +258,8 @@ async fn apply(
 }
 
 /// `password` is the uid of its Secret.
-fn plan(valid: &Valid, password: &str, claim: Option<&Claim>, family: &Family) -> Result<Plan, Invalid> {
+fn plan(valid: &Valid, password: &str, others: Others<'_>, family: &Family) -> Result<Plan, Invalid> {
+    let Others { claim, foreign } = others;
     let stateful_set = ChildId { kind: Kind::StatefulSet, name: name::redis(&valid.name) };
     let live = family.get(&stateful_set);
     let volume = storage::step(valid.redis.storage.as_ref(), claim, live);
@@ -251,6 +285,7 @@ fn plan(valid: &Valid, password: &str, claim: Option<&Claim>, family: &Family) -
         replicas: valid.replicas,
         suspend: valid.suspend,
         min_replicas: valid.autoscaling.as_ref().map(|autoscaling| autoscaling.min_replicas),
+        foreign: foreign.map(str::to_owned),
     })
 }
 
@@ -268,7 +303,8 @@ fn sight<'a>(
 ) -> Sight<'a> {
     let failed = failure.map(|error| (Reason::ApiError, error.to_string()));
     let waiting = report.waiting.clone().map(|message| (Reason::Progressing, message));
-    let complete = failure.is_none() && report.problem.is_none() && report.waiting.is_none();
+    let applied = report.problem.as_ref().is_none_or(Problem::concerns_scaling_alone);
+    let complete = failure.is_none() && applied && report.waiting.is_none();
     Sight {
         name: hyperpage.metadata.name.as_deref().unwrap_or_default(),
         generation: hyperpage.metadata.generation,

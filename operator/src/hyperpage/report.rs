@@ -103,11 +103,19 @@ pub async fn unreadable(
     let merge = |body| (params, Patch::Merge(body));
     let report = Report { problem: Some(problem), ..Report::default() };
     tell::tell(context, &stored.object_ref(&()), &report, memory).await;
-    match send(meta, status, previous.as_ref(), context, memory, merge).await {
-        // A rule of the schema reads the wrong field: no status fits such an object, and the event has to do.
-        Err(Error::Report(kube::Error::Api(refusal))) if refusal.code == 422 => {
-            Ok(End { problem: report.problem, later: None })
-        }
-        later => Ok(End { problem: report.problem, later: later? }),
+    let written = send(meta, status, previous.as_ref(), context, memory, merge).await;
+    let later = unless_refused(written, report.problem.as_ref())?;
+    Ok(End { problem: report.problem, later })
+}
+
+/// Where a rule of the schema looks at more than the spec, or at a field of another type, the server takes no status
+/// at all for an object that is older than the rule: the event has to do.
+pub fn unless_refused(
+    written: Result<Option<Duration>, Error>,
+    problem: Option<&Problem>,
+) -> Result<Option<Duration>, Error> {
+    match written {
+        Err(Error::Report(kube::Error::Api(refusal))) if refusal.code == 422 && problem.is_some() => Ok(None),
+        written => written,
     }
 }

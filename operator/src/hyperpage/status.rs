@@ -223,6 +223,9 @@ fn complete(rollout: &Rollout) -> bool {
 }
 
 fn autoscaling(sight: &Sight<'_>) -> Verdict {
+    if let Some(foreign) = sight.problem.filter(|problem| problem.reason == Reason::ForeignAutoscaler) {
+        return Verdict::new(false, foreign.reason, foreign.message.as_str());
+    }
     let wanted = match sight.valid {
         Some(valid) => valid.autoscaling.is_some(),
         None => autoscaler(sight).is_some(),
