@@ -1,6 +1,8 @@
-//! Pods in trouble, by Hyperpage. All pods with our label are watched, because only they say that an image
-//! cannot be pulled or a Secret is missing; what is well is not kept, so a healthy cluster costs no memory
-//! here and nothing is ever polled.
+//! Pods in trouble, and those that do not start, by Hyperpage. All pods with our label are watched, because only
+//! they say that an image cannot be pulled or a Secret is missing; what is well is not kept, so a healthy cluster
+//! costs no memory here and nothing is ever polled.
+
+use std::collections::BTreeSet;
 
 use crds::{Reason, contract::label};
 use jiff::Timestamp;
@@ -30,11 +32,21 @@ pub struct Unready {
     pub since: Timestamp,
 }
 
+/// A pod of which the kubelet has started nothing yet. Where a volume cannot be mounted, it stays like this for ever,
+/// and the kubelet says why in an event only.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unstarted {
+    pub pod: String,
+    /// When the kubelet took it.
+    pub since: Timestamp,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 struct Entry {
     component: String,
     trouble: Option<Trouble>,
     unready: Option<Unready>,
+    unstarted: Option<Unstarted>,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +66,10 @@ impl Pods {
         self.0.of(namespace, hyperpage).into_iter().find_map(|entry| entry.unready)
     }
 
+    pub fn unstarted(&self, namespace: &str, hyperpage: &str) -> BTreeSet<Unstarted> {
+        self.0.of(namespace, hyperpage).into_iter().filter_map(|entry| entry.unstarted).collect()
+    }
+
     pub fn take(&self, event: Event<Pod>) -> Vec<Wake> {
         self.0.take(event, keep)
     }
@@ -63,7 +79,9 @@ fn keep(pod: &Pod) -> Option<Entry> {
     let component = pod.labels().get(label::COMPONENT).cloned().unwrap_or_default();
     let redis = component == label::COMPONENT_REDIS;
     let (trouble, unready) = (trouble(pod), redis.then(|| unready(pod)).flatten());
-    (trouble.is_some() || unready.is_some()).then_some(Entry { component, trouble, unready })
+    let unstarted = unstarted(pod).map(|since| Unstarted { pod: pod.name_any(), since });
+    let worth = trouble.is_some() || unready.is_some() || unstarted.is_some();
+    worth.then_some(Entry { component, trouble, unready, unstarted })
 }
 
 /// `None` also for one that is on its way out.
@@ -138,6 +156,27 @@ fn shorten(message: String) -> String {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message,
     }
+}
+
+/// Every container waits for its volumes, its image or its turn.
+fn unstarted(pod: &Pod) -> Option<Timestamp> {
+    let status = pod.status.as_ref()?;
+    let mounted = status
+        .conditions
+        .iter()
+        .flatten()
+        .any(|condition| condition.type_ == "PodReadyToStartContainers" && condition.status == "True");
+    if mounted || pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let mut containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let waits = |container: &ContainerStatus| {
+        let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+        let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
+        matches!(reason, Some("ContainerCreating" | "PodInitializing"))
+    };
+    let since = status.start_time.as_ref()?.0;
+    containers.all(waits).then_some(since).filter(|_| status.phase.as_deref() == Some("Pending"))
 }
 
 fn unschedulable(pod: &Pod) -> Option<Trouble> {
@@ -242,6 +281,30 @@ mod tests {
         let mut young = pod("redis", "False", None);
         young.status = None;
         assert_eq!(since(young).as_deref(), Some("2026-01-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn a_pod_of_which_nothing_starts_is_known_until_something_does() {
+        let at = |conditions: Value, reason: &str| {
+            let mut pod = waits(reason, "");
+            let status = json!({"phase": "Pending", "startTime": "2026-01-01T00:00:00Z", "conditions": conditions,
+                "containerStatuses": pod.status.take().unwrap().container_statuses});
+            pod.status = serde_json::from_value(status).unwrap();
+            pod
+        };
+        let pods = Pods::default();
+        let wake = [("shop".to_owned(), "shop".to_owned())];
+        assert_eq!(pods.take(Event::Apply(at(json!([]), "ContainerCreating"))), wake);
+        let unstarted = pods.unstarted("shop", "shop");
+        assert_eq!(unstarted.iter().map(|it| it.pod.as_str()).collect::<Vec<_>>(), ["p"]);
+        assert_eq!(pods.unstarted("shop", "other"), BTreeSet::new());
+        assert_eq!(pods.take(Event::Apply(at(json!([]), "ContainerCreating"))), []);
+        let mounted = json!([{"type": "PodReadyToStartContainers", "status": "True"}]);
+        for started in [at(mounted, "ContainerCreating"), at(json!([]), "CrashLoopBackOff")] {
+            pods.take(Event::Apply(at(json!([]), "ContainerCreating")));
+            pods.take(Event::Apply(started));
+            assert_eq!(pods.unstarted("shop", "shop"), BTreeSet::new());
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The password: made once, kept, and readable in one place only.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec, Secret};
 use kube::ResourceExt;
 use kube::api::PostParams;
 use serde_json::{Value, json};
@@ -11,7 +13,7 @@ use tests::eventually::{check, eventually};
 use tests::installation::{OPERATOR_USER, Operator, install};
 use tests::kube::Scene;
 use tests::leaks::leaks;
-use tests::nodes::Nodes;
+use tests::nodes::{self, Nodes};
 
 use crate::world::{SOON, World, machine, scene, shop, until, until_replicas, with, world};
 
@@ -83,6 +85,48 @@ async fn a_password_that_is_already_there_is_used_and_not_replaced() {
     event(&scene, "Normal PasswordAdopted").await;
 }
 
+/// Of a volume that cannot be mounted the kubelet speaks in events only: the pod is just being created, for ever.
+#[tokio::test]
+async fn a_deleted_password_is_noticed_by_a_pod_that_does_not_start_and_made_anew() {
+    let Some(world) = world().await else { return };
+    let scene = world.scene("t-regenerated").await;
+    let deleted = Arc::new(Mutex::new(None));
+    let gone = deleted.clone();
+    let _nodes = Nodes::saying(&scene, move |pod| {
+        let uid = pod.annotations().get("hyperpage.dev/redis-auth");
+        if uid.is_none() || uid != gone.lock().unwrap().as_ref() {
+            return nodes::ready(pod);
+        }
+        let mut status = nodes::waiting(pod, "ContainerCreating", "");
+        status["startTime"] = json!(pod.metadata.creation_timestamp);
+        status
+    });
+    scene.apply("shop", shop()).await.unwrap();
+    scene.wait("shop", "Ready", "True", SOON).await;
+    let (old, secret) = password(&scene).await;
+    *deleted.lock().unwrap() = secret.uid();
+    scene.delete::<Secret>("shop-hp-redis").await.unwrap();
+    let pod = scene.pods("shop", "app").await.unwrap().swap_remove(0);
+    scene.delete::<Pod>(&pod.name_any()).await.unwrap();
+
+    let event = event(&scene, "Warning PasswordReplaced").await;
+    assert!(event.contains("shop-hp-redis"), "{event}");
+    let (new, secret) = password(&scene).await;
+    assert_ne!(new, old);
+    let rolled = |template: &PodTemplateSpec| {
+        let annotations = template.metadata.as_ref().and_then(|it| it.annotations.as_ref());
+        let uid = annotations.and_then(|it| it.get("hyperpage.dev/redis-auth"));
+        check(uid == secret.metadata.uid.as_ref(), uid)
+    };
+    until(&scene, "shop", "the new Secret", |it: &Deployment| rolled(&it.spec.as_ref().unwrap().template))
+        .await;
+    until(&scene, "shop-hp-redis", "the new Secret", |it: &StatefulSet| {
+        rolled(&it.spec.as_ref().unwrap().template)
+    })
+    .await;
+    scene.wait("shop", "Ready", "True", SOON).await;
+}
+
 /// As a backup brings it back.
 async fn restore(scene: &Scene, name: &str, owners: Value) -> Secret {
     let restored = serde_json::from_value(json!({
@@ -102,7 +146,7 @@ async fn owner_uid(scene: &Scene) -> String {
 }
 
 async fn event(scene: &Scene, begins: &str) -> String {
-    eventually(begins, SOON, async || {
+    eventually(begins, Duration::from_secs(60), async || {
         let events = scene.events("shop").await?;
         let found = events.iter().find(|event| event.starts_with(begins)).cloned();
         found.ok_or_else(|| anyhow::anyhow!("{events:?}"))

@@ -1,12 +1,13 @@
 //! The fetch step: what the watches show, corrected by our own last writes, and the password Secret where
 //! there is a reason to read it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crds::{
     Hyperpage, HyperpageStatus, Reason,
     contract::{label, name},
 };
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
@@ -35,6 +36,8 @@ pub struct Fetched {
     pub unready: Option<Unready>,
     /// Of Redis' volume.
     pub claim: Option<Claim>,
+    /// After which a pod that has not started is a reason to look again.
+    pub patience: Option<Duration>,
 }
 
 pub async fn fetch(
@@ -53,15 +56,17 @@ pub async fn fetch(
     let unready = context.pods.unready(namespace, &name);
     let claim = context.claims.of(namespace, &name).pop();
     let missing = [&app, &redis].into_iter().flatten().any(|t| t.reason == Reason::ContainerConfigError);
-    let known = match missing || moved(hyperpage, status.as_ref(), &family) {
+    let (unstarted, now) = (context.pods.unstarted(namespace, &name), Timestamp::now());
+    let (late, patience) = memory.patience(&unstarted, now);
+    let known = match missing || late || moved(hyperpage, status.as_ref(), &family) {
         true => None,
         false => password::in_use(&family),
     };
     let password = match known {
         Some(uid) => Ok(Password::Known(uid)),
-        None => password::read(calls, &name).await,
+        None => password::read(calls, &name).await.inspect(|_| memory.looked(unstarted, now)),
     };
-    Fetched { family, foreign, status, password, app, redis, unready, claim }
+    Fetched { family, foreign, status, password, app, redis, unready, claim, patience }
 }
 
 /// The spec, or anything we applied, is not as it was when status was written.

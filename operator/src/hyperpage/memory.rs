@@ -1,16 +1,18 @@
 //! What this process remembers of each Hyperpage. Losing it costs requests, never correctness.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Problem, password};
 use crate::{
     children::{ChildId, Family, Live},
+    pods::Unstarted,
     settled::{self, Moves},
 };
 use crds::HyperpageStatus;
@@ -19,6 +21,8 @@ use crds::HyperpageStatus;
 const LAG: Duration = Duration::from_secs(5);
 /// Between writes of status that only count.
 const PACE: Duration = Duration::from_secs(2);
+/// A pod that starts nothing for longer has more than a slow image to wait for, perhaps.
+const PATIENCE: Duration = Duration::from_secs(20);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
@@ -61,6 +65,8 @@ pub struct Memory {
     pub told: Option<Problem>,
     /// What is to be told of the password.
     pub password: Option<password::News>,
+    /// Pods that do not start, of which the Secrets have been looked at already.
+    looked: BTreeSet<Unstarted>,
     failures: u32,
 }
 
@@ -163,6 +169,20 @@ impl Memory {
         self.status = Some(LastStatus { status, shown: false, at: now });
     }
 
+    /// Whether pods that have not started for long are a reason to look at the Secrets that they mount, and if not
+    /// yet, when one will be. Each pod is a reason once.
+    pub fn patience(&self, unstarted: &BTreeSet<Unstarted>, now: Timestamp) -> (bool, Option<Duration>) {
+        let wait = |pod: &Unstarted| PATIENCE.saturating_sub(waited(pod, now));
+        let look = unstarted.difference(&self.looked).any(|pod| wait(pod).is_zero());
+        (look, unstarted.iter().map(wait).filter(|wait| !wait.is_zero()).min())
+    }
+
+    /// The Secrets have been looked at.
+    pub fn looked(&mut self, mut unstarted: BTreeSet<Unstarted>, now: Timestamp) {
+        unstarted.retain(|pod| waited(pod, now) >= PATIENCE);
+        self.looked = unstarted;
+    }
+
     pub fn succeeded(&mut self) {
         self.failures = 0;
     }
@@ -177,6 +197,10 @@ impl Memory {
     fn fingerprint(&self, id: &ChildId) -> Option<&String> {
         self.applied.as_ref()?.get(id)
     }
+}
+
+fn waited(pod: &Unstarted, now: Timestamp) -> Duration {
+    now.duration_since(pod.since).try_into().unwrap_or_default()
 }
 
 /// All that a script would wait for is the same.
@@ -353,6 +377,21 @@ mod tests {
     fn after_a_restart_the_same_status_is_not_written_again() {
         let (mut memory, same) = (Memory::default(), HyperpageStatus::default());
         assert_eq!(memory.news(&same, Some(&same), Instant::now()), News::None);
+    }
+
+    #[test]
+    fn a_pod_that_does_not_start_is_a_reason_to_look_once_it_is_late() {
+        let (mut memory, start) = (Memory::default(), Timestamp::UNIX_EPOCH);
+        let pod = |name: &str, since: Timestamp| Unstarted { pod: name.to_owned(), since };
+        let one = BTreeSet::from([pod("a", start)]);
+        assert_eq!(memory.patience(&one, start + PATIENCE / 4), (false, Some(PATIENCE * 3 / 4)));
+        assert_eq!(memory.patience(&one, start + PATIENCE), (true, None));
+        memory.looked(one.clone(), start + PATIENCE);
+        assert_eq!(memory.patience(&one, start + PATIENCE * 9), (false, None), "only once");
+        let two = BTreeSet::from([pod("a", start), pod("b", start + PATIENCE)]);
+        assert_eq!(memory.patience(&two, start + PATIENCE), (false, Some(PATIENCE)));
+        assert_eq!(memory.patience(&two, start + PATIENCE * 2), (true, None));
+        assert_eq!(memory.patience(&BTreeSet::new(), start), (false, None));
     }
 
     #[test]

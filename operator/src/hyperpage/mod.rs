@@ -161,7 +161,7 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
     if pause::is_asked(stored) {
         return pause::report(hyperpage, context, memory).await;
     }
-    let Fetched { family, foreign, status: before, password, app, redis, unready, claim } =
+    let Fetched { family, foreign, status: before, password, app, redis, unready, claim, patience } =
         fetch::fetch(hyperpage, context, &calls, memory).await;
     let valid = validate::validate(hyperpage, &context.defaults);
     let converged = match (&valid, password) {
@@ -192,7 +192,7 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
     match failure {
         Some(error) => Err(error.into()),
         None => {
-            let later = later.into_iter().chain(report.cure.after()).min();
+            let later = later.into_iter().chain(report.cure.after()).chain(patience).min();
             Ok(End { problem: report.problem, later })
         }
     }
