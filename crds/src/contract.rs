@@ -67,6 +67,8 @@ pub mod label {
     pub const COMPONENT_REDIS: &str = "redis";
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     pub const MANAGER: &str = "hyperpage-operator";
+    /// On namespaces, with the value `true`: their pods may read the metrics of every sidecar.
+    pub const METRICS: &str = "hyperpage.dev/metrics";
     /// On the app's pods, as the original's manifests had it.
     pub const APP: &str = "app";
 }
@@ -117,7 +119,11 @@ pub mod name {
     pub fn service_account(hyperpage: &str) -> String {
         format!("{hyperpage}-hp-app")
     }
-    /// Secret, ConfigMap, Service and StatefulSet of the standalone Redis.
+    /// Of the app's pods.
+    pub fn network_policy(hyperpage: &str) -> String {
+        format!("{hyperpage}-hp-app")
+    }
+    /// Secret, ConfigMap, Service, StatefulSet and NetworkPolicy of the standalone Redis.
     pub fn redis(hyperpage: &str) -> String {
         format!("{hyperpage}-hp-redis")
     }

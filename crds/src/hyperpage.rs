@@ -3,7 +3,9 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{App, Autoscaling, HyperpageStatus, PodDisruptionBudget, Redis, Service, Sidecar, schema};
+use crate::{
+    App, Autoscaling, HyperpageStatus, NetworkPolicy, PodDisruptionBudget, Redis, Service, Sidecar, schema,
+};
 
 /// A web app that runs on several pods and keeps its sessions, coordination and cache in one Redis. Each pod
 /// gets a sidecar that the app reaches at http://127.0.0.1:4100.
@@ -94,6 +96,11 @@ pub struct HyperpageSpec {
     /// How many of the app's pods may be away while nodes are drained. Absent: one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_disruption_budget: Option<PodDisruptionBudget>,
+    /// Who may open connections to the pods, where the cluster's network enforces NetworkPolicies. Redis is open to
+    /// this Hyperpage's own pods and to nobody else. Outgoing connections are not restricted; a policy of your own that
+    /// does must leave open DNS and port 6379 of Redis.
+    #[serde(default)]
+    pub network_policy: NetworkPolicy,
     /// The sidecar that runs in each of the app's pods.
     #[serde(default)]
     pub sidecar: Sidecar,

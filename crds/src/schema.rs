@@ -46,7 +46,32 @@ pub(crate) fn kubernetes(schema: &mut Schema) {
     }
 }
 
+/// Peers of a NetworkPolicy, which stand in the CRD twice: without descriptions, and addresses as what they are.
+pub(crate) fn peers(schema: &mut Schema) {
+    let own = schema.get("description").cloned();
+    bare(schema);
+    if let Some(own) = own {
+        schema.insert("description".into(), own);
+    }
+}
+
+fn bare(schema: &mut Schema) {
+    transform_subschemas(&mut bare, schema);
+    schema.remove("description");
+    let range = json!({"type": "string", "format": "cidr", "maxLength": 64});
+    let Some(fields) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    if fields.contains_key("cidr") {
+        fields.insert("except".into(), json!({"type": "array", "items": range.clone()}));
+        fields.insert("cidr".into(), range);
+    }
+}
+
 fn embedded(schema: &mut Schema) {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    // Everybody knows a selector, and the target of a metric stands there five times.
+    if properties.is_some_and(|it| it.contains_key("matchLabels") || it.contains_key("averageUtilization")) {
+        transform_subschemas(&mut bare, schema);
+    }
     transform_subschemas(&mut embedded, schema);
     let Some(object) = schema.as_object_mut() else {
         return;

@@ -74,6 +74,13 @@ impl Error {
         status.code == 422 && causes.clone().next().is_some() && causes.clone().all(fixed)
     }
 
+    /// The server cannot store what would come of it. Two ports of a Service at one port of the nodes are an internal
+    /// error to it.
+    pub fn is_invalid(&self) -> bool {
+        let node_port = |status: &Status| status.code == 500 && status.message.contains("duplicate nodePort");
+        self.status().is_some_and(|status| status.code == 422 || node_port(status))
+    }
+
     /// The object is not what we thought, or goes away with its namespace: the next look decides, and nobody
     /// needs to hear of it.
     pub fn passes(&self) -> bool {
@@ -132,6 +139,20 @@ impl Calls<'_> {
         let body = with_uid(wanted.body.clone(), seen);
         let answer = self.api(wanted.id.kind).patch(&wanted.id.name, &params, &Patch::Apply(&body)).await;
         answer.map(drop).map_err(|error| failed("rehearse", &wanted.id, error))
+    }
+
+    /// Asks the same about a new object, whatever is there under its name.
+    pub async fn rehearse_new(&self, wanted: &Wanted) -> Result<(), Error> {
+        let id = &wanted.id;
+        self.metrics.call("dry-run", id.kind.as_str());
+        let mut body = wanted.body.clone();
+        body["metadata"]["name"] = Value::Null;
+        body["metadata"]["generateName"] = json!(format!("{}-", id.name));
+        let object =
+            serde_json::from_value(body).map_err(|source| Error::Answer { what: id.to_string(), source })?;
+        let params = PostParams { dry_run: true, field_manager: Some(manager::OPERATOR.to_owned()) };
+        let answer = self.api(id.kind).create(&params, &object).await;
+        answer.map(drop).map_err(|error| failed("rehearse", id, error))
     }
 
     pub async fn apply(&self, wanted: &Wanted, seen: Option<&Live>) -> Result<Live, Error> {
@@ -210,6 +231,23 @@ impl Calls<'_> {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(failed("delete", id, error)),
         }
+    }
+
+    /// The object with all that its watch leaves out.
+    pub async fn whole(&self, id: &ChildId) -> Result<Value, Error> {
+        self.metrics.call("get", id.kind.as_str());
+        let found = self.api(id.kind).get(&id.name).await.map_err(|error| failed("read", id, error))?;
+        serde_json::to_value(found).map_err(|source| Error::Answer { what: id.to_string(), source })
+    }
+
+    /// Says anew who owns which field. The object's version is a condition: another one is a conflict.
+    pub async fn own(&self, id: &ChildId, metadata: Value) -> Result<(), Error> {
+        self.metrics.call("patch", id.kind.as_str());
+        let params =
+            PatchParams { field_manager: Some(manager::OPERATOR.to_owned()), ..PatchParams::default() };
+        let body = json!({"metadata": metadata});
+        let answer = self.api(id.kind).patch(&id.name, &params, &Patch::Merge(&body)).await;
+        answer.map(drop).map_err(|error| failed("patch", id, error))
     }
 
     pub async fn secret(&self, name: &str) -> Result<Option<Secret>, Error> {

@@ -14,6 +14,7 @@ use k8s_openapi::{
         apps::v1::{Deployment, StatefulSet},
         autoscaling::v2::HorizontalPodAutoscaler,
         core::v1::{ConfigMap, PodSpec, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
@@ -41,6 +42,7 @@ pub enum Kind {
     ConfigMap,
     StatefulSet,
     PodDisruptionBudget,
+    NetworkPolicy,
 }
 
 impl Kind {
@@ -53,6 +55,7 @@ impl Kind {
             Self::ConfigMap => "ConfigMap",
             Self::StatefulSet => "StatefulSet",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
+            Self::NetworkPolicy => "NetworkPolicy",
         }
     }
 
@@ -65,6 +68,7 @@ impl Kind {
             Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
             Self::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
+            Self::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
         }
     }
 }
@@ -184,6 +188,7 @@ impl Live {
             Kind::ServiceAccount => typed::<PartialObjectMeta<ServiceAccount>>(answer),
             Kind::ConfigMap => typed::<PartialObjectMeta<ConfigMap>>(answer),
             Kind::PodDisruptionBudget => typed::<PartialObjectMeta<PodDisruptionBudget>>(answer),
+            Kind::NetworkPolicy => typed::<PartialObjectMeta<NetworkPolicy>>(answer),
         }
     }
 
@@ -243,6 +248,10 @@ impl Child for PartialObjectMeta<ConfigMap> {
 
 impl Child for PartialObjectMeta<PodDisruptionBudget> {
     const KIND: Kind = Kind::PodDisruptionBudget;
+}
+
+impl Child for PartialObjectMeta<NetworkPolicy> {
+    const KIND: Kind = Kind::NetworkPolicy;
 }
 
 impl Child for Deployment {

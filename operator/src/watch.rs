@@ -13,6 +13,7 @@ use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
@@ -181,6 +182,7 @@ impl Watches {
         self.child::<PartialObjectMeta<ServiceAccount>>(context, ours.clone());
         self.child::<PartialObjectMeta<ConfigMap>>(context, ours.clone());
         self.child::<PartialObjectMeta<PodDisruptionBudget>>(context, ours.clone());
+        self.child::<PartialObjectMeta<NetworkPolicy>>(context, ours.clone());
         // Of all owners: somebody else's may scale our Deployment.
         self.child::<HorizontalPodAutoscaler>(context, watcher::Config::default().any_semantic());
         let seen = context.clone();

@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, PostParams};
 use serde_json::{Value, json};
@@ -20,8 +22,8 @@ use tests::volumes::{self, Volumes};
 
 use crate::world::{MAX_UNAVAILABLE, SOON, World, machine, scene, shop, until, until_replicas, with};
 
-/// ConfigMap, Deployment, PodDisruptionBudget, Secret, ServiceAccount, StatefulSet, two Services.
-const CHILDREN: usize = 8;
+/// ConfigMap, Deployment, PodDisruptionBudget, Secret, ServiceAccount, StatefulSet, two NetworkPolicies and Services.
+const CHILDREN: usize = 10;
 const REST: Duration = Duration::from_secs(15);
 
 pub(crate) fn autoscaled() -> Value {
@@ -186,6 +188,7 @@ async fn the_chart_grants_what_is_used_and_nothing_else() {
     let orphan: Secret = serde_json::from_value(orphan).unwrap();
     scene.api().create(&PostParams::default(), &orphan).await.unwrap();
     autoscaler_made_and_deleted(&scene).await;
+    a_budget_made_again_and_policies_deleted(&scene).await;
     the_same_event_twice(&server, &scene).await;
     a_volume_grown(&scene).await;
     a_redis_healed(&scene).await;
@@ -255,6 +258,20 @@ async fn a_volume_grown(scene: &Scene) {
     .await;
     volumes::resizer_grows(scene, claim).await.unwrap();
     scene.wait("kept", "Ready", "True", SOON).await;
+}
+
+async fn a_budget_made_again_and_policies_deleted(scene: &Scene) {
+    until(scene, "auto", "a budget", |_: &PodDisruptionBudget| Ok::<_, String>(())).await;
+    let theirs = json!({"spec": {"maxUnavailable": null, "minAvailable": 1}});
+    scene.merge::<PodDisruptionBudget>("auto", theirs).await.unwrap();
+    let ours = |pdb: &PodDisruptionBudget| pdb.spec.as_ref().is_some_and(|spec| spec.min_available.is_none());
+    until(scene, "auto", "our budget", |pdb| check(ours(pdb), pdb)).await;
+    scene.apply("auto", with(shop(), json!({"networkPolicy": {"enabled": false}}))).await.unwrap();
+    eventually("no NetworkPolicy", SOON, async || {
+        let found = scene.api::<NetworkPolicy>().get_opt("auto-hp-app").await;
+        check(matches!(found, Ok(None)), found.is_ok())
+    })
+    .await;
 }
 
 async fn the_same_event_twice(server: &ApiServer, scene: &Scene) {

@@ -188,6 +188,30 @@ pub(super) const EXAMPLES: &[Example] = &[
         rejects: "spec: {podDisruptionBudget: {minAvailable: half}}",
     },
     Example {
+        at: "spec.networkPolicy.appFrom",
+        message: "an item of networkPolicy.appFrom has either ipBlock or selectors",
+        accepts: "spec: {networkPolicy: {appFrom: [{podSelector: {}, namespaceSelector: {}}, {ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}]}}",
+        rejects: "spec: {networkPolicy: {appFrom: [{podSelector: {}, ipBlock: {cidr: 10.0.0.0/8}}]}}",
+    },
+    Example {
+        at: "spec.networkPolicy.appFrom",
+        message: "an item of networkPolicy.appFrom has either ipBlock or selectors",
+        accepts: "spec: {networkPolicy: {appFrom: [{namespaceSelector: {matchLabels: {team: a}}}]}}",
+        rejects: "spec: {networkPolicy: {appFrom: [{podSelector: {}}, {}]}}",
+    },
+    Example {
+        at: "spec.networkPolicy.metricsFrom",
+        message: "an item of networkPolicy.metricsFrom has either ipBlock or selectors",
+        accepts: "spec: {networkPolicy: {metricsFrom: [{podSelector: {}, namespaceSelector: {}}, {ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}]}}",
+        rejects: "spec: {networkPolicy: {metricsFrom: [{podSelector: {}, ipBlock: {cidr: 10.0.0.0/8}}]}}",
+    },
+    Example {
+        at: "spec.networkPolicy.metricsFrom",
+        message: "an item of networkPolicy.metricsFrom has either ipBlock or selectors",
+        accepts: "spec: {networkPolicy: {metricsFrom: [{namespaceSelector: {matchLabels: {team: a}}}]}}",
+        rejects: "spec: {networkPolicy: {metricsFrom: [{podSelector: {}}, {}]}}",
+    },
+    Example {
         at: "spec.sidecar.image",
         message: "sidecar.image may not contain blanks",
         accepts: "spec: {sidecar: {image: a}}",

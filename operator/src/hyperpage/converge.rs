@@ -10,6 +10,7 @@ use super::{
     Problem,
     heal::Cure,
     memory::Memory,
+    repair,
     scale::{self, Autoscaler, Decision, Told},
     storage,
     validate::Invalid,
@@ -305,7 +306,7 @@ impl Work<'_> {
 }
 
 async fn apply_one(calls: &Calls<'_>, wanted: &Wanted, seen: Option<&Live>) -> Answers {
-    match calls.apply(wanted, seen).await {
+    match repair::apply(calls, wanted, seen).await {
         Ok(live) => (wanted.id.clone(), vec![live], None),
         Err(error) => (wanted.id.clone(), Vec::new(), Some(error)),
     }

@@ -8,6 +8,7 @@ pub mod memory;
 pub mod password;
 pub mod pause;
 pub mod pod_template;
+pub mod repair;
 pub mod report;
 pub mod rules;
 pub mod scale;
@@ -264,8 +265,11 @@ fn plan(valid: &Valid, password: &str, others: Others<'_>, family: &Family) -> R
     let live = family.get(&stateful_set);
     let volume = storage::step(valid.redis.storage.as_ref(), claim, live);
     let held = storage::hold(valid, &volume, live);
-    let Children { service_account, service, deployment, hpa, pdb, redis } = build::build(&held, password)?;
-    let RedisChildren { config_map, service: redis_service, stateful_set } = redis;
+    let Children { service_account, service, deployment, hpa, pdb, network_policy, redis } =
+        build::build(&held, password)?;
+    let RedisChildren { config_map, service: redis_service, stateful_set, network_policy: redis_policy } =
+        redis;
+    let policies = [network_policy, redis_policy].into_iter().flatten();
     let deployment = sticky::sidecar(deployment, &valid.images.sidecar, runs(family, Kind::Deployment));
     let stateful_set = sticky::redis(stateful_set, &valid.images.redis, runs(family, Kind::StatefulSet));
     let children = [
@@ -281,7 +285,11 @@ fn plan(valid: &Valid, password: &str, others: Others<'_>, family: &Family) -> R
     Ok(Plan {
         hyperpage: valid.name.clone(),
         volume,
-        children: children.into_iter().flatten().collect(),
+        children: children
+            .into_iter()
+            .flatten()
+            .chain(policies.map(|policy| Wanted::new(Kind::NetworkPolicy, &policy)))
+            .collect(),
         replicas: valid.replicas,
         suspend: valid.suspend,
         min_replicas: valid.autoscaling.as_ref().map(|autoscaling| autoscaling.min_replicas),

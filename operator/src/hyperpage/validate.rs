@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
-    App, Autoscaling, Hyperpage, LogLevel, PodDisruptionBudget, Reason, Resources, Service, Storage,
-    contract::annotation,
+    App, Autoscaling, Hyperpage, LogLevel, NetworkPolicy, PodDisruptionBudget, Reason, Resources, Service,
+    Storage, contract::annotation,
 };
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
 
@@ -34,6 +34,7 @@ pub struct Valid {
     pub service: Service,
     pub autoscaling: Option<Autoscaling>,
     pub budget: Budget,
+    pub network_policy: NetworkPolicy,
     pub sidecar: ValidSidecar,
     pub redis: ValidRedis,
     pub images: Images,
@@ -94,6 +95,7 @@ pub fn validate(hyperpage: &Hyperpage, defaults: &Defaults) -> Result<Valid, Inv
         },
         autoscaling: spec.autoscaling.clone(),
         budget: budget(spec.pod_disruption_budget.clone()),
+        network_policy: spec.network_policy.clone(),
         sidecar: ValidSidecar {
             image: spec.sidecar.image.clone().unwrap_or_else(|| defaults.sidecar_image.clone()),
             resources: spec.sidecar.resources.clone(),

@@ -5,6 +5,7 @@ mod app;
 mod autoscaler;
 mod disruption;
 mod meta;
+mod network;
 mod redis;
 pub(super) mod security;
 mod service;
@@ -15,6 +16,7 @@ use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
 };
 
@@ -32,6 +34,7 @@ pub struct Children {
     pub deployment: Deployment,
     pub hpa: Option<HorizontalPodAutoscaler>,
     pub pdb: PodDisruptionBudget,
+    pub network_policy: Option<NetworkPolicy>,
     pub redis: RedisChildren,
 }
 
@@ -40,6 +43,7 @@ pub struct RedisChildren {
     pub config_map: ConfigMap,
     pub service: Service,
     pub stateful_set: StatefulSet,
+    pub network_policy: Option<NetworkPolicy>,
 }
 
 /// `password` is the uid of the Secret that holds it. It is in both pod templates: a new password rolls everything
@@ -53,10 +57,12 @@ pub fn build(valid: &Valid, password: &str) -> Result<Children, Invalid> {
         deployment: app::deployment(valid, password)?,
         hpa: autoscaler::hpa(valid),
         pdb: disruption::budget(valid),
+        network_policy: network::app(valid),
         redis: RedisChildren {
             service: redis::service(valid),
             stateful_set: redis::stateful_set(valid, password, &config_map),
             config_map,
+            network_policy: network::redis(valid),
         },
     })
 }

@@ -36,8 +36,10 @@ pub(in crate::hyperpage) fn shop(spec: Value) -> Valid {
 
 /// Every child, in the order in which they are listed.
 fn children(valid: &Valid) -> Vec<Value> {
-    let Children { service_account, service, deployment, hpa, pdb, redis } = build(valid, PASSWORD).unwrap();
-    let RedisChildren { config_map, service: redis_service, stateful_set } = redis;
+    let Children { service_account, service, deployment, hpa, pdb, network_policy, redis } =
+        build(valid, PASSWORD).unwrap();
+    let RedisChildren { config_map, service: redis_service, stateful_set, network_policy: redis_policy } =
+        redis;
     let mut children = vec![
         serde_json::to_value(service_account).unwrap(),
         serde_json::to_value(service).unwrap(),
@@ -47,6 +49,8 @@ fn children(valid: &Valid) -> Vec<Value> {
         serde_json::to_value(stateful_set).unwrap(),
         serde_json::to_value(pdb).unwrap(),
     ];
+    let policies = [network_policy, redis_policy].into_iter().flatten();
+    children.extend(policies.map(|policy| serde_json::to_value(policy).unwrap()));
     children.extend(hpa.map(|hpa| serde_json::to_value(hpa).unwrap()));
     children
 }
