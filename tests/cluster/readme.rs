@@ -31,5 +31,7 @@ async fn readme_commands_work_on_the_cluster() {
     let blocks: Vec<_> = std::iter::once(&look).chain(install).collect();
     let said = run(&blocks, &exchange).expect("the README's commands work");
     assert!(said.contains("hyperpage.hyperpage.dev/shop condition met"), "{said}");
+    let said = run(&[&look, &section("Upgrade")[0]], &[("namespace demo", "namespace t-readme")]);
+    assert!(said.expect("the README's commands work").contains("shop annotated"));
     done(Scene { client: cluster.client.clone(), namespace: NAMESPACE.to_owned() }).await;
 }

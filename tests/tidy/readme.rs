@@ -31,7 +31,7 @@ const DEV: By = By::Test("readme_dev_sidecar_serves_what_the_app_asks");
 const DEMO: By = By::Test("readme_demo_comes_up_counts_and_leaves_nothing");
 
 /// Who runs what, by how the command begins.
-const RUN: [(&str, By); 22] = [
+const RUN: [(&str, By); 23] = [
     ("make up", By::Script("tests/test.sh", "tests/cluster/up.sh")),
     ("make down", By::Script("tests/test.sh", "tests/cluster/down.sh")),
     ("make test", By::Script(".ci/run", "make test")),
@@ -50,6 +50,7 @@ const RUN: [(&str, By); 22] = [
     ("kubectl --namespace demo get", CLUSTER),
     ("make images", By::Test("make_images_names_pushes_or_says_what_is_missing")),
     ("helm upgrade --install", CLUSTER),
+    ("kubectl --namespace demo annotate", CLUSTER),
     (
         "helm uninstall",
         By::Test("the_chart_is_upgraded_with_a_new_definition_removed_and_installed_again_under_load"),
