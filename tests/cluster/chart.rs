@@ -80,11 +80,18 @@ async fn the_chart_is_upgraded_with_a_new_definition_removed_and_installed_again
 
     let next = next_chart(&dir);
     assert!(!novelty(&cluster), "an earlier run has left its definition");
-    helm(
-        &cluster,
-        &["upgrade", "hyperpage", &next, "-n", SYSTEM, "--reuse-values", "--wait", "--timeout=2m"],
-    );
+    let images = ["--set=sidecarImage=localhost/hyperpage-sidecar:next,redisImage=localhost/redis:next"];
+    let upgrade = ["upgrade", "hyperpage", &next, "-n", SYSTEM, "--reuse-values", "--wait", "--timeout=2m"];
+    helm(&cluster, &[&upgrade[..], &images[..]].concat());
     assert!(novelty(&cluster), "helm upgrade has not changed the definition");
+    eventually("status knows of newer images", ROLLED, async || {
+        let status = scene.hyperpages().get("shop").await?.data["status"].clone();
+        let known = ["sidecar", "redis"].map(|part| status[part]["updateAvailable"].clone());
+        anyhow::ensure!(known == ["localhost/hyperpage-sidecar:next", "localhost/redis:next"], "{status}");
+        anyhow::Ok(())
+    })
+    .await;
+    assert_eq!(uids(&scene).await, pods, "new default images restarted pods");
 
     run(&[&look(), &section("Remove")[0]], &[]).unwrap();
     eventually("nothing of the operator is left", ROLLED, async || {

@@ -7,6 +7,7 @@ mod drain;
 mod first_run;
 mod parts;
 mod pods;
+mod policy;
 mod quiet;
 mod readme;
 mod rolling;

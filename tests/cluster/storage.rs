@@ -1,4 +1,4 @@
-//! Redis' data on volumes of real nodes.
+//! Redis' data on volumes of real nodes, and a Redis that could not start.
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt;
@@ -8,7 +8,7 @@ use tests::cluster::{Cluster, done, free_volumes};
 use tests::eventually::eventually;
 use tests::kube::Scene;
 
-use crate::parts::{ROLLED, Visitor, demo_app, ready, with};
+use crate::parts::{ROLLED, Visitor, demo_app, message, ready, with};
 
 const CLAIM: &str = "data-shop-hp-redis-0";
 
@@ -60,5 +60,26 @@ async fn sessions_survive_their_hyperpage_with_retain_and_go_with_delete() {
     })
     .await;
     free_volumes(&cluster.client, "t-storage").await.unwrap();
+    done(scene).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_image_of_redis_heals_once_it_is_corrected() {
+    let Some(cluster) = Cluster::shared().await else { return };
+    let scene = cluster.scene("t-redis-image").await;
+    let image = |name: Value| {
+        let mut spec = with(demo_app(), "replicas", json!(1));
+        spec["redis"]["image"] = name;
+        spec
+    };
+    scene.apply("shop", image(json!("localhost/nobody-built-this:7"))).await.unwrap();
+    let said = message(&scene, "shop", "RedisReady", "ImagePullFailed").await;
+    println!("redis: {said}");
+    assert!(said.contains("localhost/nobody-built-this:7"), "{said}");
+    ready(&scene, "shop", image(json!("localhost/redis:7"))).await;
+    // A good one that becomes bad, too.
+    scene.apply("shop", image(json!("localhost/nobody-built-this:8"))).await.unwrap();
+    message(&scene, "shop", "RedisReady", "ImagePullFailed").await;
+    ready(&scene, "shop", image(json!("localhost/redis:7"))).await;
     done(scene).await;
 }
