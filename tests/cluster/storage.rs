@@ -52,6 +52,12 @@ async fn sessions_survive_their_hyperpage_with_retain_and_go_with_delete() {
     assert_eq!(claim(&scene).await.unwrap().uid(), uid);
 
     ready(&scene, "shop", kept("Delete")).await;
+    eventually("Kubernetes has taken note that the claim goes with the StatefulSet", ROLLED, async || {
+        let claim = claim(&scene).await.expect("the claim is there");
+        anyhow::ensure!(!claim.owner_references().is_empty(), "{claim:?}");
+        anyhow::Ok(())
+    })
+    .await;
     delete(&scene).await;
     eventually("the claim goes with the Hyperpage", ROLLED, async || {
         let left = claim(&scene).await;
