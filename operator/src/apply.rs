@@ -41,6 +41,11 @@ impl Wanted {
         let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         Self { id: ChildId { kind, name }, body, hash }
     }
+
+    /// Another was wanted when the child was last applied.
+    pub fn is_new_to(&self, live: Option<&Live>) -> bool {
+        live.and_then(|live| live.desired.as_ref()) != Some(&self.hash)
+    }
 }
 
 /// What the API server said no to.
@@ -132,13 +137,15 @@ impl Calls<'_> {
         found.map(|found| live(id, found)).transpose()
     }
 
-    /// Asks the server what it would say, admission included.
-    pub async fn rehearse(&self, wanted: &Wanted, seen: Option<&Live>) -> Result<(), Error> {
+    /// Asks the server what it would say, admission included. The answer is whether there is such an object.
+    pub async fn rehearse(&self, wanted: &Wanted, seen: Option<&Live>) -> Result<bool, Error> {
         self.metrics.call("dry-run", wanted.id.kind.as_str());
         let params = PatchParams { dry_run: true, ..params(manager::OPERATOR) };
         let body = with_uid(wanted.body.clone(), seen);
         let answer = self.api(wanted.id.kind).patch(&wanted.id.name, &params, &Patch::Apply(&body)).await;
-        answer.map(drop).map_err(|error| failed("rehearse", &wanted.id, error))
+        let answer = answer.map_err(|error| failed("rehearse", &wanted.id, error))?;
+        // One that was never stored has no version.
+        Ok(answer.metadata.resource_version.is_some_and(|version| !version.is_empty()))
     }
 
     /// Asks the same about a new object, whatever is there under its name.

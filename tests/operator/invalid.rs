@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use axum::http::Request;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::PostParams;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tests::eventually::eventually;
 use tests::kube::{Scene, conditions, hyperpage, summary};
 
-use crate::world::{SOON, World, shop, until_replicas, world};
+use crate::world::{SOON, World, shop, until, until_replicas, with, world};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,6 +85,11 @@ async fn invalid_resources_are_told_the_field_and_nothing_is_half_applied() {
     for row in &refused {
         note(row, &refusal(&scene, &row.over(&scene, "refused")).await.unwrap());
     }
+    // Has the port of the nodes that a row asks for.
+    let ports = json!([{"port": 80, "nodePort": 30500}]);
+    let holder = json!({"metadata": {"name": "holder"}, "spec": {"type": "NodePort", "ports": ports}});
+    let holder: Service = serde_json::from_value(holder).unwrap();
+    scene.api().create(&PostParams::default(), &holder).await.unwrap();
     let named: BTreeMap<_, _> =
         stalled.iter().enumerate().map(|(n, row)| (format!("bad-{n}"), row)).collect();
     for (name, row) in &named {
@@ -111,12 +119,59 @@ async fn invalid_resources_are_told_the_field_and_nothing_is_half_applied() {
     );
 }
 
-/// Hyperpages of which anything was made, but for the password: its uid is part of what the server is asked about.
+/// Of every child, by a path of jsonpath.
+fn children(world: &World, namespace: &str, path: &str) -> BTreeSet<String> {
+    let kinds = "deployments,statefulsets,services,configmaps,serviceaccounts,horizontalpodautoscalers,\
+                 poddisruptionbudgets,networkpolicies";
+    let path = format!("jsonpath={{range .items[*]}}{path}{{\"\\n\"}}{{end}}");
+    let lines = world.server.kubectl(["get", kinds, "-n", namespace, "-o", &path]).expect("kubectl get");
+    lines.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// Hyperpages of which anything was made, but for the password.
 fn instances(world: &World, namespace: &str) -> BTreeSet<String> {
-    let kinds = "deployments,statefulsets,services,configmaps,serviceaccounts,horizontalpodautoscalers";
-    let path = "jsonpath={range .items[*]}{.metadata.labels.app\\.kubernetes\\.io/instance}{\"\\n\"}{end}";
-    let labels = world.server.kubectl(["get", kinds, "-n", namespace, "-o", path]).expect("kubectl get");
-    labels.lines().filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    children(world, namespace, "{.metadata.labels.app\\.kubernetes\\.io/instance}")
+}
+
+/// What was applied of each child, and when it was made.
+fn applied(world: &World, namespace: &str) -> BTreeSet<String> {
+    let path = "{.kind} {.metadata.name} {.metadata.uid} {.metadata.annotations.hyperpage\\.dev/desired}";
+    children(world, namespace, path).into_iter().filter(|line| line.contains(" shop")).collect()
+}
+
+/// Each with a change of the pods and of Redis' configuration that alone would be welcome.
+#[tokio::test]
+async fn a_change_that_the_server_refuses_in_one_child_changes_none() {
+    let Some(world) = world().await else { return };
+    let scene = world.scene("t-refused").await;
+    let base = with(shop(), json!({"autoscaling": {"maxReplicas": 5, "targetCPUUtilizationPercentage": 70}}));
+    scene.apply("shop", base.clone()).await.unwrap();
+    until(&scene, "shop", "an autoscaler", |_: &HorizontalPodAutoscaler| Ok::<_, String>(())).await;
+    let before = applied(&world, &scene.namespace);
+    assert_eq!(before.len(), 10, "{before:?}");
+    let welcome = json!({"app": {"image": "registry.test/shop:2"}, "redis": {"config": {"hz": "20"}}});
+    for (bad, says) in [
+        (json!({"service": {"annotations": {"a b": "c"}}}), "Service shop"),
+        (json!({"service": {"type": "NodePort", "nodePort": 80}}), "nodePort"),
+        (
+            json!({"networkPolicy": {"metricsFrom": [{"podSelector": {"matchLabels": {"a b": "c"}}}]}}),
+            "ingress[1]",
+        ),
+        (json!({"autoscaling": {"maxReplicas": 5, "metrics": [{"type": "Resource"}]}}), "spec.metrics[0]"),
+        (
+            json!({"app": {"image": "registry.test/shop:2", "readinessProbe": {"periodSeconds": 5}}}),
+            "readinessProbe",
+        ),
+    ] {
+        scene.apply("shop", with(base.clone(), with(welcome.clone(), bad))).await.unwrap();
+        let stalled = scene.wait("shop", "Stalled", "True", SOON).await;
+        assert!(stalled.reason == "InvalidSpec" && stalled.message.contains(says), "{stalled:?}");
+        assert_eq!(applied(&world, &scene.namespace), before, "{says}");
+    }
+    scene.apply("shop", with(base, welcome)).await.unwrap();
+    scene.wait("shop", "Stalled", "False", SOON).await;
+    let after = applied(&world, &scene.namespace);
+    assert_eq!(after.difference(&before).count(), 3, "Deployment, ConfigMap, StatefulSet: {after:?}");
 }
 
 async fn stalled_message(scene: &Scene, name: &str) -> String {

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams, PropagationPolicy};
 use serde_json::{Value, json};
 use tests::apiserver::ApiServer;
 use tests::audit::{AuditUser, Entry, Mark, ObjectRef, ResponseStatus, unquiet, unquiet_at_start};
@@ -192,6 +192,7 @@ async fn the_chart_grants_what_is_used_and_nothing_else() {
     the_same_event_twice(&server, &scene).await;
     a_volume_grown(&scene).await;
     a_redis_healed(&scene).await;
+    names_taken(&scene).await;
     operator.process.signal("TERM").unwrap();
     operator.process.exited(SOON).await.unwrap();
 
@@ -239,6 +240,23 @@ async fn a_redis_healed(scene: &Scene) {
     .await;
     scene.apply("healed", with(shop(), json!({"redis": {"image": "registry.test/redis:2"}}))).await.unwrap();
     until(scene, pod, "another", |pod: &Pod| check(pod.uid() != before, pod.uid())).await;
+}
+
+/// By what somebody left of an earlier Hyperpage.
+async fn names_taken(scene: &Scene) {
+    scene.apply("left", autoscaled()).await.unwrap();
+    until(scene, "left", "an autoscaler", |_: &HorizontalPodAutoscaler| Ok::<_, String>(())).await;
+    let orphan =
+        DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() };
+    scene.hyperpages().delete("left", &orphan).await.unwrap();
+    eventually("it is gone", SOON, async || {
+        let found = scene.hyperpages().get_opt("left").await;
+        check(matches!(found, Ok(None)), found)
+    })
+    .await;
+    scene.apply("left", autoscaled()).await.unwrap();
+    let stalled = scene.wait("left", "Stalled", "True", SOON).await;
+    assert_eq!(stalled.reason, "NameTaken", "{}", stalled.message);
 }
 
 async fn a_volume_grown(scene: &Scene) {

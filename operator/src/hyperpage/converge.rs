@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crds::{Reason, contract::name};
+use crds::contract::name;
 use futures::future::join_all;
 
 use super::{
@@ -39,6 +39,10 @@ impl Plan {
         ChildId { kind: Kind::Deployment, name: name::app(&self.hyperpage) }
     }
 
+    fn service(&self) -> ChildId {
+        ChildId { kind: Kind::Service, name: name::app(&self.hyperpage) }
+    }
+
     fn stateful_set(&self) -> ChildId {
         ChildId { kind: Kind::StatefulSet, name: name::redis(&self.hyperpage) }
     }
@@ -66,12 +70,12 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn stopped(family: Family, reason: Reason, message: String) -> Self {
-        Self { family, problem: Some(Problem { reason, message, child: None }), ..Self::default() }
+    pub fn stopped(family: Family, problem: Problem) -> Self {
+        Self { family, problem: Some(problem), ..Self::default() }
     }
 
     pub fn invalid(family: Family, Invalid { reason, message }: Invalid) -> Self {
-        Self::stopped(family, reason, message)
+        Self::stopped(family, Problem { reason, message, child: None })
     }
 
     fn scaling(&mut self, decision: Option<Decision>) {
@@ -89,29 +93,27 @@ struct Todo<'a> {
     settled: usize,
 }
 
-/// What `look` showed is in the family.
+/// All that is to be written has been rehearsed.
 pub async fn converge(
     calls: &Calls<'_>,
     plan: &Plan,
-    mut family: Family,
+    family: Family,
     memory: &mut Memory,
 ) -> Result<Report, Error> {
-    let todo = todo(&plan.children, &family, memory, Instant::now());
-    let volume = match rehearse(calls, &todo.wanted, &family).await? {
-        Rehearsal::Refused(refusal) => return Ok(Report::stopped(family, Reason::InvalidSpec, refusal)),
-        Rehearsal::Fixed => &storage::Step::Renew,
-        Rehearsal::Passed => &plan.volume,
-    };
-    let Todo { wanted, fight, waiting, settled } = todo;
-    let volume = storage::act(calls, volume, &plan.stateful_set(), &mut family, memory).await?;
-    let stays = |wanted: &&Wanted| !family.get(&wanted.id).is_some_and(|live| live.deleting);
+    let Todo { wanted, fight, waiting, settled } = todo(&plan.children, &family, memory, Instant::now());
+    let (service, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|it| it.id == plan.service());
+    let new = service.iter().any(|wanted| wanted.is_new_to(family.get(&wanted.id)));
+    let report = Report { family, waiting, settled, problem: fight, ..Report::default() };
+    let mut work = Work { calls, memory, report };
+    // No rehearsal tells which ports the nodes have: one is asked for before anything else is touched.
+    if work.apply(service).await? && new {
+        return Ok(work.report);
+    }
+    let family = &mut work.report.family;
+    let volume = storage::act(calls, &plan.volume, &plan.stateful_set(), family, work.memory).await?;
+    work.report.waiting = work.report.waiting.or(volume.waiting);
+    let stays = |wanted: &&Wanted| !work.report.family.get(&wanted.id).is_some_and(|live| live.deleting);
     let wanted: Vec<_> = wanted.into_iter().filter(stays).collect();
-    let waiting = waiting.or(volume.waiting);
-    let mut work = Work {
-        calls,
-        memory,
-        report: Report { family, waiting, settled, problem: fight, ..Report::default() },
-    };
     work.all(plan, &wanted).await?;
     // Said last: a volume that cannot grow is in nobody's way.
     work.report.problem = work.report.problem.or(volume.problem);
@@ -139,68 +141,6 @@ fn todo<'a>(children: &'a [Wanted], family: &Family, memory: &mut Memory, now: I
         }
     }
     todo
-}
-
-/// What the watches do not show may exist all the same: its label was removed, or a watch lags. If it is ours, it
-/// joins the family. An apply into a stranger's object would take it over without a word: that is said instead.
-pub async fn look(
-    calls: &Calls<'_>,
-    children: &[Wanted],
-    family: &mut Family,
-    memory: &mut Memory,
-) -> Result<Option<String>, Error> {
-    let unseen = children.iter().map(|wanted| &wanted.id).filter(|id| !family.contains_key(id));
-    let found = join_all(unseen.map(|id| async move { (id, calls.find(id).await) })).await;
-    for (id, live) in found {
-        let Some(live) = live? else { continue };
-        if !live.controlled_by(calls.uid) {
-            return Ok(Some(taken(id, &live)));
-        }
-        memory.found(id, live.clone(), Instant::now());
-        family.insert(id.clone(), live);
-    }
-    Ok(None)
-}
-
-fn taken(id: &ChildId, live: &Live) -> String {
-    let whose = live.controller.as_ref().map_or_else(
-        || "it has no controller".to_owned(),
-        |owner| format!("it belongs to {} {}", owner.kind, owner.name),
-    );
-    format!(
-        "{id} exists already and is not ours: {whose}; remove it, or choose another name for this Hyperpage"
-    )
-}
-
-enum Rehearsal {
-    Passed,
-    Refused(String),
-    /// Only a new StatefulSet can be as it is wanted.
-    Fixed,
-}
-
-/// Asks before the first write, so that a template the server refuses changes nothing at all.
-async fn rehearse(calls: &Calls<'_>, wanted: &[&Wanted], family: &Family) -> Result<Rehearsal, Error> {
-    let changed = wanted.iter().filter(|wanted| {
-        let seen = family.get(&wanted.id).and_then(|live| live.desired.as_ref());
-        runs_pods(wanted.id.kind) && seen != Some(&wanted.hash)
-    });
-    let answers = join_all(
-        changed.map(|wanted| async { (&wanted.id, calls.rehearse(wanted, family.get(&wanted.id)).await) }),
-    )
-    .await;
-    let mut rehearsal = Rehearsal::Passed;
-    for (id, answer) in answers {
-        let Err(error) = answer else { continue };
-        match error.refusal() {
-            Some(_) if id.kind == Kind::StatefulSet && error.immutable() => rehearsal = Rehearsal::Fixed,
-            Some(words) => {
-                return Ok(Rehearsal::Refused(format!("the API server refuses {id}: {words}")));
-            }
-            None => return Err(error),
-        }
-    }
-    Ok(rehearsal)
 }
 
 fn runs_pods(kind: Kind) -> bool {
@@ -232,7 +172,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    async fn apply(&mut self, wanted: Vec<&Wanted>) -> Result<(), Error> {
+    /// Whether one was refused.
+    async fn apply(&mut self, wanted: Vec<&Wanted>) -> Result<bool, Error> {
         let (calls, family) = (self.calls, &self.report.family);
         let answers =
             join_all(wanted.into_iter().map(|wanted| apply_one(calls, wanted, family.get(&wanted.id)))).await;
@@ -268,7 +209,8 @@ impl Work<'_> {
             }
             Err(error) => Some(error),
         };
-        self.note([(id, lives, error)].into_iter().chain(redis).collect())
+        self.note([(id, lives, error)].into_iter().chain(redis).collect())?;
+        Ok(())
     }
 
     async fn prune(&mut self, plan: &Plan) -> Result<(), Error> {
@@ -283,9 +225,9 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Remembers what succeeded before it speaks of what did not.
-    fn note(&mut self, answers: Vec<Answers>) -> Result<(), Error> {
-        let mut failure = None;
+    /// Remembers what succeeded before it speaks of what did not. Whether one was refused.
+    fn note(&mut self, answers: Vec<Answers>) -> Result<bool, Error> {
+        let (mut failure, mut refused) = (None, false);
         for (id, lives, error) in answers {
             for live in lives {
                 let before = self.report.family.insert(id.clone(), live.clone());
@@ -294,14 +236,13 @@ impl Work<'_> {
             let Some(error) = error else { continue };
             match error.refusal() {
                 Some(words) => {
-                    let message = format!("the API server refuses {id}: {words}");
-                    self.report.problem =
-                        Some(Problem { reason: Reason::InvalidSpec, message, child: Some(id) });
+                    self.report.problem = Some(Problem::refused(&id, words));
+                    refused = true;
                 }
                 None => failure = Some(error),
             }
         }
-        failure.map_or(Ok(()), Err)
+        failure.map_or(Ok(refused), Err)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod memory;
 pub mod password;
 pub mod pause;
 pub mod pod_template;
+pub mod rehearse;
 pub mod repair;
 pub mod report;
 pub mod rules;
@@ -45,6 +46,7 @@ use converge::{Plan, Report};
 use fetch::Fetched;
 use memory::Memory;
 use password::Password;
+use rehearse::Rehearsal;
 use status::Sight;
 use validate::{Invalid, Valid};
 
@@ -66,6 +68,11 @@ impl Problem {
         let message =
             format!("{by} keeps changing what the operator applies to {child}; stop it, then wait a minute");
         Self { reason: Reason::ApplyConflict, message, child: Some(child.clone()) }
+    }
+
+    fn refused(child: &ChildId, words: &str) -> Self {
+        let message = format!("the API server refuses {child}: {words}");
+        Self { reason: Reason::InvalidSpec, message, child: Some(child.clone()) }
     }
 
     fn foreign(autoscaler: &str, plan: &Plan) -> Self {
@@ -166,9 +173,7 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
         fetch::fetch(hyperpage, context, &calls, memory).await;
     let valid = validate::validate(hyperpage, &context.defaults);
     let converged = match (&valid, password) {
-        (Err(invalid), _) => {
-            Ok(Report::stopped(family.clone(), Reason::InvalidSpec, invalid.message.clone()))
-        }
+        (Err(invalid), _) => Ok(Report::invalid(family.clone(), invalid.clone())),
         (Ok(valid), Ok(password)) => {
             let others = Others { claim: claim.as_ref(), foreign: foreign.as_deref() };
             let report = apply(valid, &calls, password, others, family.clone(), memory).await;
@@ -221,8 +226,8 @@ struct Others<'a> {
     foreign: Option<&'a str>,
 }
 
-/// Build and apply; between them stands only the password, whose Secret must exist to be named, and is not made
-/// beside a stranger's child.
+/// Build, rehearse and apply; before the last stands the password, whose Secret must exist to be named. Rehearsed
+/// without one, the templates lack nothing that the server would judge.
 async fn apply(
     valid: &Valid,
     calls: &Calls<'_>,
@@ -238,9 +243,11 @@ async fn apply(
         Ok(plan) => plan,
         Err(invalid) => return Ok(Report::invalid(family, invalid)),
     };
-    if let Some(taken) = converge::look(calls, &plan.children, &mut family, memory).await? {
-        return Ok(Report::stopped(family, Reason::NameTaken, taken));
-    }
+    let fixed = match rehearse::rehearse(calls, &plan.children, &mut family, memory).await? {
+        Rehearsal::Stopped(problem) => return Ok(Report::stopped(family, problem)),
+        Rehearsal::Fixed => true,
+        Rehearsal::Passed => false,
+    };
     match password::settle(calls, valid, password, &family, memory).await? {
         Password::Known(uid) => {
             // What was not seen before may say which image runs.
@@ -250,9 +257,12 @@ async fn apply(
                     Err(invalid) => return Ok(Report::invalid(family, invalid)),
                 };
             }
+            if fixed {
+                plan.volume = storage::Step::Renew;
+            }
             converge::converge(calls, &plan, family, memory).await
         }
-        Password::Unusable(problem) => Ok(Report { family, problem: Some(problem), ..Report::default() }),
+        Password::Unusable(problem) => Ok(Report::stopped(family, problem)),
         // Nobody watches Secrets: only another try brings it back.
         Password::Absent | Password::Orphan(_) => Err(apply::Error::Vanished(name::redis(&valid.name))),
     }

@@ -28,6 +28,11 @@ pub async fn apply(calls: &Calls<'_>, wanted: &Wanted, seen: Option<&Live>) -> R
     }
 }
 
+/// Whether [`apply`] would succeed where an apply was refused.
+pub async fn would_help(calls: &Calls<'_>, wanted: &Wanted) -> Result<bool, Error> {
+    Ok(remedy(calls, wanted).await?.is_some())
+}
+
 /// What lets an apply pass that was refused.
 #[derive(Debug, PartialEq)]
 enum Remedy {
