@@ -60,7 +60,9 @@ pub enum Reason {
     ContainerConfigError,
     /// A container starts and ends again and again.
     CrashLoop,
-    /// A pod was not admitted, by a quota or a policy.
+    /// A quota of the namespace is used up.
+    QuotaExceeded,
+    /// A pod was not admitted, by a policy or another rule of the namespace.
     PodsRefused,
     /// A pod finds no node.
     Unschedulable,
@@ -93,6 +95,7 @@ impl Reason {
             Self::ImagePullFailed => "ImagePullFailed",
             Self::ContainerConfigError => "ContainerConfigError",
             Self::CrashLoop => "CrashLoop",
+            Self::QuotaExceeded => "QuotaExceeded",
             Self::PodsRefused => "PodsRefused",
             Self::Unschedulable => "Unschedulable",
             Self::RedisUnavailable => "RedisUnavailable",

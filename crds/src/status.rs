@@ -44,6 +44,13 @@ pub struct HyperpageStatus {
     pub conditions: Vec<Condition>,
 }
 
+impl HyperpageStatus {
+    /// What Redis runs, or ran last.
+    pub fn redis_image(&self) -> Option<&str> {
+        self.redis.as_ref()?.image.as_deref()
+    }
+}
+
 /// The sidecar that the app's pods run.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]

@@ -112,6 +112,11 @@ fn is_terminating(status: &Status) -> bool {
     status.code == 403 && causes.any(|cause| cause.reason == "NamespaceTerminating")
 }
 
+/// In the server's words about anything that it did not admit.
+pub fn over_quota(words: &str) -> bool {
+    words.contains("exceeded quota: ")
+}
+
 /// kube prints the whole answer of the server after its message.
 fn words(error: &kube::Error) -> String {
     match error {

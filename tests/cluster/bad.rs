@@ -47,7 +47,7 @@ async fn a_quota_that_is_exceeded_is_named_and_room_heals_it() {
     };
     cluster.apply("t-quota", &quota("2")).unwrap();
     scene.apply("shop", with(demo_app(), "replicas", json!(3))).await.unwrap();
-    let said = message(&scene, "shop", "AppReady", "PodsRefused").await;
+    let said = message(&scene, "shop", "AppReady", "QuotaExceeded").await;
     println!("over quota: {said}");
     assert!(said.contains("exceeded quota: few"), "{said}");
     cluster.apply("t-quota", &quota("9")).unwrap();

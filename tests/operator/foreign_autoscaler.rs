@@ -56,6 +56,14 @@ async fn a_foreign_autoscaler_is_named_and_left_alone_until_it_goes() {
     assert_eq!(owners(&changed, &REPLICAS), ["kube-controller-manager"]);
     until_replicas(&scene, "shop", 5).await;
 
+    // It leaves a Deployment of zero alone, and is left alone again after a resume.
+    scene.apply("shop", with(fixed(4), json!({"suspend": true}))).await.unwrap();
+    until_replicas(&scene, "shop", 0).await;
+    let stalled = scene.wait("shop", "Stalled", "True", SOON).await;
+    assert!(stalled.message.contains("but for the zero of spec.suspend"), "{}", stalled.message);
+    scene.apply("shop", fixed(4)).await.unwrap();
+    until_replicas(&scene, "shop", 5).await;
+
     scene.delete::<HorizontalPodAutoscaler>("theirs").await.unwrap();
     until_replicas(&scene, "shop", 4).await;
     scene.wait("shop", "Stalled", "False", SOON).await;

@@ -48,6 +48,18 @@ async fn a_paused_hyperpage_is_left_alone_until_the_annotation_goes() {
     asked.dedup();
     assert_eq!(asked, ["patch hyperpages/status t-paused/shop"]);
 
+    // What can be said without a write is said.
+    let bad = json!({"httpGet": {"port": 80}, "tcpSocket": {"port": 80}});
+    let bad = with(shop(), json!({"app": {"image": "registry.test/shop:2", "readinessProbe": bad}}));
+    scene.apply_with("shop", json!({"hyperpage.dev/reconcile": "disabled"}), bad).await.unwrap();
+    eventually("it says what is wrong with the spec, and that it is paused", SOON, async || {
+        let stalled = scene.condition("shop", "Stalled").await.map_err(|error| error.to_string())?;
+        let reconciling = scene.condition("shop", "Reconciling").await.map_err(|error| error.to_string())?;
+        let said = stalled.reason == "InvalidSpec" && stalled.message.contains("spec.app.readinessProbe");
+        check(said && reconciling.reason == "Paused", [stalled, reconciling])
+    })
+    .await;
+
     scene.apply("shop", changed).await.unwrap();
     until_replicas(&scene, "shop", 6).await;
     until(&scene, "shop", "the Service as wanted", |service: &Service| {
@@ -67,6 +79,7 @@ async fn a_paused_hyperpage_is_left_alone_until_the_annotation_goes() {
         check(said.reason != "Paused", said)
     })
     .await;
+    scene.wait("shop", "Ready", "True", SOON).await;
 }
 
 fn here(entries: &[Entry]) -> Vec<Entry> {

@@ -97,7 +97,8 @@ pub(crate) async fn scene(server: &ApiServer, namespace: &str) -> Scene {
     Scene::open(client, namespace).await.expect("a new namespace")
 }
 
-/// Kubernetes 1.35 turns it on: a StatefulSet then waits for its unready pods, and does not replace them.
+/// Off in Kubernetes 1.34, on in 1.35.0 to 1.35.3, where a StatefulSet with parallel pods then waits for its unready
+/// pods and does not replace them; because of that off again until 1.37, which has it repaired.
 pub(crate) const MAX_UNAVAILABLE: &str = "MaxUnavailableStatefulSet=true";
 
 /// The least a Hyperpage can say.

@@ -1,6 +1,8 @@
 //! Nodes where there are none: a private API server has no kubelet, so this says what one would say of each pod.
 
-use futures::TryStreamExt;
+use std::time::Duration;
+
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
@@ -9,6 +11,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::kube::Scene;
+
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Ends with the test.
 pub struct Nodes(JoinHandle<()>);
@@ -23,16 +27,17 @@ impl Nodes {
     pub fn saying(scene: &Scene, judge: impl Fn(&Pod) -> Value + Send + 'static) -> Self {
         let pods: Api<Pod> = scene.api();
         Self(tokio::spawn(async move {
-            let mut events = Box::pin(watcher(pods.clone(), watcher::Config::default()).applied_objects());
-            while let Ok(Some(pod)) = events.try_next().await {
+            let pods_seen = watcher(pods.clone(), watcher::Config::default()).default_backoff();
+            let mut events = Box::pin(pods_seen.applied_objects());
+            while let Some(event) = events.next().await {
+                // A watch that broke begins again, with every pod.
+                let Ok(pod) = event else { continue };
                 let said = pod.status.as_ref().and_then(|status| status.start_time.as_ref()).is_some();
                 if said {
                     continue;
                 }
                 let status = json!({"status": judge(&pod)});
-                // A pod that is gone needs no status.
-                let _ =
-                    pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(&status)).await;
+                tell(&pods, &pod.name_any(), &status).await;
             }
         }))
     }
@@ -41,6 +46,17 @@ impl Nodes {
 impl Drop for Nodes {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// A pod that is gone needs no status; a server that is busy is asked again.
+async fn tell(pods: &Api<Pod>, name: &str, status: &Value) {
+    while let Err(error) = pods.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await {
+        if matches!(&error, kube::Error::Api(refusal) if refusal.code == 404) {
+            return;
+        }
+        println!("status of pod {name}: {error}");
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -2,7 +2,7 @@
 //! claim.
 
 use anyhow::Result;
-use futures::TryStreamExt;
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
@@ -21,8 +21,11 @@ impl Volumes {
     pub fn provided(scene: &Scene) -> Self {
         let claims: Api<PersistentVolumeClaim> = scene.api();
         Self(tokio::spawn(async move {
-            let mut events = Box::pin(watcher(claims.clone(), watcher::Config::default()).applied_objects());
-            while let Ok(Some(claim)) = events.try_next().await {
+            let claims_seen = watcher(claims.clone(), watcher::Config::default()).default_backoff();
+            let mut events = Box::pin(claims_seen.applied_objects());
+            while let Some(event) = events.next().await {
+                // A watch that broke begins again, with every claim.
+                let Ok(claim) = event else { continue };
                 if claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound") {
                     continue;
                 }

@@ -74,8 +74,8 @@ impl Report {
         Self { family, problem: Some(problem), ..Self::default() }
     }
 
-    pub fn invalid(family: Family, Invalid { reason, message }: Invalid) -> Self {
-        Self::stopped(family, Problem { reason, message, child: None })
+    pub fn invalid(family: Family, invalid: Invalid) -> Self {
+        Self::stopped(family, invalid.into())
     }
 
     fn scaling(&mut self, decision: Option<Decision>) {

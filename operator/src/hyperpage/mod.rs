@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crds::{Hyperpage, Reason, contract::name};
+use crds::{Hyperpage, HyperpageStatus, Reason, contract::name};
 use jiff::Timestamp;
 use kube::{
     Resource, ResourceExt,
@@ -71,8 +71,9 @@ impl Problem {
     }
 
     fn refused(child: &ChildId, words: &str) -> Self {
+        let reason = if apply::over_quota(words) { Reason::QuotaExceeded } else { Reason::InvalidSpec };
         let message = format!("the API server refuses {child}: {words}");
-        Self { reason: Reason::InvalidSpec, message, child: Some(child.clone()) }
+        Self { reason, message, child: Some(child.clone()) }
     }
 
     fn foreign(autoscaler: &str, plan: &Plan) -> Self {
@@ -85,9 +86,10 @@ impl Problem {
                 Hyperpage::api_version(&())
             ),
         };
+        let but = if plan.suspend { ", but for the zero of spec.suspend" } else { "" };
         let message = format!(
             "HorizontalPodAutoscaler {autoscaler} scales Deployment {name}, whose number of pods the operator \
-             therefore leaves alone; {advice}"
+             therefore leaves alone{but}; {advice}"
         );
         Self { reason: Reason::ForeignAutoscaler, message, child: None }
     }
@@ -175,7 +177,8 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
     let converged = match (&valid, password) {
         (Err(invalid), _) => Ok(Report::invalid(family.clone(), invalid.clone())),
         (Ok(valid), Ok(password)) => {
-            let others = Others { claim: claim.as_ref(), foreign: foreign.as_deref() };
+            let redis_image = before.as_ref().and_then(HyperpageStatus::redis_image);
+            let others = Others { claim: claim.as_ref(), foreign: foreign.as_deref(), redis_image };
             let report = apply(valid, &calls, password, others, family.clone(), memory).await;
             heal(valid, &calls, unready.as_ref(), report).await
         }
@@ -218,12 +221,20 @@ async fn heal(
     Ok(report)
 }
 
-/// What others made that decides what is built.
+impl From<Invalid> for Problem {
+    fn from(Invalid { reason, message }: Invalid) -> Self {
+        Self { reason, message, child: None }
+    }
+}
+
+/// What others made, or an earlier reconcile found, that decides what is built.
 #[derive(Clone, Copy)]
 struct Others<'a> {
     claim: Option<&'a Claim>,
     /// An autoscaler of our Deployment.
     foreign: Option<&'a str>,
+    /// By an earlier status: what Redis runs, or ran.
+    redis_image: Option<&'a str>,
 }
 
 /// Build, rehearse and apply; before the last stands the password, whose Secret must exist to be named. Rehearsed
@@ -270,7 +281,7 @@ async fn apply(
 
 /// `password` is the uid of its Secret.
 fn plan(valid: &Valid, password: &str, others: Others<'_>, family: &Family) -> Result<Plan, Invalid> {
-    let Others { claim, foreign } = others;
+    let Others { claim, foreign, redis_image } = others;
     let stateful_set = ChildId { kind: Kind::StatefulSet, name: name::redis(&valid.name) };
     let live = family.get(&stateful_set);
     let volume = storage::step(valid.redis.storage.as_ref(), claim, live);
@@ -281,7 +292,8 @@ fn plan(valid: &Valid, password: &str, others: Others<'_>, family: &Family) -> R
         redis;
     let policies = [network_policy, redis_policy].into_iter().flatten();
     let deployment = sticky::sidecar(deployment, &valid.images.sidecar, runs(family, Kind::Deployment));
-    let stateful_set = sticky::redis(stateful_set, &valid.images.redis, runs(family, Kind::StatefulSet));
+    let stateful_set =
+        sticky::redis(stateful_set, &valid.images.redis, runs(family, Kind::StatefulSet), redis_image);
     let children = [
         Some(Wanted::new(Kind::ServiceAccount, &service_account)),
         Some(Wanted::new(Kind::ConfigMap, &config_map)),

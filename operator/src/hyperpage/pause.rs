@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use super::{
-    End, Error, Stored,
+    End, Error, Others, Problem, Stored,
     memory::Memory,
     report,
     status::{self, Sight},
@@ -27,18 +27,25 @@ pub async fn report(hyperpage: &Hyperpage, context: &Context, memory: &mut Memor
     let (namespace, name) = (hyperpage.namespace().unwrap_or_default(), hyperpage.name_any());
     let watched = context.children.family(&namespace, &hyperpage.uid().unwrap_or_default());
     let family = memory.correct(watched, Instant::now());
-    let valid = validate::validate(hyperpage, &context.defaults).ok();
+    let valid = validate::validate(hyperpage, &context.defaults);
+    // All that can be said without asking anybody.
+    let others = Others { claim: None, foreign: None, redis_image: None };
+    let problem = match &valid {
+        Ok(valid) => super::plan(valid, "", others, &family).err(),
+        Err(invalid) => Some(invalid.clone()),
+    };
+    let problem = problem.map(Problem::from);
     let trouble = |component| context.pods.trouble(&namespace, &name, component);
     let (app, redis) = (trouble(label::COMPONENT_APP), trouble(label::COMPONENT_REDIS));
     let sight = Sight {
         name: &name,
         generation: hyperpage.metadata.generation,
-        valid: valid.as_ref(),
+        valid: valid.as_ref().ok(),
         family: &family,
         digest: None,
         app: app.as_ref(),
         redis: redis.as_ref(),
-        problem: None,
+        problem: problem.as_ref(),
         waiting: None,
         held: None,
         cure: None,

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{Problem, build, sticky, validate::Valid};
 use crate::{
+    apply::over_quota,
     children::{Autoscaler, ChildId, Detail, Family, Kind, Rollout},
     pods::Trouble,
 };
@@ -71,7 +72,8 @@ pub fn status(sight: &Sight<'_>, previous: Option<&HyperpageStatus>, now: Timest
         app: Some(format!("{ready}/{wanted}")),
         selector: valid.map_or_else(|| previous.selector.clone(), |valid| Some(build::app_selector(valid))),
         sidecar: valid.map_or_else(|| previous.sidecar.clone(), |valid| Some(sidecar_status(valid, rollout))),
-        redis: valid.map_or_else(|| previous.redis.clone(), |valid| Some(redis_status(sight, valid))),
+        redis: valid
+            .map_or_else(|| previous.redis.clone(), |valid| Some(redis_status(sight, valid, previous))),
         applied_digest: sight.digest.clone().or_else(|| previous.applied_digest.clone()),
         conditions: conditions(sight, observed, &previous.conditions, now),
     }
@@ -86,15 +88,16 @@ fn observed(sight: &Sight<'_>, previous: &HyperpageStatus) -> Option<i64> {
 }
 
 fn sidecar_status(valid: &Valid, live: Option<&Rollout>) -> SidecarStatus {
-    let (image, update_available) = sticky::sidecar_in_use(&valid.sidecar.image, &valid.images.sidecar, live);
-    SidecarStatus { image: Some(image), update_available }
+    let [image, update_available] = sticky::sidecar_in_use(&valid.sidecar.image, &valid.images.sidecar, live);
+    SidecarStatus { image, update_available }
 }
 
-fn redis_status(sight: &Sight<'_>, valid: &Valid) -> RedisStatus {
+fn redis_status(sight: &Sight<'_>, valid: &Valid, previous: &HyperpageStatus) -> RedisStatus {
     let live = rollout(sight, Kind::StatefulSet, &name::redis(sight.name));
-    let (image, update_available) = sticky::redis_in_use(&valid.redis.image, &valid.images.redis, live);
+    let [image, update_available] =
+        sticky::redis_in_use(&valid.redis.image, &valid.images.redis, live, previous.redis_image());
     RedisStatus {
-        image: Some(image),
+        image,
         update_available,
         mode: Some(crds::RedisMode::Standalone.as_str().to_owned()),
         endpoint: Some(format!("{}.{}:{REDIS_PORT}", name::redis(&valid.name), valid.namespace)),
@@ -183,7 +186,8 @@ fn app(sight: &Sight<'_>) -> Verdict {
     }
     let progress = format!("{ready} of {wanted} new pods are ready");
     if let Some(words) = &rollout.refused {
-        return Verdict::new(false, Reason::PodsRefused, format!("pods of {name} are refused: {words}"));
+        let reason = if over_quota(words) { Reason::QuotaExceeded } else { Reason::PodsRefused };
+        return Verdict::new(false, reason, format!("pods of {name} are refused: {words}"));
     }
     if let Some(trouble) = sight.app {
         return Verdict::new(false, trouble.reason, format!("{progress}: {}", trouble.message));

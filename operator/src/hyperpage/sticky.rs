@@ -46,37 +46,52 @@ const REDIS: Part =
 /// Takes the Deployment as built, with the image that is named or the default, and decides.
 pub fn sidecar(mut built: Deployment, ask: &Ask, live: Option<&Rollout>) -> Deployment {
     if let Some(spec) = &mut built.spec {
-        settle(&SIDECAR, ask, live, &mut built.metadata, &mut spec.template);
+        settle(&SIDECAR, ask, live, None, &mut built.metadata, &mut spec.template);
     }
     built
 }
 
-/// As [`sidecar`], for Redis.
-pub fn redis(mut built: StatefulSet, ask: &Ask, live: Option<&Rollout>) -> StatefulSet {
+/// As [`sidecar`], for Redis; `ran` is by an earlier status. A StatefulSet that is made again, as when its volume has
+/// grown, takes over the pod of the last one, and must not restart it.
+pub fn redis(mut built: StatefulSet, ask: &Ask, live: Option<&Rollout>, ran: Option<&str>) -> StatefulSet {
     if let Some(spec) = &mut built.spec {
-        settle(&REDIS, ask, live, &mut built.metadata, &mut spec.template);
+        settle(&REDIS, ask, live, ran, &mut built.metadata, &mut spec.template);
     }
     built
 }
 
 /// The image that runs, and the default if it is another.
-pub fn sidecar_in_use(default: &str, ask: &Ask, live: Option<&Rollout>) -> (String, Option<String>) {
-    in_use(&SIDECAR, default, ask, live)
+pub fn sidecar_in_use(default: &str, ask: &Ask, live: Option<&Rollout>) -> [Option<String>; 2] {
+    in_use(&SIDECAR, default, ask, live, None)
 }
 
-pub fn redis_in_use(default: &str, ask: &Ask, live: Option<&Rollout>) -> (String, Option<String>) {
-    in_use(&REDIS, default, ask, live)
+/// As [`sidecar_in_use`]. `ran` stands while there is no StatefulSet.
+pub fn redis_in_use(
+    default: &str,
+    ask: &Ask,
+    live: Option<&Rollout>,
+    ran: Option<&str>,
+) -> [Option<String>; 2] {
+    in_use(&REDIS, default, ask, live, ran)
 }
 
-fn in_use(part: &Part, default: &str, ask: &Ask, live: Option<&Rollout>) -> (String, Option<String>) {
-    let image = live.and_then(|live| known(part, live)).unwrap_or(default);
-    (image.to_owned(), (!ask.named && image != default).then(|| default.to_owned()))
+fn in_use(
+    part: &Part,
+    default: &str,
+    ask: &Ask,
+    live: Option<&Rollout>,
+    ran: Option<&str>,
+) -> [Option<String>; 2] {
+    let image = live.map_or(ran, |live| known(part, live));
+    let update = image.filter(|image| !ask.named && *image != default).map(|_| default);
+    [image, update].map(|it| it.map(str::to_owned))
 }
 
 fn settle(
     part: &Part,
     ask: &Ask,
     live: Option<&Rollout>,
+    ran: Option<&str>,
     meta: &mut ObjectMeta,
     template: &mut PodTemplateSpec,
 ) {
@@ -86,7 +101,10 @@ fn settle(
         unnamed.clear();
     }
     let said = settled::hash(&said);
-    *wanted = choose(part, wanted, &said, ask, live).to_owned();
+    *wanted = match (live, ran) {
+        (None, Some(ran)) if !ask.named => ran.to_owned(),
+        _ => choose(part, wanted, &said, ask, live).to_owned(),
+    };
     let notes = meta.annotations.get_or_insert_default();
     notes.insert(part.image.to_owned(), wanted.clone());
     notes.insert(annotation::TEMPLATE.to_owned(), said);

@@ -91,7 +91,8 @@ fn trouble(reason: Reason, message: &str) -> Trouble {
 
 #[test]
 fn all_well() {
-    let (valid, family) = (valid(false), family(pods(3, 3), 1));
+    let image = Some("sidecar:9".to_owned());
+    let (valid, family) = (valid(false), family(Rollout { image, ..pods(3, 3) }, 1));
     let status = status(&sight(&valid, &family), None, NOW);
     assert_eq!(status.app.as_deref(), Some("3/3"));
     assert_eq!((status.replicas, status.ready_replicas), (Some(3), Some(3)));
@@ -153,9 +154,14 @@ fn a_pods_trouble_is_named_and_goes_away() {
 #[test]
 fn refused_pods_and_a_missed_deadline() {
     let valid = valid(false);
-    let refused = family(Rollout { refused: Some("exceeded quota: q".to_owned()), ..pods(3, 0) }, 1);
-    let line = &shown(&sight(&valid, &refused))["AppReady"];
-    assert_eq!(line, "False PodsRefused: pods of shop are refused: exceeded quota: q");
+    for (words, reason) in [
+        ("pods \"shop-a\" is forbidden: exceeded quota: q", "QuotaExceeded"),
+        ("violates PodSecurity", "PodsRefused"),
+    ] {
+        let refused = family(Rollout { refused: Some(words.to_owned()), ..pods(3, 0) }, 1);
+        let line = &shown(&sight(&valid, &refused))["AppReady"];
+        assert_eq!(*line, format!("False {reason}: pods of shop are refused: {words}"));
+    }
     let overdue = family(Rollout { overdue: Some("timed out".to_owned()), ..pods(3, 0) }, 1);
     let shown = shown(&sight(&valid, &overdue));
     assert!(
