@@ -23,7 +23,7 @@ pub(super) fn app(valid: &Valid) -> Option<NetworkPolicy> {
     };
     let metrics_from = if metrics_from.is_empty() { metrics_by_default() } else { metrics_from };
     // The container's port, not the Service's: a policy sees packets as they reach the pod.
-    let ingress = vec![allow(valid.app.port, app_from), allow(ADMIN_PORT.into(), metrics_from)];
+    let ingress = vec![open(valid.app.port, app_from), open(ADMIN_PORT.into(), metrics_from)];
     Some(policy(valid, name::network_policy(&valid.name), Component::App, ingress))
 }
 
@@ -32,7 +32,7 @@ pub(super) fn redis(valid: &Valid) -> Option<NetworkPolicy> {
         pod_selector: Some(label_selector(valid, Component::App)),
         ..NetworkPolicyPeer::default()
     };
-    let ingress = vec![allow(REDIS_PORT.into(), vec![own])];
+    let ingress = vec![open(REDIS_PORT.into(), vec![own])];
     let redis = || policy(valid, name::redis(&valid.name), Component::Redis, ingress);
     valid.network_policy.enabled.then(redis)
 }
@@ -55,7 +55,7 @@ fn policy(
 }
 
 /// Without a list of peers it is everybody.
-fn allow(port: i32, from: Vec<NetworkPolicyPeer>) -> NetworkPolicyIngressRule {
+fn open(port: i32, from: Vec<NetworkPolicyPeer>) -> NetworkPolicyIngressRule {
     NetworkPolicyIngressRule {
         from: (!from.is_empty()).then_some(from),
         ports: Some(vec![NetworkPolicyPort {

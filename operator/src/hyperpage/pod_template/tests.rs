@@ -39,11 +39,9 @@ fn app(patch: Value) -> Value {
     json!({"spec": {"containers": [container]}})
 }
 
-/// Each patch, and what stands at a path of the result.
 #[test]
-fn a_patch_merges_by_the_rules_of_its_field() {
-    let container = "/spec/containers/0";
-    let cases = [
+fn a_patch_merges_objects_by_rfc_7396() {
+    assert_merges([
         (json!({}), "", built()),
         (json!({"spec": {"nodeSelector": {"disk": "ssd"}}}), "/spec/nodeSelector", json!({"disk": "ssd"})),
         (
@@ -51,7 +49,7 @@ fn a_patch_merges_by_the_rules_of_its_field() {
             "/metadata/labels",
             json!({"ours": "l", "team": "x"}),
         ),
-        // RFC 7396: null deletes, lists replace.
+        // null deletes, lists replace.
         (app(json!({"args": ["c"]})), "/spec/containers/0/args", json!(["c"])),
         (app(json!({"args": null})), "/spec/containers/0/args", Value::Null),
         (
@@ -64,7 +62,12 @@ fn a_patch_merges_by_the_rules_of_its_field() {
             "/spec/containers/0/readinessProbe",
             json!({"httpGet": {"port": 1}, "periodSeconds": 5}),
         ),
-        // Items with a key are replaced whole, and others stay.
+    ]);
+}
+
+#[test]
+fn a_patch_replaces_items_with_a_key_whole_and_keeps_the_others() {
+    assert_merges([
         (
             app(
                 json!({"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}, {"name": "B"}]}),
@@ -106,12 +109,16 @@ fn a_patch_merges_by_the_rules_of_its_field() {
                 "securityContext": {"runAsUser": 7, "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
             }),
         ),
-    ];
+    ]);
+}
+
+/// Each patch, and what stands at a path of the result.
+fn assert_merges<const N: usize>(cases: [(Value, &str, Value); N]) {
     for (patch, at, expected) in cases {
         let merged = merge(patch.clone()).unwrap_or_else(|message| panic!("{patch}: {message}"));
         assert_eq!(merged.pointer(at).unwrap_or(&Value::Null), &expected, "{patch} at {at}");
         let containers = merged["spec"]["containers"].as_array().unwrap().len();
-        assert_eq!(containers, 1, "{container} stays the only one");
+        assert_eq!(containers, 1, "{patch}: the app's container stays the only one");
     }
 }
 
