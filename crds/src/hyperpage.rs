@@ -1,10 +1,12 @@
 //! The resource itself, and the rules that look across its parts.
 
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    App, Autoscaling, HyperpageStatus, NetworkPolicy, PodDisruptionBudget, Redis, Service, Sidecar, schema,
+    App, Autoscaling, HyperpageStatus, NetworkPolicy, PodDisruptionBudget, Redis, Service, ServiceAccount,
+    Sidecar, schema,
 };
 
 /// A web app that runs on several pods and keeps its sessions, coordination and cache in one Redis. Each pod
@@ -85,8 +87,16 @@ pub struct HyperpageSpec {
     /// start as ran before, or as `replicas` and `autoscaling` ask for by then.
     #[serde(default)]
     pub suspend: bool,
+    /// Secrets with which every pod of this Hyperpage pulls its images.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub image_pull_secrets: Vec<PullSecret>,
     /// The app: its image, and how its container runs.
     pub app: App,
+    /// The account that the app's pods run as. No token is mounted, whoever's it is. Absent: one without rights.
+    #[serde(default)]
+    pub service_account: ServiceAccount,
     /// The Service in front of the app's pods. It has the name of this Hyperpage.
     #[serde(default)]
     pub service: Service,
@@ -107,6 +117,14 @@ pub struct HyperpageSpec {
     /// Where sessions are kept.
     #[serde(default)]
     pub redis: Redis,
+}
+
+/// A Secret with which images are pulled.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct PullSecret {
+    /// A Secret of type kubernetes.io/dockerconfigjson, in the same namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
 }
 
 fn three() -> i32 {

@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Resources, Storage, schema};
+use crate::{PodTemplate, Resources, Storage, schema};
 
 /// Where sessions are kept. What is absent here gets its default from the operator, not from the schema.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -60,6 +60,10 @@ pub struct Redis {
         )
     )]
     pub config: BTreeMap<String, String>,
+    /// Merged over the pod template of Redis, by the rules of app.podTemplate. How Redis is started, its files, its
+    /// memory limit and the Pod Security Standard `restricted` stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<PodTemplate>,
 }
 
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,6 +13,7 @@ mod healing;
 mod invalid;
 mod leader;
 mod paused;
+mod pod_template;
 mod requests;
 mod resource;
 mod scaling;

@@ -134,6 +134,36 @@ pub(super) const EXAMPLES: &[Example] = &[
         rejects: "spec: {app: {podTemplate: {spec: {initContainers: [{name: migrate}, {name: sidecar}]}}}}",
     },
     Example {
+        at: "spec.redis.podTemplate",
+        message: "podTemplate may not set hostNetwork: pods obey the Pod Security Standard restricted",
+        accepts: "spec: {redis: {podTemplate: {spec: {nodeSelector: {disk: ssd}}}}}",
+        rejects: "spec: {redis: {podTemplate: {spec: {hostNetwork: true}}}}",
+    },
+    Example {
+        at: "spec.redis.podTemplate",
+        message: "podTemplate may not set restartPolicy: these pods always restart",
+        accepts: "spec: {redis: {podTemplate: {spec: {containers: [{name: exporter}]}}}}",
+        rejects: "spec: {redis: {podTemplate: {spec: {restartPolicy: Never}}}}",
+    },
+    Example {
+        at: "spec.redis.podTemplate",
+        message: "podTemplate may not set labels under app.kubernetes.io/ or hyperpage.dev/: the operator sets them",
+        accepts: "spec: {redis: {podTemplate: {metadata: {labels: {team: a}}}}}",
+        rejects: "spec: {redis: {podTemplate: {metadata: {labels: {hyperpage.dev/a: b}}}}}",
+    },
+    Example {
+        at: "spec.redis.podTemplate",
+        message: "podTemplate may not set annotations under hyperpage.dev/: the operator sets them",
+        accepts: "spec: {redis: {podTemplate: {metadata: {annotations: {a: b}}}}}",
+        rejects: "spec: {redis: {podTemplate: {metadata: {annotations: {hyperpage.dev/redis-config: a}}}}}",
+    },
+    Example {
+        at: "spec.serviceAccount",
+        message: "serviceAccount has a name or annotations, not both: the operator annotates only the account it makes",
+        accepts: "spec: {serviceAccount: {name: mine}}",
+        rejects: "spec: {serviceAccount: {name: mine, annotations: {a: b}}}",
+    },
+    Example {
         at: "spec.service",
         message: "service.nodePort needs service.type NodePort or LoadBalancer",
         accepts: "spec: {service: {type: NodePort, nodePort: 30080}}",

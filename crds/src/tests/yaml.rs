@@ -1,8 +1,11 @@
-//! YAML with every string quoted: kubectl reads a plain `n`, `no` or `on` as a boolean.
+//! YAML with every string quoted: kubectl reads a plain `n`, `no` or `on` as a boolean. What fits a line stands in
+//! one: half of such a file is indentation otherwise.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
+
+const LINE: usize = 110;
 
 pub(super) fn print(value: &Value) -> String {
     let mut out = String::new();
@@ -38,11 +41,24 @@ fn entry(out: &mut String, value: &Value, indent: usize) {
         Value::Array(list) => !list.is_empty(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     };
-    if nested {
+    let line = flow(value);
+    if nested && indent + line.len() > LINE {
         out.push('\n');
         block(out, value, indent);
     } else {
-        let _ = writeln!(out, " {value}");
+        let _ = writeln!(out, " {line}");
+    }
+}
+
+fn flow(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let entries: Vec<_> =
+                map.iter().map(|(key, value)| format!("{}: {}", name(key), flow(value))).collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+        Value::Array(list) => format!("[{}]", list.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        scalar => scalar.to_string(),
     }
 }
 
@@ -57,6 +73,7 @@ fn what_is_printed_reads_back_as_the_same_value() {
     let value = serde_json::json!({
         "on": ["no", "1", 1, true, null, [], {}, [["x"], {"a": {"b": "é\n\"\\"}}]],
         "plain": "yes", "true": "~", "with space": "- x: y # z",
+        "wide": {"one": "x".repeat(LINE), "two": [{}, [], {"three": {"four": "y".repeat(LINE)}}]},
     });
     let read: Value = serde_yaml::from_str(&print(&value)).unwrap();
     assert_eq!(read, value);

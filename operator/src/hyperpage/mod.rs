@@ -295,7 +295,7 @@ fn plan(valid: &Valid, password: &str, others: Others<'_>, family: &Family) -> R
     let stateful_set =
         sticky::redis(stateful_set, &valid.images.redis, runs(family, Kind::StatefulSet), redis_image);
     let children = [
-        Some(Wanted::new(Kind::ServiceAccount, &service_account)),
+        service_account.as_ref().map(|account| Wanted::new(Kind::ServiceAccount, account)),
         Some(Wanted::new(Kind::ConfigMap, &config_map)),
         Some(Wanted::new(Kind::Service, &service)),
         Some(Wanted::new(Kind::Service, &redis_service)),

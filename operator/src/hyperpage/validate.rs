@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
-    App, Autoscaling, Hyperpage, LogLevel, NetworkPolicy, PodDisruptionBudget, Reason, Resources, Service,
-    Storage, contract::annotation,
+    App, Autoscaling, Hyperpage, LogLevel, NetworkPolicy, PodDisruptionBudget, PodTemplate, PullSecret,
+    Reason, Resources, Service, ServiceAccount, Storage, contract::annotation,
 };
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
 
@@ -30,7 +30,9 @@ pub struct Valid {
     /// What `spec.replicas` says; who applies it is not decided here.
     pub replicas: i32,
     pub suspend: bool,
+    pub image_pull_secrets: Vec<PullSecret>,
     pub app: App,
+    pub service_account: ServiceAccount,
     pub service: Service,
     pub autoscaling: Option<Autoscaling>,
     pub budget: Budget,
@@ -64,6 +66,7 @@ pub struct ValidRedis {
     /// Absent: an emptyDir.
     pub storage: Option<Storage>,
     pub config: BTreeMap<String, String>,
+    pub pod_template: Option<PodTemplate>,
 }
 
 /// Why a Hyperpage cannot be built; `message` names the field and what to do.
@@ -87,7 +90,9 @@ pub fn validate(hyperpage: &Hyperpage, defaults: &Defaults) -> Result<Valid, Inv
         uid: known(metadata.uid.as_ref(), "uid")?,
         replicas: spec.replicas,
         suspend: spec.suspend,
+        image_pull_secrets: spec.image_pull_secrets.clone(),
         app: spec.app.clone(),
+        service_account: spec.service_account.clone(),
         service: spec.service.clone(),
         images: Images {
             sidecar: ask(hyperpage, spec.sidecar.image.as_ref(), annotation::UPGRADE_SIDECAR),
@@ -108,6 +113,7 @@ pub fn validate(hyperpage: &Hyperpage, defaults: &Defaults) -> Result<Valid, Inv
             resources: redis_resources,
             storage: spec.redis.storage.clone(),
             config: spec.redis.config.clone(),
+            pod_template: spec.redis.pod_template.clone(),
         },
     })
 }

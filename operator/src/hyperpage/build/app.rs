@@ -20,7 +20,7 @@ use k8s_openapi::{
 
 use super::{
     Invalid, Valid,
-    meta::{Component, label_selector, labels, metadata},
+    meta::{Component, image_pull_secrets, label_selector, labels, metadata},
     pod_template, security, sidecar,
 };
 
@@ -68,11 +68,13 @@ fn pod_metadata(valid: &Valid, password: &str) -> ObjectMeta {
 }
 
 fn pod(valid: &Valid) -> PodSpec {
+    let account = valid.service_account.name.clone();
     PodSpec {
         init_containers: Some(vec![sidecar::container(valid)]),
         containers: vec![container(valid)],
         volumes: Some(vec![sidecar::auth_volume(valid)]),
-        service_account_name: Some(name::service_account(&valid.name)),
+        service_account_name: Some(account.unwrap_or_else(|| name::service_account(&valid.name))),
+        image_pull_secrets: image_pull_secrets(valid),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         security_context: Some(security::pod()),

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use crds::{Hyperpage, contract::label};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use k8s_openapi::{
+    api::core::v1::LocalObjectReference,
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference},
+};
 use kube::Resource;
 
 use super::Valid;
@@ -39,6 +42,12 @@ pub(super) fn metadata(valid: &Valid, name: String, component: Component) -> Obj
         owner_references: Some(vec![owner(valid)]),
         ..ObjectMeta::default()
     }
+}
+
+pub(super) fn image_pull_secrets(valid: &Valid) -> Option<Vec<LocalObjectReference>> {
+    let secrets = valid.image_pull_secrets.iter();
+    let secrets: Vec<_> = secrets.map(|it| LocalObjectReference { name: it.name.clone() }).collect();
+    (!secrets.is_empty()).then_some(secrets)
 }
 
 pub(super) fn labels(valid: &Valid, component: Component) -> BTreeMap<String, String> {

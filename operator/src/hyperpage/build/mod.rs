@@ -28,7 +28,8 @@ use super::{
 /// Every child but the password Secret, which is made once and never applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Children {
-    pub service_account: ServiceAccount,
+    /// None where the user names one.
+    pub service_account: Option<ServiceAccount>,
     pub service: Service,
     /// Without `spec.replicas`: that belongs to a second field manager.
     pub deployment: Deployment,
@@ -60,7 +61,7 @@ pub fn build(valid: &Valid, password: &str) -> Result<Children, Invalid> {
         network_policy: network::app(valid),
         redis: RedisChildren {
             service: redis::service(valid),
-            stateful_set: redis::stateful_set(valid, password, &config_map),
+            stateful_set: redis::stateful_set(valid, password, &config_map)?,
             config_map,
             network_policy: network::redis(valid),
         },

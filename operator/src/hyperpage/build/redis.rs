@@ -18,9 +18,9 @@ use k8s_openapi::{
 };
 
 use super::{
-    Valid,
-    meta::{Component, label_selector, labels, metadata, selector},
-    security, volume,
+    Invalid, Valid,
+    meta::{Component, image_pull_secrets, label_selector, labels, metadata, selector},
+    pod_template, security, volume,
 };
 use crate::settled;
 
@@ -94,9 +94,13 @@ pub(super) fn service(valid: &Valid) -> Service {
     }
 }
 
-pub(super) fn stateful_set(valid: &Valid, password: &str, config: &ConfigMap) -> StatefulSet {
+pub(super) fn stateful_set(
+    valid: &Valid,
+    password: &str,
+    config: &ConfigMap,
+) -> Result<StatefulSet, Invalid> {
     let name = name::redis(&valid.name);
-    StatefulSet {
+    Ok(StatefulSet {
         metadata: metadata(valid, name.clone(), Component::Redis),
         spec: Some(StatefulSetSpec {
             replicas: Some(1),
@@ -111,10 +115,7 @@ pub(super) fn stateful_set(valid: &Valid, password: &str, config: &ConfigMap) ->
                 }),
             }),
             revision_history_limit: Some(3),
-            template: PodTemplateSpec {
-                metadata: Some(pod_metadata(valid, password, config)),
-                spec: Some(pod(valid)),
-            },
+            template: template(valid, password, config)?,
             volume_claim_templates: volume::claim(valid).map(|claim| vec![claim]),
             persistent_volume_claim_retention_policy: valid
                 .redis
@@ -124,7 +125,25 @@ pub(super) fn stateful_set(valid: &Valid, password: &str, config: &ConfigMap) ->
             ..StatefulSetSpec::default()
         }),
         status: None,
-    }
+    })
+}
+
+/// What Redis' password goes through, what the Service finds it by, and what its maxmemory was reckoned from.
+const KEPT: [&str; 7] = [
+    "command",
+    "ports[redis]",
+    "resources.limits.memory",
+    "securityContext.readOnlyRootFilesystem",
+    "volumeMounts[/data]",
+    "volumeMounts[/etc/hyperpage/redis]",
+    "volumeMounts[/run/hyperpage/redis]",
+];
+
+fn template(valid: &Valid, password: &str, config: &ConfigMap) -> Result<PodTemplateSpec, Invalid> {
+    let built =
+        PodTemplateSpec { metadata: Some(pod_metadata(valid, password, config)), spec: Some(pod(valid)) };
+    let kept = KEPT.map(|field| format!("spec.containers[{REDIS_CONTAINER}].{field}"));
+    pod_template::merge(built, valid.redis.pod_template.as_ref(), "spec.redis.podTemplate", &kept)
 }
 
 fn pod_metadata(valid: &Valid, password: &str, config: &ConfigMap) -> ObjectMeta {
@@ -142,6 +161,7 @@ fn pod(valid: &Valid) -> PodSpec {
     PodSpec {
         containers: vec![container(valid)],
         volumes: Some(volume::volume(valid).into_iter().chain(files(valid)).collect()),
+        image_pull_secrets: image_pull_secrets(valid),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         security_context: Some(PodSecurityContext {

@@ -35,11 +35,16 @@ pub(super) fn service(valid: &Valid) -> Service {
     }
 }
 
-/// Has no rights and no token: it only keeps the pods off the namespace's default account.
-pub(super) fn service_account(valid: &Valid) -> ServiceAccount {
-    ServiceAccount {
-        metadata: metadata(valid, name::service_account(&valid.name), Component::App),
+/// Has no token, and no rights that its annotations do not give it: it keeps the pods off the namespace's default
+/// account. None where the user has one.
+pub(super) fn service_account(valid: &Valid) -> Option<ServiceAccount> {
+    let crds::ServiceAccount { name, annotations } = &valid.service_account;
+    name.is_none().then(|| ServiceAccount {
+        metadata: ObjectMeta {
+            annotations: (!annotations.is_empty()).then(|| annotations.clone()),
+            ..metadata(valid, name::service_account(&valid.name), Component::App)
+        },
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
-    }
+    })
 }

@@ -41,7 +41,6 @@ fn children(valid: &Valid) -> Vec<Value> {
     let RedisChildren { config_map, service: redis_service, stateful_set, network_policy: redis_policy } =
         redis;
     let mut children = vec![
-        serde_json::to_value(service_account).unwrap(),
         serde_json::to_value(service).unwrap(),
         serde_json::to_value(deployment).unwrap(),
         serde_json::to_value(config_map).unwrap(),
@@ -51,6 +50,7 @@ fn children(valid: &Valid) -> Vec<Value> {
     ];
     let policies = [network_policy, redis_policy].into_iter().flatten();
     children.extend(policies.map(|policy| serde_json::to_value(policy).unwrap()));
+    children.extend(service_account.map(|it| serde_json::to_value(it).unwrap()));
     children.extend(hpa.map(|hpa| serde_json::to_value(hpa).unwrap()));
     children
 }
