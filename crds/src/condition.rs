@@ -58,6 +58,8 @@ pub enum Reason {
     ImagePullFailed,
     /// A container refers to a Secret or ConfigMap that does not exist, or cannot be configured otherwise.
     ContainerConfigError,
+    /// A Secret that the spec refers to does not exist, or has no such key.
+    SecretMissing,
     /// A container starts and ends again and again.
     CrashLoop,
     /// A quota of the namespace is used up.
@@ -94,6 +96,7 @@ impl Reason {
             Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
             Self::ImagePullFailed => "ImagePullFailed",
             Self::ContainerConfigError => "ContainerConfigError",
+            Self::SecretMissing => "SecretMissing",
             Self::CrashLoop => "CrashLoop",
             Self::QuotaExceeded => "QuotaExceeded",
             Self::PodsRefused => "PodsRefused",

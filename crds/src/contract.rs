@@ -13,6 +13,9 @@ pub const REDIS_CONTAINER: &str = "redis";
 /// Environment of the app: where it finds the sidecar. It gets `env::POD_NAME` and `env::REDIS_URL` too.
 pub const APP_URL_ENV: &str = "HYPERPAGE_URL";
 
+/// The same, where the password is in somebody's Secret: REDIS_URL refers to it.
+pub const APP_REDIS_PASSWORD_ENV: &str = "HYPERPAGE_REDIS_PASSWORD";
+
 /// Environment of the sidecar, as the operator writes it and `sidecar/src/config.rs` reads it.
 pub mod env {
     pub const LISTEN: &str = "HYPERPAGE_LISTEN";
@@ -47,6 +50,9 @@ pub mod path {
 pub mod mount {
     pub const REDIS_AUTH: &str = "/run/hyperpage/redis";
     pub const REDIS_PASSWORD: &str = "/run/hyperpage/redis/password";
+    /// URL and certificates of an external Redis.
+    pub const REDIS_URL: &str = "/run/hyperpage/redis/url";
+    pub const REDIS_CA: &str = "/run/hyperpage/redis/ca.crt";
     /// redis.conf, in Redis' own pod.
     pub const REDIS_CONFIG: &str = "/etc/hyperpage/redis";
 }
@@ -56,6 +62,8 @@ pub mod secret {
     pub const PASSWORD: &str = "password";
     /// `redis://:PASSWORD@HOST:6379`, for the app alone.
     pub const URL: &str = "url";
+    /// As a file is called that holds certificates; no key of ours.
+    pub const CA: &str = "ca.crt";
 }
 
 pub mod label {
@@ -76,7 +84,7 @@ pub mod label {
 pub mod annotation {
     /// Hash of the child as the operator wants it.
     pub const DESIRED: &str = "hyperpage.dev/desired";
-    /// On both pod templates: uid of the Secret that holds Redis' password, so that a new one rolls the pods.
+    /// On both pod templates: uid of the Secret in which we keep Redis' password, so that a new one rolls the pods.
     pub const REDIS_AUTH: &str = "hyperpage.dev/redis-auth";
     /// On Redis' pod template: hash of its configuration.
     pub const REDIS_CONFIG: &str = "hyperpage.dev/redis-config";

@@ -29,7 +29,7 @@ pub use hyperpage::{Hyperpage, HyperpageSpec, PullSecret};
 pub use network::NetworkPolicy;
 pub use pod_template::PodTemplate;
 pub use quantity::{NotAQuantity, bytes};
-pub use redis::{Redis, RedisMode};
+pub use redis::{External, Redis, RedisMode, SecretKey};
 pub use resources::Resources;
 pub use service::{Service, ServiceType};
 pub use service_account::ServiceAccount;

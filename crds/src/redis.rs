@@ -14,8 +14,20 @@ use crate::{PodTemplate, Resources, Storage, schema};
 #[x_kube(validation = Rule::new("self.mode != oldSelf.mode || has(self.storage) == has(oldSelf.storage)").message(
     "redis.storage can be neither added nor removed later, or Redis would start empty: make another Hyperpage"
 ))]
+#[x_kube(
+    validation = Rule::new("has(self.external) == (self.mode == 'External')")
+        .message("redis.external is set exactly when redis.mode is External"),
+    validation = Rule::new(
+        "self.mode != 'External' || !(has(self.image) || has(self.resources) || has(self.storage) || \
+         has(self.config) || has(self.podTemplate) || has(self.passwordSecretRef))"
+    ).message(
+        "with redis.mode External nothing is said of a Redis that the operator would run: no image, resources, \
+         storage, config, podTemplate or passwordSecretRef"
+    )
+)]
 pub struct Redis {
-    /// Standalone: the operator runs one Redis for this Hyperpage.
+    /// Standalone: the operator runs one Redis for this Hyperpage. External: somebody else runs it, as `external`
+    /// says. After a change of mode the other Redis starts with what it has: no session is copied.
     #[serde(default)]
     pub mode: RedisMode,
     /// The image of Redis, 7.0 or newer. Absent: the operator's default at the time when Redis' pod was last
@@ -64,18 +76,52 @@ pub struct Redis {
     /// memory limit and the Pod Security Standard `restricted` stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<PodTemplate>,
+    /// Your own password for Redis, of letters, digits and `-._~` alone, because the app's REDIS_URL holds it. Absent:
+    /// one is made and kept in the Secret NAME-hp-redis. It is not watched: after a change of the Secret run
+    /// `kubectl rollout restart statefulset/NAME-hp-redis deployment/NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<SecretKey>,
+    /// The Redis to use with mode External.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
+}
+
+/// A Redis that somebody else runs. Its Secrets are mounted and not watched: sidecars follow a changed one within a
+/// minute or two, the app's own REDIS_URL after `kubectl rollout restart deployment/NAME`.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct External {
+    /// Holds the URL with user and password: redis://[user[:password]@]host[:port][/database], rediss:// for TLS.
+    pub url_secret_ref: SecretKey,
+    /// Holds, in PEM, the certificates that may have signed Redis' own, for a rediss:// URL. Absent: those that
+    /// the sidecar's image trusts. The sidecar alone gets them; an app with a client of its own mounts them itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKey>,
+}
+
+/// A key of a Secret in the namespace of the Hyperpage.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct SecretKey {
+    /// The Secret's name.
+    #[schemars(length(min = 1))]
+    pub name: String,
+    /// The key in it.
+    #[schemars(length(min = 1))]
+    pub key: String,
 }
 
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RedisMode {
     #[default]
     Standalone,
+    External,
 }
 
 impl RedisMode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Standalone => "Standalone",
+            Self::External => "External",
         }
     }
 }

@@ -278,6 +278,19 @@ impl Calls<'_> {
         }
     }
 
+    pub async fn delete_secret(&self, name: &str, uid: &str) -> Result<(), Error> {
+        self.metrics.call("delete", "Secret");
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        match self.secrets().delete(name, &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(source) => Err(secret_failed("delete", name, source)),
+        }
+    }
+
     /// Without its content, which stays as it is. `false` when it is gone.
     pub async fn adopt_secret(&self, seen: &ObjectMeta, metadata: &ObjectMeta) -> Result<bool, Error> {
         self.metrics.call("patch", "Secret");

@@ -4,9 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use crds::{Reason, contract::label};
+use crds::{
+    Reason,
+    contract::{SIDECAR_CONTAINER, env, label},
+};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
 use kube::{ResourceExt, runtime::watcher::Event};
 
 use crate::{children::Wake, kept::Kept};
@@ -47,6 +50,8 @@ struct Entry {
     trouble: Option<Trouble>,
     unready: Option<Unready>,
     unstarted: Option<Unstarted>,
+    /// Its sidecar has started with an external Redis: such pods are kept when all is well, too.
+    reached: bool,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +75,11 @@ impl Pods {
         self.0.of(namespace, hyperpage).into_iter().filter_map(|entry| entry.unstarted).collect()
     }
 
+    /// A sidecar has started, which it does once it has reached Redis.
+    pub fn reached(&self, namespace: &str, hyperpage: &str) -> bool {
+        self.0.of(namespace, hyperpage).iter().any(|entry| entry.reached)
+    }
+
     pub fn take(&self, event: Event<Pod>) -> Vec<Wake> {
         self.0.take(event, keep)
     }
@@ -80,8 +90,9 @@ fn keep(pod: &Pod) -> Option<Entry> {
     let redis = component == label::COMPONENT_REDIS;
     let (trouble, unready) = (trouble(pod), redis.then(|| unready(pod)).flatten());
     let unstarted = unstarted(pod).map(|since| Unstarted { pod: pod.name_any(), since });
-    let worth = trouble.is_some() || unready.is_some() || unstarted.is_some();
-    worth.then_some(Entry { component, trouble, unready, unstarted })
+    let reached = reached(pod);
+    let worth = trouble.is_some() || unready.is_some() || unstarted.is_some() || reached;
+    worth.then_some(Entry { component, trouble, unready, unstarted, reached })
 }
 
 /// `None` also for one that is on its way out.
@@ -156,6 +167,18 @@ fn shorten(message: String) -> String {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message,
     }
+}
+
+fn reached(pod: &Pod) -> bool {
+    let mut sidecars = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    let external = |container: &Container| {
+        let mut env = container.env.iter().flatten();
+        container.name == SIDECAR_CONTAINER && env.any(|variable| variable.name == env::REDIS_URL_FILE)
+    };
+    let started =
+        |container: &ContainerStatus| container.name == SIDECAR_CONTAINER && container.started == Some(true);
+    let mut statuses = pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten());
+    sidecars.any(external) && statuses.any(started)
 }
 
 /// Every container waits for its volumes, its image or its turn.
@@ -304,6 +327,28 @@ mod tests {
             pods.take(Event::Apply(at(json!([]), "ContainerCreating")));
             pods.take(Event::Apply(started));
             assert_eq!(pods.unstarted("shop", "shop"), BTreeSet::new());
+        }
+    }
+
+    #[test]
+    fn a_sidecar_that_started_has_reached_an_external_redis() {
+        let pod = |file: &str, started: bool| -> Pod {
+            serde_json::from_value(json!({
+                "metadata": {"namespace": "shop", "name": "p", "labels": {"app.kubernetes.io/instance": "shop"}},
+                "spec": {"containers": [], "initContainers": [{"name": "sidecar", "env": [{"name": file}]}]},
+                "status": {"initContainerStatuses": [{"name": "sidecar", "image": "i", "imageID": "", "ready": false,
+                    "restartCount": 0, "started": started}]},
+            }))
+            .unwrap()
+        };
+        let pods = Pods::default();
+        for (file, started, reached) in [
+            ("HYPERPAGE_REDIS_URL_FILE", false, false),
+            ("HYPERPAGE_REDIS_PASSWORD_FILE", true, false),
+            ("HYPERPAGE_REDIS_URL_FILE", true, true),
+        ] {
+            pods.take(Event::Apply(pod(file, started)));
+            assert_eq!(pods.reached("shop", "shop"), reached, "{file} {started}");
         }
     }
 

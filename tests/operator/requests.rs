@@ -189,6 +189,7 @@ async fn the_chart_grants_what_is_used_and_nothing_else() {
     scene.api().create(&PostParams::default(), &orphan).await.unwrap();
     autoscaler_made_and_deleted(&scene).await;
     a_budget_made_again_and_policies_deleted(&scene).await;
+    redis_made_external(&scene).await;
     the_same_event_twice(&server, &scene).await;
     a_volume_grown(&scene).await;
     a_redis_healed(&scene).await;
@@ -287,6 +288,19 @@ async fn a_budget_made_again_and_policies_deleted(scene: &Scene) {
     scene.apply("auto", with(shop(), json!({"networkPolicy": {"enabled": false}}))).await.unwrap();
     eventually("no NetworkPolicy", SOON, async || {
         let found = scene.api::<NetworkPolicy>().get_opt("auto-hp-app").await;
+        check(matches!(found, Ok(None)), found.is_ok())
+    })
+    .await;
+}
+
+async fn redis_made_external(scene: &Scene) {
+    let url = json!({"metadata": {"name": "url"}, "stringData": {"url": "redis://there"}});
+    let url: Secret = serde_json::from_value(url).unwrap();
+    scene.api().create(&PostParams::default(), &url).await.unwrap();
+    let external = json!({"mode": "External", "external": {"urlSecretRef": {"name": "url", "key": "url"}}});
+    scene.apply("auto", with(shop(), json!({"redis": external}))).await.unwrap();
+    eventually("no password", SOON, async || {
+        let found = scene.api::<Secret>().get_opt("auto-hp-redis").await;
         check(matches!(found, Ok(None)), found.is_ok())
     })
     .await;

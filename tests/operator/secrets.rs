@@ -1,12 +1,15 @@
 //! The password: made once, kept, and readable in one place only.
 
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec, Secret};
-use kube::ResourceExt;
-use kube::api::PostParams;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodTemplateSpec, Secret, Service};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tests::apiserver::ApiServer;
 use tests::eventually::{check, eventually};
@@ -125,6 +128,107 @@ async fn a_deleted_password_is_noticed_by_a_pod_that_does_not_start_and_made_ane
     })
     .await;
     scene.wait("shop", "Ready", "True", SOON).await;
+}
+
+fn given() -> Value {
+    with(shop(), json!({"redis": {"passwordSecretRef": {"name": "mine", "key": "k"}}}))
+}
+
+async fn put(scene: &Scene, name: &str, data: Value) {
+    let secret =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
+    let patch = Patch::Apply(&secret);
+    scene.api::<Secret>().patch(name, &PatchParams::apply("team").force(), &patch).await.unwrap();
+}
+
+/// The operator looks again after a while that doubles, up to a minute.
+const RETRIED: Duration = Duration::from_secs(100);
+
+#[tokio::test]
+async fn a_given_password_is_waited_for_by_name_judged_and_never_repeated() {
+    let Some(world) = world().await else { return };
+    let scene = world.scene("t-given").await;
+    let _nodes = Nodes::healthy(&scene);
+    scene.apply("shop", given()).await.unwrap();
+    scene.apply("other", shop()).await.unwrap();
+    for type_ in ["AppReady", "RedisReady", "Ready", "Reconciling"] {
+        let message = eventually(type_, SOON, async || {
+            let found = scene.condition("shop", type_).await?;
+            anyhow::ensure!(found.reason == "SecretMissing", "{found:?}");
+            anyhow::Ok(found.message)
+        })
+        .await;
+        assert!(message.contains("Secret mine (key k) does not exist"), "{message}");
+    }
+    scene.wait("other", "Ready", "True", SOON).await;
+    assert!(scene.api::<Deployment>().get_opt("shop").await.unwrap().is_none(), "pods that cannot start");
+    put(&scene, "mine", json!({"k": "horse/battery"})).await;
+    let stalled = scene.wait("shop", "Stalled", "True", RETRIED).await;
+    assert!(stalled.message.contains("Secret mine, key k"), "{}", stalled.message);
+    put(&scene, "mine", json!({"k": "horse-battery"})).await;
+    scene.wait("shop", "Ready", "True", RETRIED).await;
+    assert!(scene.api::<Secret>().get_opt("shop-hp-redis").await.unwrap().is_none(), "made for nothing");
+    for secret in ["horse/battery", "horse-battery"] {
+        assert_eq!(leaks(secret, &readable(&world, "t-given")), Vec::<&str>::new());
+    }
+    // There and back.
+    scene.apply("shop", shop()).await.unwrap();
+    password(&scene).await;
+    scene.wait("shop", "Ready", "True", SOON).await;
+    scene.apply("shop", given()).await.unwrap();
+    gone::<Secret>(&scene).await;
+    scene.wait("shop", "Ready", "True", SOON).await;
+}
+
+/// What had the name of the Redis that we ran.
+async fn gone<K>(scene: &Scene)
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    eventually(&format!("no {}", K::kind(&())), SOON, async || {
+        let found = scene.api::<K>().get_opt("shop-hp-redis").await;
+        check(matches!(found, Ok(None)), found.is_ok())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_external_redis_replaces_ours_once_its_secrets_are_there_and_the_app_has_rolled() {
+    let Some(world) = world().await else { return };
+    let scene = world.scene("t-external").await;
+    let _nodes = Nodes::saying(&scene, |pod| match pod.name_any().starts_with("slow") {
+        true => nodes::waiting(pod, "PodInitializing", ""),
+        false => nodes::ready(pod),
+    });
+    scene.apply("shop", shop()).await.unwrap();
+    scene.wait("shop", "Ready", "True", SOON).await;
+    let url = "rediss://:external-horse-battery@redis.test:6380";
+    put(&scene, "theirs", json!({"url": url})).await;
+    let external = json!({"mode": "External", "external": {
+        "urlSecretRef": {"name": "theirs", "key": "url"}, "caSecretRef": {"name": "ca", "key": "ca.crt"}}});
+    let external = with(shop(), json!({"redis": external}));
+    scene.apply("shop", external.clone()).await.unwrap();
+    let reconciling = eventually("the missing Secret is named", SOON, async || {
+        let found = scene.condition("shop", "Reconciling").await?;
+        anyhow::ensure!(found.reason == "SecretMissing", "{found:?}");
+        anyhow::Ok(found.message)
+    })
+    .await;
+    assert!(reconciling.contains("Secret ca (key ca.crt)"), "{reconciling}");
+    assert_eq!(scene.condition("shop", "AppReady").await.unwrap().status, "True");
+    assert!(scene.api::<StatefulSet>().get_opt("shop-hp-redis").await.unwrap().is_some());
+    put(&scene, "ca", json!({"ca.crt": "-----BEGIN CERTIFICATE-----"})).await;
+    scene.wait("shop", "Ready", "True", RETRIED).await;
+    gone::<StatefulSet>(&scene).await;
+    gone::<Service>(&scene).await;
+    gone::<ConfigMap>(&scene).await;
+    gone::<Secret>(&scene).await;
+    scene.wait("shop", "RedisReady", "True", SOON).await;
+    let status = scene.hyperpages().get("shop").await.unwrap().data["status"]["redis"].clone();
+    assert_eq!(status, json!({"mode": "External"}));
+    scene.apply("slow", external).await.unwrap();
+    scene.wait("slow", "RedisReady", "Unknown", SOON).await;
+    assert_eq!(leaks("external-horse-battery", &readable(&world, "t-external")), Vec::<&str>::new());
 }
 
 /// As a backup brings it back.

@@ -26,6 +26,10 @@
 - apiGroups: [""]
   resources: [services, serviceaccounts, configmaps]
   verbs: [get, list, watch, create, patch]
+# What belongs to a Redis that an external one replaces.
+- apiGroups: [""]
+  resources: [services, configmaps]
+  verbs: [delete]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]
@@ -39,7 +43,7 @@
 # By name only, one at a time: never listed, never watched.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create, patch]
+  verbs: [get, create, patch, delete]
 # Why a pod does not start is said in status. A pod of Redis that never will, although its image was corrected, is
 # deleted.
 - apiGroups: [""]

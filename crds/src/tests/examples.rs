@@ -260,6 +260,20 @@ pub(super) const EXAMPLES: &[Example] = &[
         rejects: "spec: {sidecar: {resources: {requests: {cpu: 20m, memory: 32Mi}, limits: {memory: 16Mi}}}}",
     },
     Example {
+        at: "spec.redis",
+        message: "redis.external is set exactly when redis.mode is External",
+        accepts: "spec: {redis: {mode: External, external: {urlSecretRef: {name: u, key: url}}}}",
+        rejects: "spec: {redis: {external: {urlSecretRef: {name: u, key: url}}}}",
+    },
+    Example {
+        at: "spec.redis",
+        message: "with redis.mode External nothing is said of a Redis that the operator would run: no image, resources, \
+                  storage, config, podTemplate or passwordSecretRef",
+        accepts: "spec: {redis: {passwordSecretRef: {name: p, key: password}, image: 'redis:8'}}",
+        rejects: "spec: {redis: {mode: External, external: {urlSecretRef: {name: u, key: url}}, \
+                  passwordSecretRef: {name: p, key: password}}}",
+    },
+    Example {
         at: "spec.redis.image",
         message: "redis.image may not contain blanks",
         accepts: "spec: {redis: {image: 'redis:8'}}",

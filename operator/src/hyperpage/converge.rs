@@ -12,6 +12,7 @@ use super::{
     memory::Memory,
     repair,
     scale::{self, Autoscaler, Decision, Told},
+    status::complete,
     storage,
     validate::Invalid,
 };
@@ -43,6 +44,12 @@ impl Plan {
         ChildId { kind: Kind::Service, name: name::app(&self.hyperpage) }
     }
 
+    /// It would change what pods are made from.
+    pub fn rolls(&self, family: &Family) -> bool {
+        let mut pods = self.children.iter().filter(|wanted| runs_pods(wanted.id.kind));
+        pods.any(|wanted| family.get(&wanted.id).and_then(|live| live.desired.as_ref()) != Some(&wanted.hash))
+    }
+
     fn stateful_set(&self) -> ChildId {
         ChildId { kind: Kind::StatefulSet, name: name::redis(&self.hyperpage) }
     }
@@ -67,6 +74,10 @@ pub struct Report {
     pub pruned: Vec<ChildId>,
     /// What becomes of a pod of Redis that does not get on.
     pub cure: Cure,
+    /// A Secret that has to be there first.
+    pub missing: Option<Problem>,
+    /// Our password Secret is still to be deleted.
+    pub unused: bool,
 }
 
 impl Report {
@@ -214,8 +225,11 @@ impl Work<'_> {
     }
 
     async fn prune(&mut self, plan: &Plan) -> Result<(), Error> {
-        let kept = |id: &ChildId| plan.children.iter().any(|wanted| wanted.id == *id);
         let family = self.report.family.clone();
+        let left = family.get(&plan.deployment()).and_then(Live::rollout).is_some_and(complete);
+        // The app's old pods use the old Redis until the last of them is gone; a new one that is none costs nothing.
+        let needed = |id: &ChildId| id.name == name::redis(&plan.hyperpage) && !left;
+        let kept = |id: &ChildId| plan.children.iter().any(|wanted| wanted.id == *id) || needed(id);
         for (id, live) in family.into_iter().filter(|(id, live)| !kept(id) && !live.deleting) {
             self.calls.delete(&id, &live).await?;
             self.memory.wrote(&id, Some(&live), None, Instant::now());

@@ -4,15 +4,17 @@
 use std::time::{Duration, Instant};
 
 use crds::{
-    Hyperpage, HyperpageStatus, Reason,
+    ConditionType, Hyperpage, HyperpageStatus, Reason, RedisMode,
     contract::{label, name},
 };
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::{
     memory::{self, Memory},
     password::{self, Password},
+    validate::Access,
 };
 use crate::{
     apply::{Calls, Error},
@@ -38,6 +40,25 @@ pub struct Fetched {
     pub claim: Option<Claim>,
     /// After which a pod that has not started is a reason to look again.
     pub patience: Option<Duration>,
+    /// Whether a sidecar has reached the external Redis; `None`: there is none.
+    pub reached: Option<bool>,
+}
+
+fn is_given(access: &Access) -> bool {
+    matches!(access, Access::Given(_))
+}
+
+pub fn reached(hyperpage: &Hyperpage, status: Option<&HyperpageStatus>, context: &Context) -> Option<bool> {
+    let external = Access::of(&hyperpage.spec.redis).mode() == RedisMode::External;
+    let (namespace, name) = (hyperpage.namespace().unwrap_or_default(), hyperpage.name_any());
+    external.then(|| said_before(status) || context.pods.reached(&namespace, &name))
+}
+
+/// Once is enough: later outages are the sidecars' to tell.
+fn said_before(status: Option<&HyperpageStatus>) -> bool {
+    let Some(HyperpageStatus { redis: Some(redis), conditions, .. }) = status else { return false };
+    let ready = |it: &Condition| it.type_ == ConditionType::RedisReady.as_str() && it.status == "True";
+    redis.mode.as_deref() == Some(RedisMode::External.as_str()) && conditions.iter().any(ready)
 }
 
 pub async fn fetch(
@@ -55,18 +76,24 @@ pub async fn fetch(
     let redis = context.pods.trouble(namespace, &name, label::COMPONENT_REDIS);
     let unready = context.pods.unready(namespace, &name);
     let claim = context.claims.of(namespace, &name).pop();
+    let access = Access::of(&hyperpage.spec.redis);
     let missing = [&app, &redis].into_iter().flatten().any(|t| t.reason == Reason::ContainerConfigError);
+    // Of a password in somebody's Secret, Redis may have made something else than a password.
+    let missing =
+        missing || redis.as_ref().is_some_and(|t| t.reason == Reason::CrashLoop && is_given(&access));
     let (unstarted, now) = (context.pods.unstarted(namespace, &name), Timestamp::now());
     let (late, patience) = memory.patience(&unstarted, now);
-    let known = match missing || late || moved(hyperpage, status.as_ref(), &family) {
+    let known = match missing || late || memory.refused || moved(hyperpage, status.as_ref(), &family) {
         true => None,
-        false => password::in_use(&family),
+        false => password::in_use(&access, &family),
     };
     let password = match known {
-        Some(uid) => Ok(Password::Known(uid)),
-        None => password::read(calls, &name).await.inspect(|_| memory.looked(unstarted, now)),
+        Some(known) => Ok(known),
+        None => password::read(calls, &access, &name).await.inspect(|_| memory.looked(unstarted, now)),
     };
-    Fetched { family, foreign, status, password, app, redis, unready, claim, patience }
+    memory.refused = matches!(password, Ok(Password::Missing(_) | Password::Unusable(_)));
+    let reached = reached(hyperpage, status.as_ref(), context);
+    Fetched { family, foreign, status, password, app, redis, unready, claim, patience, reached }
 }
 
 /// The spec, or anything we applied, is not as it was when status was written.

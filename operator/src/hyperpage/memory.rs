@@ -65,6 +65,8 @@ pub struct Memory {
     pub told: Option<Problem>,
     /// What is to be told of the password.
     pub password: Option<password::News>,
+    /// Somebody's Secret was missing or of no use: it is read until it is not.
+    pub refused: bool,
     /// Pods that do not start, of which the Secrets have been looked at already.
     looked: BTreeSet<Unstarted>,
     failures: u32,

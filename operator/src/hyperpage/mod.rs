@@ -14,6 +14,7 @@ pub mod report;
 pub mod rules;
 pub mod scale;
 pub mod schema;
+pub mod secrets;
 pub mod status;
 pub mod sticky;
 pub mod storage;
@@ -171,7 +172,7 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
     if pause::is_asked(stored) {
         return pause::report(hyperpage, context, memory).await;
     }
-    let Fetched { family, foreign, status: before, password, app, redis, unready, claim, patience } =
+    let Fetched { family, foreign, status: before, password, app, redis, unready, claim, patience, reached } =
         fetch::fetch(hyperpage, context, &calls, memory).await;
     let valid = validate::validate(hyperpage, &context.defaults);
     let converged = match (&valid, password) {
@@ -192,7 +193,7 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
     };
     context.metrics.skipped(report.settled);
     let pods = [app.as_ref(), redis.as_ref()];
-    let sight = sight(hyperpage, valid.as_ref().ok(), pods, &report, failure.as_ref());
+    let sight = Sight { reached, ..sight(hyperpage, valid.as_ref().ok(), pods, &report, failure.as_ref()) };
     let status = status::status(&sight, before.as_ref(), Timestamp::now());
     let watched = hyperpage.status.as_ref();
     let written = report::write(hyperpage.meta(), status, watched, context, memory).await;
@@ -202,7 +203,7 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
         Some(error) => Err(error.into()),
         None => {
             let later = later.into_iter().chain(report.cure.after()).chain(patience).min();
-            Ok(End { problem: report.problem, later })
+            Ok(End { problem: report.problem.or(report.missing), later })
         }
     }
 }
@@ -247,7 +248,7 @@ async fn apply(
     mut family: Family,
     memory: &mut Memory,
 ) -> Result<Report, apply::Error> {
-    let known = if let Password::Known(uid) = &password { Some(uid.clone()) } else { None };
+    let known = password.known().map(str::to_owned);
     let seen = family.len();
     // Before the first write, so that a podTemplate that does not fit changes nothing.
     let mut plan = match self::plan(valid, known.as_deref().unwrap_or_default(), others, &family) {
@@ -259,19 +260,35 @@ async fn apply(
         Rehearsal::Fixed => true,
         Rehearsal::Passed => false,
     };
-    match password::settle(calls, valid, password, &family, memory).await? {
-        Password::Known(uid) => {
-            // What was not seen before may say which image runs.
-            if known.is_none() || family.len() != seen {
-                plan = match self::plan(valid, &uid, others, &family) {
-                    Ok(plan) => plan,
-                    Err(invalid) => return Ok(Report::invalid(family, invalid)),
-                };
+    let password = password::settle(calls, valid, password, &family, memory).await?;
+    // What was not seen before may say which image runs.
+    if password.known() != known.as_deref() || family.len() != seen {
+        plan = match self::plan(valid, password.known().unwrap_or_default(), others, &family) {
+            Ok(plan) => plan,
+            Err(invalid) => return Ok(Report::invalid(family, invalid)),
+        };
+    }
+    if fixed {
+        plan.volume = storage::Step::Renew;
+    }
+    match password {
+        Password::Known(_) => converge::converge(calls, &plan, family, memory).await,
+        Password::Theirs { unused } => {
+            let mut report = converge::converge(calls, &plan, family, memory).await?;
+            if let Some(uid) = unused.filter(|_| report.problem.is_none()) {
+                report.unused =
+                    !password::drop_unused(calls, &valid.name, &uid, &report.family, memory).await?;
             }
-            if fixed {
-                plan.volume = storage::Step::Renew;
-            }
-            converge::converge(calls, &plan, family, memory).await
+            Ok(report)
+        }
+        Password::Missing(message) => {
+            let problem = Some(Problem { reason: Reason::SecretMissing, message, child: None });
+            // What runs is kept in order; nothing is rolled that could not start.
+            let report = match plan.rolls(&family) {
+                true => Report { family, ..Report::default() },
+                false => converge::converge(calls, &plan, family, memory).await?,
+            };
+            Ok(Report { missing: problem, ..report })
         }
         Password::Unusable(problem) => Ok(Report::stopped(family, problem)),
         // Nobody watches Secrets: only another try brings it back.
@@ -288,30 +305,29 @@ fn plan(valid: &Valid, password: &str, others: Others<'_>, family: &Family) -> R
     let held = storage::hold(valid, &volume, live);
     let Children { service_account, service, deployment, hpa, pdb, network_policy, redis } =
         build::build(&held, password)?;
-    let RedisChildren { config_map, service: redis_service, stateful_set, network_policy: redis_policy } =
-        redis;
-    let policies = [network_policy, redis_policy].into_iter().flatten();
     let deployment = sticky::sidecar(deployment, &valid.images.sidecar, runs(family, Kind::Deployment));
-    let stateful_set =
-        sticky::redis(stateful_set, &valid.images.redis, runs(family, Kind::StatefulSet), redis_image);
+    let in_use = runs(family, Kind::StatefulSet);
+    let redis = redis.map(|redis| RedisChildren {
+        stateful_set: sticky::redis(redis.stateful_set, &valid.images.redis, in_use, redis_image),
+        ..redis
+    });
+    let redis_policy = redis.as_ref().and_then(|redis| redis.network_policy.as_ref());
     let children = [
         service_account.as_ref().map(|account| Wanted::new(Kind::ServiceAccount, account)),
-        Some(Wanted::new(Kind::ConfigMap, &config_map)),
+        redis.as_ref().map(|redis| Wanted::new(Kind::ConfigMap, &redis.config_map)),
         Some(Wanted::new(Kind::Service, &service)),
-        Some(Wanted::new(Kind::Service, &redis_service)),
+        redis.as_ref().map(|redis| Wanted::new(Kind::Service, &redis.service)),
         Some(Wanted::new(Kind::PodDisruptionBudget, &pdb)),
-        Some(Wanted::new(Kind::StatefulSet, &stateful_set)),
+        redis.as_ref().map(|redis| Wanted::new(Kind::StatefulSet, &redis.stateful_set)),
         Some(Wanted::new(Kind::Deployment, &deployment)),
         hpa.as_ref().map(|hpa| Wanted::new(Kind::HorizontalPodAutoscaler, hpa)),
+        network_policy.as_ref().map(|policy| Wanted::new(Kind::NetworkPolicy, policy)),
+        redis_policy.map(|policy| Wanted::new(Kind::NetworkPolicy, policy)),
     ];
     Ok(Plan {
         hyperpage: valid.name.clone(),
         volume,
-        children: children
-            .into_iter()
-            .flatten()
-            .chain(policies.map(|policy| Wanted::new(Kind::NetworkPolicy, &policy)))
-            .collect(),
+        children: children.into_iter().flatten().collect(),
         replicas: valid.replicas,
         suspend: valid.suspend,
         min_replicas: valid.autoscaling.as_ref().map(|autoscaling| autoscaling.min_replicas),
@@ -332,9 +348,10 @@ fn sight<'a>(
     failure: Option<&apply::Error>,
 ) -> Sight<'a> {
     let failed = failure.map(|error| (Reason::ApiError, error.to_string()));
-    let waiting = report.waiting.clone().map(|message| (Reason::Progressing, message));
+    let missing = report.missing.as_ref().map(|missing| (missing.reason, missing.message.clone()));
+    let waiting = missing.or(report.waiting.clone().map(|message| (Reason::Progressing, message)));
     let applied = report.problem.as_ref().is_none_or(Problem::concerns_scaling_alone);
-    let complete = failure.is_none() && applied && report.waiting.is_none();
+    let complete = failure.is_none() && applied && waiting.is_none() && !report.unused;
     Sight {
         name: hyperpage.metadata.name.as_deref().unwrap_or_default(),
         generation: hyperpage.metadata.generation,
@@ -348,5 +365,6 @@ fn sight<'a>(
         held: report.held,
         cure: report.cure.words(),
         paused: false,
+        reached: None,
     }
 }

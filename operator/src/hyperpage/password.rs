@@ -11,7 +11,13 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 
-use super::{Problem, build, memory::Memory, validate::Valid};
+use super::{
+    Problem, build,
+    memory::Memory,
+    secrets,
+    status::complete,
+    validate::{Access, Valid},
+};
 use crate::{
     apply::{Calls, Error},
     children::{Family, Kind},
@@ -25,8 +31,25 @@ pub enum Password {
     /// From before: nobody owns it, or a Hyperpage of this name that is gone.
     Orphan(Box<ObjectMeta>),
     Absent,
+    /// Somebody else's Secrets do. `unused`: the uid of ours from before.
+    Theirs {
+        unused: Option<String>,
+    },
+    /// Somebody else's do not exist, as these words say.
+    Missing(String),
     /// There is one that cannot be used.
     Unusable(Problem),
+}
+
+impl Password {
+    /// The uid that pod templates bear; `None`: it is to be settled first.
+    pub fn known(&self) -> Option<&str> {
+        match self {
+            Self::Known(uid) => Some(uid),
+            Self::Theirs { .. } | Self::Missing(_) => Some(""),
+            Self::Orphan(_) | Self::Absent | Self::Unusable(_) => None,
+        }
+    }
 }
 
 /// What a person should hear of it.
@@ -37,9 +60,20 @@ pub enum News {
     Replaced,
     /// It was there, and gone before it could be adopted.
     Lost,
+    /// Nothing uses it any more.
+    Dropped,
 }
 
-pub async fn read(calls: &Calls<'_>, hyperpage: &str) -> Result<Password, Error> {
+pub async fn read(calls: &Calls<'_>, access: &Access, hyperpage: &str) -> Result<Password, Error> {
+    let ours = own(calls, hyperpage).await?;
+    Ok(match (access, secrets::read(calls, access).await?, ours) {
+        (Access::Generated, _, ours) => ours,
+        (_, Password::Theirs { .. }, Password::Known(uid)) => Password::Theirs { unused: Some(uid) },
+        (_, theirs, _) => theirs,
+    })
+}
+
+async fn own(calls: &Calls<'_>, hyperpage: &str) -> Result<Password, Error> {
     let found = calls.secret(&name::redis(hyperpage)).await?;
     Ok(found.map_or(Password::Absent, |found| judge(&found, hyperpage, calls.uid)))
 }
@@ -95,7 +129,9 @@ pub async fn settle(
             news = Some(News::Lost);
         }
         Password::Absent => {}
-        Password::Known(_) | Password::Unusable(_) => return Ok(seen),
+        Password::Known(_) | Password::Theirs { .. } | Password::Missing(_) | Password::Unusable(_) => {
+            return Ok(seen);
+        }
     }
     let secret = build::password_secret(valid, &random_password()?);
     match calls.create_secret(&name::redis(&valid.name), &secret).await? {
@@ -103,8 +139,24 @@ pub async fn settle(
             memory.password = news;
             Ok(Password::Known(created.uid().unwrap_or_default()))
         }
-        None => read(calls, &valid.name).await,
+        None => own(calls, &valid.name).await,
     }
+}
+
+/// Deletes our Secret once no pod uses it: until then an old one may start again. `false`: not yet.
+pub async fn drop_unused(
+    calls: &Calls<'_>,
+    hyperpage: &str,
+    uid: &str,
+    family: &Family,
+    memory: &mut Memory,
+) -> Result<bool, Error> {
+    let rolled = family.values().filter_map(|live| live.rollout()).all(complete);
+    if rolled {
+        calls.delete_secret(&name::redis(hyperpage), uid).await?;
+        memory.password = Some(News::Dropped);
+    }
+    Ok(rolled)
 }
 
 /// Something runs with a password already.
@@ -128,13 +180,17 @@ fn adopted(orphan: &ObjectMeta, valid: &Valid) -> ObjectMeta {
     }
 }
 
-/// The uid, from the templates that were made with it: no request needed.
-pub fn in_use(family: &Family) -> Option<String> {
+/// What the templates were made with: no request needed.
+pub fn in_use(access: &Access, family: &Family) -> Option<Password> {
+    if *access != Access::Generated {
+        return Some(Password::Theirs { unused: None });
+    }
     let uid = |kind: Kind| {
         let (_, live) = family.iter().find(|(id, _)| id.kind == kind)?;
         live.rollout()?.template_annotations.get(annotation::REDIS_AUTH)
     };
-    uid(Kind::Deployment).filter(|app| Some(*app) == uid(Kind::StatefulSet)).cloned()
+    let known = uid(Kind::Deployment).filter(|app| Some(*app) == uid(Kind::StatefulSet));
+    known.cloned().map(Password::Known)
 }
 
 /// 192 bits, in characters that need no quoting in a URL, a configuration file or a shell.

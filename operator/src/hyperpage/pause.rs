@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use super::{
-    End, Error, Others, Problem, Stored,
+    End, Error, Others, Problem, Stored, fetch,
     memory::Memory,
     report,
     status::{self, Sight},
@@ -37,6 +37,7 @@ pub async fn report(hyperpage: &Hyperpage, context: &Context, memory: &mut Memor
     let problem = problem.map(Problem::from);
     let trouble = |component| context.pods.trouble(&namespace, &name, component);
     let (app, redis) = (trouble(label::COMPONENT_APP), trouble(label::COMPONENT_REDIS));
+    let before = memory.last_status().or(hyperpage.status.as_ref()).cloned();
     let sight = Sight {
         name: &name,
         generation: hyperpage.metadata.generation,
@@ -50,8 +51,8 @@ pub async fn report(hyperpage: &Hyperpage, context: &Context, memory: &mut Memor
         held: None,
         cure: None,
         paused: true,
+        reached: fetch::reached(hyperpage, before.as_ref(), context),
     };
-    let before = memory.last_status().or(hyperpage.status.as_ref()).cloned();
     let status = status::status(&sight, before.as_ref(), Timestamp::now());
     let later = report::write(hyperpage.meta(), status, hyperpage.status.as_ref(), context, memory).await?;
     Ok(End { problem: None, later })

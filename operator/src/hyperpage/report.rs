@@ -95,6 +95,7 @@ pub async fn unreadable(
         held: None,
         cure: None,
         paused: false,
+        reached: None,
     };
     let previous = memory.last_status().cloned();
     let status = status::status(&sight, previous.as_ref(), Timestamp::now());

@@ -2,7 +2,7 @@
 //! at which a condition last changed.
 
 use crds::{
-    ConditionType, HyperpageStatus, Reason, RedisStatus, SidecarStatus,
+    ConditionType, HyperpageStatus, Reason, RedisMode, RedisStatus, SidecarStatus,
     contract::{REDIS_PORT, annotation, name},
 };
 use jiff::Timestamp;
@@ -36,6 +36,8 @@ pub struct Sight<'a> {
     pub cure: Option<&'static str>,
     /// Nothing is written until its user says so.
     pub paused: bool,
+    /// Whether a sidecar has reached the external Redis; `None`: there is none.
+    pub reached: Option<bool>,
 }
 
 /// One condition, before times.
@@ -93,13 +95,18 @@ fn sidecar_status(valid: &Valid, live: Option<&Rollout>) -> SidecarStatus {
 }
 
 fn redis_status(sight: &Sight<'_>, valid: &Valid, previous: &HyperpageStatus) -> RedisStatus {
+    let mode = valid.access.mode();
+    if mode == RedisMode::External {
+        // Where it is stands in a URL with a password: better not.
+        return RedisStatus { mode: Some(mode.as_str().to_owned()), ..RedisStatus::default() };
+    }
     let live = rollout(sight, Kind::StatefulSet, &name::redis(sight.name));
     let [image, update_available] =
         sticky::redis_in_use(&valid.redis.image, &valid.images.redis, live, previous.redis_image());
     RedisStatus {
         image,
         update_available,
-        mode: Some(crds::RedisMode::Standalone.as_str().to_owned()),
+        mode: Some(mode.as_str().to_owned()),
         endpoint: Some(format!("{}.{}:{REDIS_PORT}", name::redis(&valid.name), valid.namespace)),
     }
 }
@@ -110,7 +117,8 @@ fn conditions(
     previous: &[Condition],
     now: Timestamp,
 ) -> Vec<Condition> {
-    let (app, redis, autoscaling) = (app(sight), redis(sight), autoscaling(sight));
+    let (app, redis) = (for_want_of_a_secret(sight, app(sight)), for_want_of_a_secret(sight, redis(sight)));
+    let autoscaling = autoscaling(sight);
     let stalled = stalled(sight, &app);
     let ready = match &sight.waiting {
         Some((reason, message)) if observed != sight.generation && !stalled.is_true() => {
@@ -198,7 +206,30 @@ fn app(sight: &Sight<'_>) -> Verdict {
     Verdict::new(false, Reason::RollingOut, progress)
 }
 
+/// Where a Secret is missing, that is what whatever does not run waits for.
+fn for_want_of_a_secret(sight: &Sight<'_>, verdict: Verdict) -> Verdict {
+    let waits = matches!(verdict.reason, Reason::Progressing | Reason::RollingOut | Reason::RedisUnavailable);
+    match &sight.waiting {
+        Some((reason @ Reason::SecretMissing, message)) if waits => Verdict::new(false, *reason, message),
+        Some(_) | None => verdict,
+    }
+}
+
+fn external(reached: bool) -> Verdict {
+    match reached {
+        true => Verdict::new(true, Reason::Settled, "a sidecar has reached the external Redis"),
+        false => Verdict {
+            holds: None,
+            reason: Reason::Progressing,
+            message: "no sidecar has reached the external Redis yet".to_owned(),
+        },
+    }
+}
+
 fn redis(sight: &Sight<'_>) -> Verdict {
+    if let Some(reached) = sight.reached {
+        return external(reached);
+    }
     let name = name::redis(sight.name);
     let Some(rollout) = rollout(sight, Kind::StatefulSet, &name) else {
         return Verdict::new(false, Reason::Progressing, format!("StatefulSet {name} does not exist yet"));
@@ -221,7 +252,7 @@ fn suspended(sight: &Sight<'_>) -> bool {
     sight.valid.is_some_and(|valid| valid.suspend)
 }
 
-fn complete(rollout: &Rollout) -> bool {
+pub(super) fn complete(rollout: &Rollout) -> bool {
     rollout.observed_generation >= rollout.generation
         && [rollout.replicas, rollout.updated, rollout.ready].iter().all(|pods| *pods == rollout.wanted)
 }

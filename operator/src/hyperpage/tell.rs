@@ -42,7 +42,7 @@ pub fn events(hyperpage: &str, report: &Report, told: Option<&Problem>) -> Vec<E
         );
         events.push(event(EventType::Normal, "RedisPodReplaced", format!("Delete{}", pod.revision), note));
     }
-    events.extend(report.problem.as_ref().filter(|problem| Some(*problem) != told).map(problem));
+    events.extend(stands(report).into_iter().filter(|problem| Some(*problem) != told).map(problem));
     events
 }
 
@@ -74,6 +74,10 @@ pub fn problem(problem: &Problem) -> Event {
     event(EventType::Warning, problem.reason.as_str(), action, problem.message.clone())
 }
 
+fn stands(report: &Report) -> Option<&Problem> {
+    report.problem.as_ref().or(report.missing.as_ref())
+}
+
 fn password(hyperpage: &str, news: News) -> Event {
     let secret = name::redis(hyperpage);
     let (type_, reason, note) = match news {
@@ -82,6 +86,9 @@ fn password(hyperpage: &str, news: News) -> Event {
             "PasswordAdopted",
             format!("Secret {secret} had no living owner: it is used, and goes with this Hyperpage"),
         ),
+        News::Dropped => {
+            (EventType::Normal, "Deleted", format!("deleted Secret {secret}: the spec no longer asks for it"))
+        }
         News::Replaced => (
             EventType::Warning,
             "PasswordReplaced",
@@ -104,7 +111,7 @@ fn password(hyperpage: &str, news: News) -> Event {
 pub async fn tell(context: &Context, about: &ObjectReference, report: &Report, memory: &mut Memory) {
     let name = about.name.as_deref().unwrap_or_default();
     let events = events(name, report, memory.told.as_ref());
-    memory.told.clone_from(&report.problem);
+    memory.told = stands(report).cloned();
     let password = memory.password.take().map(|news| password(name, news));
     for event in password.into_iter().chain(events) {
         context.metrics.call("create", "Event");

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
-    App, Autoscaling, Hyperpage, LogLevel, NetworkPolicy, PodDisruptionBudget, PodTemplate, PullSecret,
-    Reason, Resources, Service, ServiceAccount, Storage, contract::annotation,
+    App, Autoscaling, External, Hyperpage, LogLevel, NetworkPolicy, PodDisruptionBudget, PodTemplate,
+    PullSecret, Reason, Redis, RedisMode, Resources, SecretKey, Service, ServiceAccount, Storage,
+    contract::annotation,
 };
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
 
@@ -38,8 +39,38 @@ pub struct Valid {
     pub budget: Budget,
     pub network_policy: NetworkPolicy,
     pub sidecar: ValidSidecar,
+    /// Of use where the operator runs Redis.
     pub redis: ValidRedis,
     pub images: Images,
+    pub access: Access,
+}
+
+/// How Redis is reached and entered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Ours, by the password that we made.
+    Generated,
+    /// Ours, by somebody's password.
+    Given(SecretKey),
+    /// Somebody's.
+    External(External),
+}
+
+impl Access {
+    pub fn of(redis: &Redis) -> Self {
+        match (&redis.external, &redis.password_secret_ref) {
+            (Some(external), _) => Self::External(external.clone()),
+            (None, Some(key)) => Self::Given(key.clone()),
+            (None, None) => Self::Generated,
+        }
+    }
+
+    pub fn mode(&self) -> RedisMode {
+        match self {
+            Self::Generated | Self::Given(_) => RedisMode::Standalone,
+            Self::External(_) => RedisMode::External,
+        }
+    }
 }
 
 /// The pods that may be away at once.
@@ -115,6 +146,7 @@ pub fn validate(hyperpage: &Hyperpage, defaults: &Defaults) -> Result<Valid, Inv
             config: spec.redis.config.clone(),
             pod_template: spec.redis.pod_template.clone(),
         },
+        access: Access::of(&spec.redis),
     })
 }
 

@@ -1,10 +1,11 @@
 //! The Deployment: the user's container beside our sidecar.
 
-use std::collections::BTreeMap;
-
 use crds::{
-    App,
-    contract::{APP_CONTAINER, APP_URL_ENV, SIDECAR_PORT, annotation, env, label, name, secret},
+    App, External, SecretKey,
+    contract::{
+        APP_CONTAINER, APP_REDIS_PASSWORD_ENV, APP_URL_ENV, REDIS_PORT, SIDECAR_PORT, env, label, name,
+        secret,
+    },
 };
 use k8s_openapi::{
     api::{
@@ -19,7 +20,7 @@ use k8s_openapi::{
 };
 
 use super::{
-    Invalid, Valid,
+    Access, Invalid, Valid,
     meta::{Component, image_pull_secrets, label_selector, labels, metadata},
     pod_template, security, sidecar,
 };
@@ -53,7 +54,9 @@ pub(super) fn deployment(valid: &Valid, password: &str) -> Result<Deployment, In
 fn template(valid: &Valid, password: &str) -> Result<PodTemplateSpec, Invalid> {
     let built = PodTemplateSpec { metadata: Some(pod_metadata(valid, password)), spec: Some(pod(valid)) };
     let mut kept = vec![format!("spec.containers[{APP_CONTAINER}].ports[{PORT}]")];
-    kept.extend(our_env(valid).map(|it| format!("spec.containers[{APP_CONTAINER}].env[{}]", it.name)));
+    kept.extend(
+        our_env(valid).into_iter().map(|it| format!("spec.containers[{APP_CONTAINER}].env[{}]", it.name)),
+    );
     pod_template::merge(built, valid.app.pod_template.as_ref(), "spec.app.podTemplate", &kept)
 }
 
@@ -62,7 +65,7 @@ fn pod_metadata(valid: &Valid, password: &str) -> ObjectMeta {
     labels.insert(label::APP.into(), valid.name.clone());
     ObjectMeta {
         labels: Some(labels),
-        annotations: Some(BTreeMap::from([(annotation::REDIS_AUTH.to_owned(), password.to_owned())])),
+        annotations: Some(security::auth(valid, password)),
         ..ObjectMeta::default()
     }
 }
@@ -72,7 +75,7 @@ fn pod(valid: &Valid) -> PodSpec {
     PodSpec {
         init_containers: Some(vec![sidecar::container(valid)]),
         containers: vec![container(valid)],
-        volumes: Some(vec![sidecar::auth_volume(valid)]),
+        volumes: Some(vec![sidecar::volume(valid)]),
         service_account_name: Some(account.unwrap_or_else(|| name::service_account(&valid.name))),
         image_pull_secrets: image_pull_secrets(valid),
         automount_service_account_token: Some(false),
@@ -129,20 +132,32 @@ fn container(valid: &Valid) -> Container {
     }
 }
 
-fn our_env(valid: &Valid) -> [EnvVar; 3] {
-    let redis_url = EnvVar {
-        name: env::REDIS_URL.into(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector {
-                name: name::redis(&valid.name),
-                key: secret::URL.into(),
-                optional: None,
-            }),
-            ..EnvVarSource::default()
-        }),
+fn our_env(valid: &Valid) -> Vec<EnvVar> {
+    let name = name::redis(&valid.name);
+    let url = |value_from| EnvVar { name: env::REDIS_URL.into(), value: None, value_from };
+    let redis = match &valid.access {
+        Access::Generated => vec![url(key(&name, secret::URL))],
+        Access::Given(SecretKey { name: given, key: password }) => vec![
+            EnvVar { name: APP_REDIS_PASSWORD_ENV.into(), value: None, value_from: key(given, password) },
+            // Kubernetes puts the password in, whatever it is: who reads the Secret has to see that it fits.
+            sidecar::value(
+                env::REDIS_URL,
+                format!("redis://:$({APP_REDIS_PASSWORD_ENV})@{name}:{REDIS_PORT}"),
+            ),
+        ],
+        Access::External(External { url_secret_ref, ca_secret_ref: _ }) => {
+            vec![url(key(&url_secret_ref.name, &url_secret_ref.key))]
+        }
     };
-    [sidecar::value(APP_URL_ENV, format!("http://127.0.0.1:{SIDECAR_PORT}")), sidecar::pod_name(), redis_url]
+    let ours = [sidecar::value(APP_URL_ENV, format!("http://127.0.0.1:{SIDECAR_PORT}")), sidecar::pod_name()];
+    ours.into_iter().chain(redis).collect()
+}
+
+fn key(secret: &str, key: &str) -> Option<EnvVarSource> {
+    Some(EnvVarSource {
+        secret_key_ref: Some(SecretKeySelector { name: secret.into(), key: key.into(), optional: None }),
+        ..EnvVarSource::default()
+    })
 }
 
 fn accepts_connections() -> Probe {

@@ -22,8 +22,9 @@ use k8s_openapi::api::{
 
 use super::{
     pod_template,
-    validate::{Invalid, Valid},
+    validate::{Access, Invalid, Valid},
 };
+use crds::RedisMode;
 
 /// Every child but the password Secret, which is made once and never applied.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +37,8 @@ pub struct Children {
     pub hpa: Option<HorizontalPodAutoscaler>,
     pub pdb: PodDisruptionBudget,
     pub network_policy: Option<NetworkPolicy>,
-    pub redis: RedisChildren,
+    /// `None`: somebody else runs it.
+    pub redis: Option<RedisChildren>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -47,11 +49,10 @@ pub struct RedisChildren {
     pub network_policy: Option<NetworkPolicy>,
 }
 
-/// `password` is the uid of the Secret that holds it. It is in both pod templates: a new password rolls everything
+/// `password` is the uid of the Secret in which we keep it. It is in both pod templates: a new password rolls everything
 /// that used the old one. All of it is proven by `Valid`, except that a podTemplate fits the template that it is
 /// laid over: that shows once the template is there.
 pub fn build(valid: &Valid, password: &str) -> Result<Children, Invalid> {
-    let config_map = redis::config_map(valid);
     Ok(Children {
         service_account: service::service_account(valid),
         service: service::service(valid),
@@ -59,12 +60,20 @@ pub fn build(valid: &Valid, password: &str) -> Result<Children, Invalid> {
         hpa: autoscaler::hpa(valid),
         pdb: disruption::budget(valid),
         network_policy: network::app(valid),
-        redis: RedisChildren {
-            service: redis::service(valid),
-            stateful_set: redis::stateful_set(valid, password, &config_map)?,
-            config_map,
-            network_policy: network::redis(valid),
+        redis: match valid.access.mode() {
+            RedisMode::Standalone => Some(redis_children(valid, password)?),
+            RedisMode::External => None,
         },
+    })
+}
+
+fn redis_children(valid: &Valid, password: &str) -> Result<RedisChildren, Invalid> {
+    let config_map = redis::config_map(valid);
+    Ok(RedisChildren {
+        service: redis::service(valid),
+        stateful_set: redis::stateful_set(valid, password, &config_map)?,
+        config_map,
+        network_policy: network::redis(valid),
     })
 }
 

@@ -149,10 +149,12 @@ fn template(valid: &Valid, password: &str, config: &ConfigMap) -> Result<PodTemp
 fn pod_metadata(valid: &Valid, password: &str, config: &ConfigMap) -> ObjectMeta {
     ObjectMeta {
         labels: Some(labels(valid, Component::Redis)),
-        annotations: Some(BTreeMap::from([
-            (annotation::REDIS_AUTH.to_owned(), password.to_owned()),
-            (annotation::REDIS_CONFIG.to_owned(), settled::hash(&config.data)),
-        ])),
+        annotations: Some(
+            security::auth(valid, password)
+                .into_iter()
+                .chain([(annotation::REDIS_CONFIG.to_owned(), settled::hash(&config.data))])
+                .collect(),
+        ),
         ..ObjectMeta::default()
     }
 }

@@ -1,15 +1,17 @@
 //! The floor under every pod: Pod Security Standard `restricted`, and a little more.
 
+use std::collections::BTreeMap;
+
 use crds::{
-    Resources,
-    contract::{name, secret},
+    External, Resources, SecretKey,
+    contract::{annotation, name, secret},
 };
 use k8s_openapi::api::core::v1::{
-    Capabilities, KeyToPath, PodSecurityContext, ResourceRequirements, SeccompProfile, SecretVolumeSource,
-    SecurityContext,
+    Capabilities, KeyToPath, PodSecurityContext, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
+    SecretProjection, SecretVolumeSource, SecurityContext, VolumeProjection,
 };
 
-use super::Valid;
+use super::{Access, Valid};
 
 pub(super) fn pod() -> PodSecurityContext {
     PodSecurityContext {
@@ -40,16 +42,41 @@ pub(super) fn sealed(user: i64) -> SecurityContext {
 
 /// Redis' password as a file. A container that does not mount the volume does not see it.
 pub(super) fn password_file(valid: &Valid) -> SecretVolumeSource {
+    let (secret, key) = match &valid.access {
+        Access::Given(SecretKey { name, key }) => (name.clone(), key.as_str()),
+        Access::Generated | Access::External(_) => (name::redis(&valid.name), secret::PASSWORD),
+    };
     SecretVolumeSource {
-        secret_name: Some(name::redis(&valid.name)),
-        items: Some(vec![KeyToPath {
-            key: secret::PASSWORD.into(),
-            path: secret::PASSWORD.into(),
-            mode: None,
-        }]),
-        default_mode: Some(0o444),
+        secret_name: Some(secret),
+        items: Some(file(key, secret::PASSWORD)),
+        default_mode: Some(READABLE),
         optional: None,
     }
+}
+
+/// How to enter an external Redis, from one Secret or two.
+pub(super) fn external_files(external: &External) -> ProjectedVolumeSource {
+    let External { url_secret_ref, ca_secret_ref } = external;
+    let files = [(Some(url_secret_ref), secret::URL), (ca_secret_ref.as_ref(), secret::CA)];
+    let sources = files.into_iter().filter_map(|(key, path)| {
+        let SecretKey { name, key } = key?;
+        let secret = SecretProjection { name: name.clone(), items: Some(file(key, path)), optional: None };
+        Some(VolumeProjection { secret: Some(secret), ..VolumeProjection::default() })
+    });
+    ProjectedVolumeSource { default_mode: Some(READABLE), sources: Some(sources.collect()) }
+}
+
+/// Only the containers that mount it run in the pod as users that we do not know.
+const READABLE: i32 = 0o444;
+
+fn file(key: &str, path: &str) -> Vec<KeyToPath> {
+    vec![KeyToPath { key: key.into(), path: path.into(), mode: None }]
+}
+
+/// A new password of ours rolls the pods that use it.
+pub(super) fn auth(valid: &Valid, password: &str) -> BTreeMap<String, String> {
+    let ours = valid.access == Access::Generated;
+    ours.then(|| (annotation::REDIS_AUTH.to_owned(), password.to_owned())).into_iter().collect()
 }
 
 pub(super) fn resources(resources: &Resources) -> ResourceRequirements {

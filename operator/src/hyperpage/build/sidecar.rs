@@ -1,6 +1,9 @@
 //! The sidecar: an init container that goes on running. Kubernetes starts it before the app and stops it after.
 
-use crds::contract::{ADMIN_PORT, REDIS_PORT, SIDECAR_CONTAINER, SIDECAR_PORT, env, mount, name, path};
+use crds::{
+    External,
+    contract::{ADMIN_PORT, REDIS_PORT, SIDECAR_CONTAINER, SIDECAR_PORT, env, mount, name, path},
+};
 use k8s_openapi::{
     api::core::v1::{
         Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector, Probe, Volume,
@@ -9,7 +12,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::{Valid, security};
+use super::{Access, Valid, security};
 use crate::hyperpage::validate::ValidSidecar;
 
 const USER: i64 = 65532;
@@ -27,16 +30,19 @@ pub(super) fn container(valid: &Valid) -> Container {
             protocol: Some("TCP".into()),
             ..ContainerPort::default()
         }]),
-        env: Some(vec![
-            value(env::LISTEN, format!("127.0.0.1:{SIDECAR_PORT}")),
-            value(env::ADMIN_LISTEN, format!("0.0.0.0:{ADMIN_PORT}")),
-            value(env::LOG_LEVEL, log_level.as_str().into()),
-            pod_name(),
-            value(env::REDIS_MODE, "standalone".into()),
-            value(env::REDIS_PASSWORD_FILE, mount::REDIS_PASSWORD.into()),
-            value(env::REDIS_URL, format!("redis://{}:{REDIS_PORT}", name::redis(&valid.name))),
-            value(env::SESSION_TTL_SECONDS, session_ttl_seconds.to_string()),
-        ]),
+        env: Some(
+            [
+                value(env::LISTEN, format!("127.0.0.1:{SIDECAR_PORT}")),
+                value(env::ADMIN_LISTEN, format!("0.0.0.0:{ADMIN_PORT}")),
+                value(env::LOG_LEVEL, log_level.as_str().into()),
+                pod_name(),
+                value(env::REDIS_MODE, "standalone".into()),
+            ]
+            .into_iter()
+            .chain(redis(valid))
+            .chain([value(env::SESSION_TTL_SECONDS, session_ttl_seconds.to_string())])
+            .collect(),
+        ),
         resources: Some(security::resources(resources)),
         security_context: Some(security::sealed(USER)),
         // Every second: the app starts when this first succeeds. The sidecar gives up waiting for Redis after 30 s.
@@ -53,8 +59,31 @@ pub(super) fn container(valid: &Valid) -> Container {
     }
 }
 
-pub(super) fn auth_volume(valid: &Valid) -> Volume {
-    Volume { name: AUTH_VOLUME.into(), secret: Some(security::password_file(valid)), ..Volume::default() }
+/// Where Redis is, and the files that say how to enter it: nothing secret is in the environment.
+fn redis(valid: &Valid) -> Vec<EnvVar> {
+    match &valid.access {
+        Access::Generated | Access::Given(_) => vec![
+            value(env::REDIS_PASSWORD_FILE, mount::REDIS_PASSWORD.into()),
+            value(env::REDIS_URL, format!("redis://{}:{REDIS_PORT}", name::redis(&valid.name))),
+        ],
+        Access::External(External { url_secret_ref: _, ca_secret_ref }) => {
+            let ca = ca_secret_ref.as_ref().map(|_| value(env::REDIS_CA_FILE, mount::REDIS_CA.into()));
+            let url = value(env::REDIS_URL_FILE, mount::REDIS_URL.into());
+            ca.into_iter().chain([url]).collect()
+        }
+    }
+}
+
+pub(super) fn volume(valid: &Valid) -> Volume {
+    let name = AUTH_VOLUME.into();
+    match &valid.access {
+        Access::Generated | Access::Given(_) => {
+            Volume { name, secret: Some(security::password_file(valid)), ..Volume::default() }
+        }
+        Access::External(external) => {
+            Volume { name, projected: Some(security::external_files(external)), ..Volume::default() }
+        }
+    }
 }
 
 pub(super) fn pod_name() -> EnvVar {

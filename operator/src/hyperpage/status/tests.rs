@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     children::Live,
-    hyperpage::validate::{Defaults, validate},
+    hyperpage::validate::{Access, Defaults, validate},
 };
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -74,6 +74,7 @@ fn sight<'a>(valid: &'a Valid, family: &'a Family) -> Sight<'a> {
         held: None,
         cure: None,
         paused: false,
+        reached: None,
     }
 }
 
@@ -87,6 +88,45 @@ fn shown(sight: &Sight<'_>) -> BTreeMap<String, String> {
 
 fn trouble(reason: Reason, message: &str) -> Trouble {
     Trouble { reason, message: message.to_owned() }
+}
+
+#[test]
+fn an_external_redis_is_unknown_until_a_sidecar_has_reached_it() {
+    let (mut valid, family) =
+        (valid(false), Family::from([live(Kind::Deployment, "shop", Detail::Rollout(pods(3, 0)))]));
+    let key = crds::SecretKey { name: "u".to_owned(), key: "k".to_owned() };
+    valid.access = Access::External(crds::External { url_secret_ref: key, ca_secret_ref: None });
+    let said = |reached: Option<bool>, waiting: Option<(Reason, String)>| {
+        shown(&Sight { reached, waiting, ..sight(&valid, &family) })["RedisReady"].clone()
+    };
+    assert!(said(Some(false), None).starts_with("Unknown Progressing: "));
+    assert!(said(Some(true), None).starts_with("True Settled: "));
+    let status = status(&Sight { reached: Some(true), ..sight(&valid, &family) }, None, NOW);
+    let redis = status.redis.unwrap();
+    assert_eq!(
+        (redis.mode.as_deref(), redis.endpoint),
+        (Some("External"), None),
+        "a URL may hold a password"
+    );
+}
+
+#[test]
+fn a_missing_secret_is_named_wherever_something_waits_for_it() {
+    let (valid, none) = (valid(false), Family::new());
+    let waiting = Some((Reason::SecretMissing, "Secret s (key k) does not exist".to_owned()));
+    let status = status(&Sight { waiting: waiting.clone(), ..sight(&valid, &none) }, None, NOW);
+    for type_ in ["Ready", "AppReady", "RedisReady", "Reconciling"] {
+        let found = status.conditions.iter().find(|it| it.type_ == type_).unwrap();
+        assert_eq!(
+            (found.reason.as_str(), found.message.contains("Secret s (key k)")),
+            ("SecretMissing", true),
+            "{found:?}"
+        );
+    }
+    let running = family(pods(3, 3), 1);
+    let status = super::status(&Sight { waiting, ..sight(&valid, &running) }, None, NOW);
+    let app = status.conditions.iter().find(|it| it.type_ == "AppReady").unwrap();
+    assert_eq!(app.message, "3 of 3 pods are ready", "what runs, runs");
 }
 
 #[test]

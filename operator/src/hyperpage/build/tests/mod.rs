@@ -38,18 +38,19 @@ pub(in crate::hyperpage) fn shop(spec: Value) -> Valid {
 fn children(valid: &Valid) -> Vec<Value> {
     let Children { service_account, service, deployment, hpa, pdb, network_policy, redis } =
         build(valid, PASSWORD).unwrap();
-    let RedisChildren { config_map, service: redis_service, stateful_set, network_policy: redis_policy } =
-        redis;
-    let mut children = vec![
-        serde_json::to_value(service).unwrap(),
-        serde_json::to_value(deployment).unwrap(),
-        serde_json::to_value(config_map).unwrap(),
-        serde_json::to_value(redis_service).unwrap(),
-        serde_json::to_value(stateful_set).unwrap(),
-        serde_json::to_value(pdb).unwrap(),
-    ];
-    let policies = [network_policy, redis_policy].into_iter().flatten();
-    children.extend(policies.map(|policy| serde_json::to_value(policy).unwrap()));
+    let mut children =
+        vec![serde_json::to_value(service).unwrap(), serde_json::to_value(deployment).unwrap()];
+    let mut policies = vec![network_policy];
+    if let Some(RedisChildren { config_map, service, stateful_set, network_policy }) = redis {
+        children.extend([
+            serde_json::to_value(config_map).unwrap(),
+            serde_json::to_value(service).unwrap(),
+            serde_json::to_value(stateful_set).unwrap(),
+        ]);
+        policies.push(network_policy);
+    }
+    children.push(serde_json::to_value(pdb).unwrap());
+    children.extend(policies.into_iter().flatten().map(|policy| serde_json::to_value(policy).unwrap()));
     children.extend(service_account.map(|it| serde_json::to_value(it).unwrap()));
     children.extend(hpa.map(|hpa| serde_json::to_value(hpa).unwrap()));
     children

@@ -55,6 +55,56 @@ fn the_secret_is_immutable_and_holds_the_password_and_a_url() {
     assert_eq!(text("url"), "redis://:s3cret@shop-hp-redis:6379");
 }
 
+fn pod_of(redis: Value) -> Value {
+    let all = children(&shop(json!({"app": {"image": "shop"}, "redis": redis})));
+    let deployment = all.iter().find(|child| child["kind"] == "Deployment").unwrap();
+    deployment["spec"]["template"].clone()
+}
+
+fn variable<'a>(container: &'a Value, name: &str) -> &'a Value {
+    container["env"].as_array().unwrap().iter().find(|it| it["name"] == name).unwrap_or(&Value::Null)
+}
+
+#[test]
+fn a_given_password_is_referred_to_and_never_spelt() {
+    let template = pod_of(json!({"passwordSecretRef": {"name": "p", "key": "k"}}));
+    let pod = &template["spec"];
+    let (app, sidecar) = (&pod["containers"][0], &pod["initContainers"][0]);
+    let password = variable(app, "HYPERPAGE_REDIS_PASSWORD");
+    assert_eq!(password["valueFrom"]["secretKeyRef"], json!({"name": "p", "key": "k"}));
+    let url = "redis://:$(HYPERPAGE_REDIS_PASSWORD)@shop-hp-redis:6379";
+    assert_eq!(variable(app, "REDIS_URL")["value"], url);
+    assert_eq!(from_secret(sidecar), Vec::<&str>::new());
+    let items = json!([{"key": "k", "path": "password"}]);
+    assert_eq!(
+        (&pod["volumes"][0]["secret"]["secretName"], &pod["volumes"][0]["secret"]["items"]),
+        (&json!("p"), &items)
+    );
+    assert!(template["metadata"]["annotations"].get("hyperpage.dev/redis-auth").is_none());
+}
+
+#[test]
+fn an_external_redis_is_reached_by_files_and_has_no_children() {
+    let redis = json!({"mode": "External", "external": {
+        "urlSecretRef": {"name": "u", "key": "k"}, "caSecretRef": {"name": "c", "key": "pem"}}});
+    let all = children(&shop(json!({"app": {"image": "shop"}, "redis": redis.clone()})));
+    assert!(all.iter().all(|child| child["metadata"]["name"] != "shop-hp-redis"), "{all:?}");
+    let template = pod_of(redis);
+    let pod = &template["spec"];
+    let (app, sidecar) = (&pod["containers"][0], &pod["initContainers"][0]);
+    assert_eq!(variable(app, "REDIS_URL")["valueFrom"]["secretKeyRef"], json!({"name": "u", "key": "k"}));
+    assert_eq!(variable(sidecar, "HYPERPAGE_REDIS_URL_FILE")["value"], "/run/hyperpage/redis/url");
+    assert_eq!(variable(sidecar, "HYPERPAGE_REDIS_CA_FILE")["value"], "/run/hyperpage/redis/ca.crt");
+    assert!(variable(sidecar, "REDIS_URL").is_null() && from_secret(sidecar).is_empty());
+    assert_eq!(
+        pod["volumes"][0]["projected"]["sources"],
+        json!([
+            {"secret": {"name": "u", "items": [{"key": "k", "path": "url"}]}},
+            {"secret": {"name": "c", "items": [{"key": "pem", "path": "ca.crt"}]}},
+        ])
+    );
+}
+
 #[test]
 fn replicas_are_another_managers() {
     assert!(deployment()["spec"].get("replicas").is_none());

@@ -26,7 +26,7 @@ fn workloads(example: &str, defaults: &Defaults, live: &[Option<Rollout>; 2]) ->
     let [app, redis] = live;
     (
         sticky::sidecar(built.deployment, &valid.images.sidecar, app.as_ref()),
-        sticky::redis(built.redis.stateful_set, &valid.images.redis, redis.as_ref(), None),
+        sticky::redis(built.redis.unwrap().stateful_set, &valid.images.redis, redis.as_ref(), None),
     )
 }
 
