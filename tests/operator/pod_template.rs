@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{PodTemplateSpec, ServiceAccount};
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tests::eventually::{check, eventually};
 use tests::kube::Scene;
+use tests::nodes::{self, Nodes};
 
 use crate::world::{SOON, shop, until, with, world};
 
@@ -90,10 +91,10 @@ async fn what_a_pod_template_says_is_there_and_goes_with_it_and_what_others_add_
 async fn wanted(scene: &Scene) -> BTreeMap<String, Value> {
     let mut all = BTreeMap::new();
     for it in scene.api::<Deployment>().list(&Default::default()).await.unwrap().items {
-        all.insert("Deployment".to_owned(), json!([it.metadata.annotations, it.metadata.uid, it.spec]));
+        all.insert("Deployment".to_owned(), json!([it.metadata.uid, it.metadata.generation, it.spec]));
     }
     for it in scene.api::<StatefulSet>().list(&Default::default()).await.unwrap().items {
-        all.insert("StatefulSet".to_owned(), json!([it.metadata.annotations, it.metadata.uid, it.spec]));
+        all.insert("StatefulSet".to_owned(), json!([it.metadata.uid, it.metadata.generation, it.spec]));
     }
     all
 }
@@ -175,6 +176,12 @@ async fn an_account_of_the_users_replaces_ours_and_annotations_go_on_ours() {
         check(fits, seen)
     })
     .await;
+    // A pod that replaces an old one needs the old account for as long as the new pods are not there.
+    let ours = scene.api::<ServiceAccount>().get_opt("shop-hp-app").await.unwrap();
+    assert!(ours.is_some_and(|it| it.metadata.deletion_timestamp.is_none()));
+    let mine = serde_json::from_value(json!({"metadata": {"name": "mine"}})).unwrap();
+    scene.api::<ServiceAccount>().create(&PostParams::default(), &mine).await.unwrap();
+    let _nodes = Nodes::saying(&scene, nodes::ready);
     eventually("ours is gone", SOON, async || {
         let ours = scene.api::<ServiceAccount>().get_opt("shop-hp-app").await.map_err(|e| e.to_string())?;
         check(ours.is_none(), ours)

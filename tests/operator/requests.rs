@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
@@ -298,7 +298,15 @@ async fn redis_made_external(scene: &Scene) {
     let url: Secret = serde_json::from_value(url).unwrap();
     scene.api().create(&PostParams::default(), &url).await.unwrap();
     let external = json!({"mode": "External", "external": {"urlSecretRef": {"name": "url", "key": "url"}}});
-    scene.apply("auto", with(shop(), json!({"redis": external}))).await.unwrap();
+    let account = serde_json::from_value(json!({"metadata": {"name": "theirs"}})).unwrap();
+    scene.api::<ServiceAccount>().create(&PostParams::default(), &account).await.unwrap();
+    let spec = json!({"redis": external, "serviceAccount": {"name": "theirs"}});
+    scene.apply("auto", with(shop(), spec)).await.unwrap();
+    eventually("no account", SOON, async || {
+        let found = scene.api::<ServiceAccount>().get_opt("auto-hp-app").await;
+        check(matches!(found, Ok(None)), found.is_ok())
+    })
+    .await;
     eventually("no password", SOON, async || {
         let found = scene.api::<Secret>().get_opt("auto-hp-redis").await;
         check(matches!(found, Ok(None)), found.is_ok())

@@ -25,11 +25,7 @@
   verbs: [list, watch, patch]
 - apiGroups: [""]
   resources: [services, serviceaccounts, configmaps]
-  verbs: [get, list, watch, create, patch]
-# What belongs to a Redis that an external one replaces.
-- apiGroups: [""]
-  resources: [services, configmaps]
-  verbs: [delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]

@@ -227,8 +227,10 @@ impl Work<'_> {
     async fn prune(&mut self, plan: &Plan) -> Result<(), Error> {
         let family = self.report.family.clone();
         let left = family.get(&plan.deployment()).and_then(Live::rollout).is_some_and(complete);
-        // The app's old pods use the old Redis until the last of them is gone; a new one that is none costs nothing.
-        let needed = |id: &ChildId| id.name == name::redis(&plan.hyperpage) && !left;
+        // The app's old pods use the old Redis until the last of them is gone, and those that replace one of them
+        // meanwhile cannot be made without their account.
+        let used = |id: &ChildId| id.name == name::redis(&plan.hyperpage) || id.kind == Kind::ServiceAccount;
+        let needed = |id: &ChildId| used(id) && !left;
         let kept = |id: &ChildId| plan.children.iter().any(|wanted| wanted.id == *id) || needed(id);
         for (id, live) in family.into_iter().filter(|(id, live)| !kept(id) && !live.deleting) {
             self.calls.delete(&id, &live).await?;
