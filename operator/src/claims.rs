@@ -57,14 +57,18 @@ pub fn keep(claim: &PersistentVolumeClaim) -> Option<Claim> {
 }
 
 fn resize(status: &PersistentVolumeClaimStatus) -> Option<String> {
-    let all = status.conditions.iter().flatten();
-    let said: Vec<_> = all
+    // Such as ControllerResizeInfeasible, which has no condition of its own.
+    let phase = status.allocated_resource_statuses.as_ref().and_then(|all| all.get("storage")).cloned();
+    let said = status
+        .conditions
+        .iter()
+        .flatten()
         .filter(|condition| condition.status == "True" && RESIZE.contains(&condition.type_.as_str()))
         .map(|condition| match condition.message.as_deref() {
             Some(words) if !words.is_empty() => format!("{}: {words}", condition.type_),
             _ => condition.type_.clone(),
-        })
-        .collect();
+        });
+    let said: Vec<_> = phase.into_iter().chain(said).collect();
     (!said.is_empty()).then(|| said.join("; "))
 }
 
@@ -101,7 +105,10 @@ mod tests {
         let waits =
             json!([{"type": "FileSystemResizePending", "status": "True", "message": "restart the pod"}]);
         assert_eq!(take(json!({"phase": "Bound", "capacity": {"storage": "1Gi"}, "conditions": waits})), 1);
-        let [claim] = &claims.of("demo", "shop")[..] else { panic!("one claim") };
-        assert_eq!(claim.resize.as_deref(), Some("FileSystemResizePending: restart the pod"));
+        let says = || claims.of("demo", "shop").pop().and_then(|claim| claim.resize);
+        assert_eq!(says().as_deref(), Some("FileSystemResizePending: restart the pod"));
+        let cannot = json!({"storage": "ControllerResizeInfeasible"});
+        assert_eq!(take(json!({"phase": "Bound", "allocatedResourceStatuses": cannot})), 1);
+        assert_eq!(says().as_deref(), Some("ControllerResizeInfeasible"));
     }
 }
