@@ -11,6 +11,7 @@ pub mod kept;
 pub mod leader;
 pub mod metrics;
 pub mod pods;
+pub mod pulse;
 pub mod scope;
 pub mod server;
 pub mod settled;

@@ -32,7 +32,7 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
 
 async fn export(State(admin): State<Admin>) -> impl IntoResponse {
     let kind = [("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    match admin.metrics.encode() {
+    match admin.metrics.encode(Instant::now()) {
         Ok(text) => (StatusCode::OK, kind, text),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, kind, String::new()),
     }

@@ -39,6 +39,8 @@ use crate::{
     context::{Clients, Context},
     health::Health,
     hyperpage::{self, Stored},
+    metrics::Metrics,
+    pulse,
     scope::{Scope, Watch},
 };
 
@@ -75,6 +77,7 @@ async fn watch(
     let (wakes, woken) = mpsc::channel(WAKES);
     let mut watches = Watches {
         client: clients.watch.clone(),
+        metrics: context.metrics.clone(),
         scope: context.scope.clone(),
         health: health.clone(),
         wakes,
@@ -146,6 +149,7 @@ fn hyperpages(
 ) -> impl Stream<Item = watcher::Result<watcher::Event<Stored>>> + Send {
     let mut listed = HashSet::new();
     let watch = Watch { kind: "Hyperpage", scope: context.scope.clone() };
+    let client = pulse::heard(&client, &watch, &context.metrics);
     watcher(watch.scope.api::<Stored>(client), watcher::Config::default().any_semantic())
         .default_backoff()
         .inspect_ok(move |event| match event {
@@ -161,6 +165,7 @@ fn hyperpages(
 
 struct Watches {
     client: Client,
+    metrics: Arc<Metrics>,
     scope: Scope,
     health: Arc<Health>,
     wakes: mpsc::Sender<Wake>,
@@ -215,7 +220,8 @@ impl Watches {
         let (ready, is_ready) = oneshot::channel();
         self.ready.push(is_ready);
         let watch = Watch { kind, scope: self.scope.clone() };
-        let events = watcher(watch.scope.api::<K>(self.client.clone()), config).default_backoff().boxed();
+        let client = pulse::heard(&self.client, &watch, &self.metrics);
+        let events = watcher(watch.scope.api::<K>(client), config).default_backoff().boxed();
         self.tasks.spawn(deliver(events, watch, take, self.health.clone(), self.wakes.clone(), ready));
     }
 }

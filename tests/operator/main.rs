@@ -1,6 +1,7 @@
 //! The operator's real binary against a real API server, with exactly the verbs its chart grants.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod admin;
 mod around;
 mod at_rest;
 mod broken;
