@@ -12,6 +12,7 @@ mod foreign;
 mod foreign_autoscaler;
 mod healing;
 mod invalid;
+mod killed;
 mod leader;
 mod paused;
 mod pod_template;
