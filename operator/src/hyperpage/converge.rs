@@ -229,7 +229,11 @@ impl Work<'_> {
         let left = family.get(&plan.deployment()).and_then(Live::rollout).is_some_and(complete);
         // The app's old pods use the old Redis until the last of them is gone, and those that replace one of them
         // meanwhile cannot be made without their account.
-        let used = |id: &ChildId| id.name == name::redis(&plan.hyperpage) || id.kind == Kind::ServiceAccount;
+        let redis_goes = !plan.children.iter().any(|wanted| wanted.id == plan.stateful_set());
+        let used = |id: &ChildId| match id.kind {
+            Kind::ServiceAccount => true,
+            _ => redis_goes && id.name == name::redis(&plan.hyperpage),
+        };
         let needed = |id: &ChildId| used(id) && !left;
         let kept = |id: &ChildId| plan.children.iter().any(|wanted| wanted.id == *id) || needed(id);
         for (id, live) in family.into_iter().filter(|(id, live)| !kept(id) && !live.deleting) {
