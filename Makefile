@@ -22,5 +22,5 @@ check:      ## the inner loop: format, lints, unit tests; needs only Rust
 	@tests/check.sh
 test:       ## everything, or LEVEL=unit|sidecar|operator|cluster|chaos
 	@tests/test.sh
-bench:      ## figures beside their targets
+bench:      ## figures beside their targets; BENCH=sidecar|operator: one half
 	@tests/benches/bench.sh

@@ -225,6 +225,7 @@ pub trait Child:
     + fmt::Debug
     + serde::de::DeserializeOwned
     + Send
+    + Sync
     + 'static
 {
     const KIND: Kind;
@@ -234,25 +235,20 @@ pub trait Child:
     }
 }
 
-impl Child for PartialObjectMeta<Service> {
-    const KIND: Kind = Kind::Service;
+/// Metadata says enough of these.
+macro_rules! plain {
+    ($($kind:ident),*) => {$(
+        impl Child for $kind {
+            const KIND: Kind = Kind::$kind;
+        }
+
+        impl Child for PartialObjectMeta<$kind> {
+            const KIND: Kind = Kind::$kind;
+        }
+    )*};
 }
 
-impl Child for PartialObjectMeta<ServiceAccount> {
-    const KIND: Kind = Kind::ServiceAccount;
-}
-
-impl Child for PartialObjectMeta<ConfigMap> {
-    const KIND: Kind = Kind::ConfigMap;
-}
-
-impl Child for PartialObjectMeta<PodDisruptionBudget> {
-    const KIND: Kind = Kind::PodDisruptionBudget;
-}
-
-impl Child for PartialObjectMeta<NetworkPolicy> {
-    const KIND: Kind = Kind::NetworkPolicy;
-}
+plain!(Service, ServiceAccount, ConfigMap, PodDisruptionBudget, NetworkPolicy);
 
 impl Child for Deployment {
     const KIND: Kind = Kind::Deployment;

@@ -17,6 +17,7 @@ use crate::{
     metrics::Metrics,
     pods::Pods,
     scope::Scope,
+    shape::Shape,
 };
 use crds::contract::manager;
 
@@ -49,6 +50,7 @@ impl Clients {
 
 /// What reconciles of one scope share.
 pub struct Context {
+    pub shape: Shape,
     pub scope: Scope,
     pub calls: Client,
     pub recorder: Recorder,
@@ -63,10 +65,17 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(clients: &Clients, config: &Config, scope: Scope, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        shape: Shape,
+        clients: &Clients,
+        config: &Config,
+        scope: Scope,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let reporter =
             Reporter { controller: manager::OPERATOR.to_owned(), instance: Some(config.identity()) };
         Self {
+            shape,
             scope,
             calls: clients.calls.clone(),
             recorder: Recorder::new(clients.calls.clone(), reporter),
@@ -78,7 +87,7 @@ impl Context {
             children: Arc::default(),
             pods: Arc::default(),
             claims: Arc::default(),
-            memories: Memories::default(),
+            memories: Memories::of_shape(shape),
         }
     }
 }

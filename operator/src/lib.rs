@@ -15,6 +15,7 @@ pub mod pulse;
 pub mod scope;
 pub mod server;
 pub mod settled;
+pub mod shape;
 pub mod telemetry;
 pub mod watch;
 
@@ -32,23 +33,28 @@ use context::{Clients, Context};
 use health::Health;
 use leader::Campaign;
 use metrics::Metrics;
+pub use shape::Shape;
 
 /// What is under way when a stop is asked for may take this long; a pod is given 30 s.
 const FINISH: Duration = Duration::from_secs(20);
 
 pub fn run(config: Config) -> anyhow::Result<()> {
+    run_in(Shape::Lean, config)
+}
+
+pub fn run_in(shape: Shape, config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    let ended = runtime.block_on(operate(config));
+    let ended = runtime.block_on(operate(shape, config));
     // Whatever still waits for an answer waits for nobody.
     runtime.shutdown_background();
     ended
 }
 
-async fn operate(config: Config) -> anyhow::Result<()> {
+async fn operate(shape: Shape, config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.admin_listen)
         .await
         .with_context(|| format!("failed to listen on {}", config.admin_listen))?;
@@ -57,7 +63,7 @@ async fn operate(config: Config) -> anyhow::Result<()> {
     let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::default()));
     let clients = Clients::connect().await?;
     let admin = server::serve(listener, health.clone(), metrics.clone());
-    let work = lead(&config, &clients, health, metrics, stop);
+    let work = lead(shape, &config, &clients, health, metrics, stop);
     tokio::select! {
         ended = work => ended,
         ended = admin => bail!("the admin server ended: {ended:?}"),
@@ -66,6 +72,7 @@ async fn operate(config: Config) -> anyhow::Result<()> {
 
 /// Waits for its turn, works, and hands over.
 async fn lead(
+    shape: Shape,
     config: &Config,
     clients: &Clients,
     health: Arc<Health>,
@@ -79,7 +86,7 @@ async fn lead(
     }
     metrics.leads(true);
     let scopes = config.watch_namespaces.scopes().into_iter();
-    let contexts = scopes.map(|scope| Arc::new(Context::new(clients, config, scope, metrics.clone())));
+    let contexts = scopes.map(|scope| Arc::new(Context::new(shape, clients, config, scope, metrics.clone())));
     let deadline = async {
         stop.cancelled().await;
         tokio::time::sleep(FINISH).await;

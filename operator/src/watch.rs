@@ -1,5 +1,7 @@
 //! The watches, each in a task of its own, and the controller that they wake.
 
+mod naive;
+
 use std::{
     collections::HashSet,
     fmt::Debug,
@@ -42,6 +44,7 @@ use crate::{
     metrics::Metrics,
     pulse,
     scope::{Scope, Watch},
+    shape::Shape,
 };
 
 /// Reconciles at a time.
@@ -50,6 +53,8 @@ const CONCURRENCY: u16 = 16;
 const DEBOUNCE: Duration = Duration::from_millis(250);
 /// Full, it holds up a watch, which loses nothing by waiting.
 const WAKES: usize = 1024;
+/// Objects in one answer to a list. While it is read, an answer takes more memory than all that is kept of it.
+const PAGE: u32 = 50;
 
 /// Works in every scope until told to stop and what is under way is finished.
 pub async fn run(
@@ -84,7 +89,10 @@ async fn watch(
         tasks: JoinSet::new(),
         ready: Vec::new(),
     };
-    watches.children(&context);
+    match context.shape {
+        Shape::Lean => watches.children(&context),
+        Shape::Naive => watches.everything(&context),
+    }
     let Watches { mut tasks, ready, .. } = watches;
     tokio::select! {
         _ = future::try_join_all(ready) => {}
@@ -150,7 +158,7 @@ fn hyperpages(
     let mut listed = HashSet::new();
     let watch = Watch { kind: "Hyperpage", scope: context.scope.clone() };
     let client = pulse::heard(&client, &watch, &context.metrics);
-    watcher(watch.scope.api::<Stored>(client), watcher::Config::default().any_semantic())
+    watcher(watch.scope.api::<Stored>(client), paged())
         .default_backoff()
         .inspect_ok(move |event| match event {
             watcher::Event::Init => listed.clear(),
@@ -161,6 +169,11 @@ fn hyperpages(
         })
         .inspect(move |event| note(&health, &watch, event.as_ref().err()))
         .modify(|hyperpage| hyperpage.managed_fields_mut().clear())
+}
+
+/// Of the newest state: "any" is answered from a cache that knows no pages.
+fn paged() -> watcher::Config {
+    watcher::Config::default().page_size(PAGE)
 }
 
 struct Watches {
@@ -176,11 +189,7 @@ struct Watches {
 impl Watches {
     /// Secrets are never watched: they cannot be told apart by label in RBAC, and somebody's are large.
     fn children(&mut self, context: &Arc<Context>) {
-        let ours = watcher::Config::default().any_semantic().labels(&format!(
-            "{}={}",
-            label::MANAGED_BY,
-            label::MANAGER
-        ));
+        let ours = paged().labels(&format!("{}={}", label::MANAGED_BY, label::MANAGER));
         self.child::<Deployment>(context, ours.clone());
         self.child::<StatefulSet>(context, ours.clone());
         self.child::<PartialObjectMeta<Service>>(context, ours.clone());
@@ -189,10 +198,10 @@ impl Watches {
         self.child::<PartialObjectMeta<PodDisruptionBudget>>(context, ours.clone());
         self.child::<PartialObjectMeta<NetworkPolicy>>(context, ours.clone());
         // Of all owners: somebody else's may scale our Deployment.
-        self.child::<HorizontalPodAutoscaler>(context, watcher::Config::default().any_semantic());
+        self.child::<HorizontalPodAutoscaler>(context, paged());
         let seen = context.clone();
         self.follow::<Pod>("Pod", ours, move |event| seen.pods.take(event));
-        let claims = watcher::Config::default().any_semantic().labels(&claims::selector());
+        let claims = paged().labels(&claims::selector());
         let seen = context.clone();
         self.follow::<PersistentVolumeClaim>("PersistentVolumeClaim", claims, move |event| {
             seen.claims.take(event, claims::keep)
@@ -208,7 +217,7 @@ impl Watches {
         &mut self,
         kind: &'static str,
         config: watcher::Config,
-        take: impl Fn(watcher::Event<K>) -> Vec<Wake> + Send + 'static,
+        take: impl FnMut(watcher::Event<K>) -> Vec<Wake> + Send + 'static,
     ) where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -231,7 +240,7 @@ impl Watches {
 async fn deliver<K: Debug>(
     mut events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Unpin,
     watch: Watch,
-    take: impl Fn(watcher::Event<K>) -> Vec<Wake>,
+    mut take: impl FnMut(watcher::Event<K>) -> Vec<Wake>,
     health: Arc<Health>,
     wakes: mpsc::Sender<Wake>,
     ready: oneshot::Sender<()>,

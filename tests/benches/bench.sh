@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# `make bench`: the sidecar beside what a developer would use instead, in one run on one machine: read the ratios, not the
-# figures. Prints each target of the design beside its figure and judges nothing: exit 0 whatever comes out.
-#   ROUNDS=3  SECONDS_EACH=4  SESSIONS=1000  CONNECTIONS=16
+# `make bench`: the sidecar beside what a developer would use instead, in one run on one machine (read the ratios, not
+# the figures), and the operator beside a naive one. Prints each target of the design beside its figure and judges
+# nothing: exit 0 whatever comes out. BENCH=sidecar or BENCH=operator runs one half.
+#   sidecar:  ROUNDS=3  SECONDS_EACH=4  SESSIONS=1000  CONNECTIONS=16
+#   operator: HYPERPAGES="0 10 100 1000"  SECRETS=8211  SECRET_KB=36  REST=10 (about 8 minutes; seconds at rest)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -14,6 +16,27 @@ need() { command -v "$1" >/dev/null || die "$1 is not on the PATH; install it: $
 
 main() {
   need cargo "https://rustup.rs"
+  case ${BENCH:-both} in
+    both)
+      sidecar
+      operator
+      ;;
+    sidecar | operator) "$BENCH" ;;
+    *) die "no bench '$BENCH'; there are: sidecar, operator" ;;
+  esac
+}
+
+operator() {
+  echo "the operator: building (profile dist, and Kubernetes: minutes the first time)"
+  [[ -n ${CLUSTER_BIN:-} ]] || { need go "https://go.dev/dl"; tests/cluster/build.sh; }
+  cargo build --quiet --locked --profile dist --package operator --bin hyperpage-operator --example naive
+  # What is not measured is built as the tests are.
+  cargo build --quiet --locked --workspace --example operator_bench
+  bin=$(realpath "${CARGO_TARGET_DIR:-target}")
+  "$bin/debug/examples/operator_bench" "$bin/dist/hyperpage-operator" "$bin/dist/examples/naive"
+}
+
+sidecar() {
   need node "apt-get install nodejs (20 or newer)"
   need npm "apt-get install npm"
   need redis-server "apt-get install redis-server"
@@ -27,10 +50,12 @@ main() {
   measure
   table
   targets
+  finish
+  trap - EXIT INT TERM
 }
 
 build() {
-  echo "building (profile dist: minutes the first time)"
+  echo "the sidecar: building (profile dist: minutes the first time)"
   cargo build --quiet --locked --profile dist --package sidecar --bin hyperpage-sidecar --example floor --example load
   bin=${CARGO_TARGET_DIR:-target}/dist
   if [[ ! -d $NODE/node_modules || $NODE/package-lock.json -nt $NODE/node_modules ]]; then

@@ -40,7 +40,7 @@ pub struct ApiServer {
     // In the order they must end: the API server does not end while it waits for a lost etcd.
     controllers: Option<Leash>,
     server: Leash,
-    _etcd: Leash,
+    etcd_server: Leash,
 }
 
 impl ApiServer {
@@ -66,7 +66,7 @@ impl ApiServer {
         write_credentials(&dir, &url, users)?;
         let server = apiserver(&dir, client, port, gates)?;
         let gates = gates.to_owned();
-        let this = Self { dir, url, gates, etcd: client, port, controllers: None, server, _etcd: etcd };
+        let this = Self { dir, url, gates, etcd: client, port, controllers: None, server, etcd_server: etcd };
         this.ready().await;
         Ok(this)
     }
@@ -114,6 +114,11 @@ impl ApiServer {
 
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Of the API server and its etcd.
+    pub fn pids(&self) -> [u32; 2] {
+        [self.server.pid(), self.etcd_server.pid()]
     }
 
     pub fn url(&self) -> &str {

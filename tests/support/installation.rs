@@ -87,11 +87,22 @@ impl Operator {
 
     /// Finds its API server by this file; logs are in `dir`.
     pub fn start_by(kubeconfig: &Path, dir: &Path, identity: &str, more: &[&str]) -> Result<Self> {
+        let binary: PathBuf = ours("hyperpage-operator");
+        Self::start_binary(&binary, kubeconfig, dir, identity, more)
+    }
+
+    /// As [`Operator::start_by`], from elsewhere.
+    pub fn start_binary(
+        binary: &Path,
+        kubeconfig: &Path,
+        dir: &Path,
+        identity: &str,
+        more: &[&str],
+    ) -> Result<Self> {
         let kubeconfig = kubeconfig.to_str().context("a path in UTF-8")?;
         let args = ["--admin-listen=127.0.0.1:0", "--identity", identity];
         let args = args.iter().chain(more);
-        let binary: PathBuf = ours("hyperpage-operator");
-        let process = Leash::start(dir, identity, &binary, args, &[("KUBECONFIG", kubeconfig)])?;
+        let process = Leash::start(dir, identity, binary, args, &[("KUBECONFIG", kubeconfig)])?;
         Ok(Self { identity: identity.to_owned(), process })
     }
 

@@ -14,6 +14,7 @@ use crate::{
     children::{ChildId, Family, Live},
     pods::Unstarted,
     settled::{self, Moves},
+    shape::Shape,
 };
 use crds::HyperpageStatus;
 
@@ -54,6 +55,7 @@ pub enum News {
 
 #[derive(Debug, Default)]
 pub struct Memory {
+    shape: Shape,
     /// Fingerprints as our last applies returned them; `None` in a process that has not looked yet.
     applied: Option<BTreeMap<ChildId, String>>,
     written: BTreeMap<ChildId, Written>,
@@ -99,7 +101,9 @@ impl Memory {
     }
 
     pub fn settled(&self, id: &ChildId, live: &Live, hash: &str) -> bool {
-        live.desired.as_deref() == Some(hash) && self.fingerprint(id) == Some(&live.fingerprint)
+        self.shape == Shape::Lean
+            && live.desired.as_deref() == Some(hash)
+            && self.fingerprint(id) == Some(&live.fingerprint)
     }
 
     /// Notes who moved a child that we had applied.
@@ -222,13 +226,21 @@ pub fn digest(family: &Family) -> String {
 }
 
 /// By uid of the Hyperpage: one that is made again is a new one.
-#[derive(Debug, Default)]
-pub struct Memories(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>);
+#[derive(Debug)]
+pub struct Memories {
+    shape: Shape,
+    by_uid: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Memory>>>>,
+}
 
 impl Memories {
+    pub fn of_shape(shape: Shape) -> Self {
+        Self { shape, by_uid: Mutex::default() }
+    }
+
     /// The controller never runs two reconciles of one object, so this waits only after a timeout.
     pub async fn of(&self, uid: &str) -> OwnedMutexGuard<Memory> {
-        let memory = self.lock().entry(uid.to_owned()).or_default().clone();
+        let new = || Arc::new(tokio::sync::Mutex::new(Memory { shape: self.shape, ..Memory::default() }));
+        let memory = self.lock().entry(uid.to_owned()).or_insert_with(new).clone();
         memory.lock_owned().await
     }
 
@@ -242,7 +254,7 @@ impl Memories {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<tokio::sync::Mutex<Memory>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_uid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

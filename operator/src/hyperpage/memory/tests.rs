@@ -29,6 +29,8 @@ fn an_answer_counts_until_the_watch_shows_something_new() {
     let corrected = memory.correct(Family::new(), now);
     assert_eq!(corrected[&id()].version, "5");
     assert!(memory.settled(&id(), &corrected[&id()], "d"));
+    let naive = Memory { shape: Shape::Naive, applied: memory.applied.clone(), ..Memory::default() };
+    assert!(!naive.settled(&id(), &corrected[&id()], "d"), "applied again, settled or not");
     assert_eq!(memory.correct(family(live("6", "g")), now)[&id()].version, "6");
     assert_eq!(memory.correct(Family::new(), now), Family::new(), "deleted since: the answer is old news");
 }

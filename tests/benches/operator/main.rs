@@ -1,0 +1,93 @@
+//! The operator's half of `make bench`: what Hyperpages cost against a real API server, in the shape that is shipped
+//! and in the naive one, beside the targets. It judges nothing.
+//!
+//! `operator_bench SHIPPED NAIVE`: the two binaries.
+
+mod drift;
+mod print;
+mod process;
+mod run;
+mod secrets;
+mod stand_in;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::Parser;
+use tests::binaries;
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Shape {
+    Shipped,
+    Naive,
+}
+
+/// In the order of the columns that compare them.
+const SHAPES: [Shape; 2] = [Shape::Shipped, Shape::Naive];
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Shipped => "shipped",
+            Self::Naive => "naive",
+        })
+    }
+}
+
+#[derive(Parser)]
+pub(crate) struct Settings {
+    /// As shipped, and naive.
+    #[arg(num_args = 2, required = true)]
+    binaries: Vec<PathBuf>,
+    #[arg(long, env = "HYPERPAGES", value_delimiter = ' ', default_value = "0 10 100 1000")]
+    hyperpages: Vec<usize>,
+    #[arg(long, env = "SECRETS", default_value_t = 8211)]
+    secrets: usize,
+    #[arg(long, env = "SECRET_KB", default_value_t = 36)]
+    secret_kb: usize,
+    /// Seconds.
+    #[arg(long, env = "REST", default_value_t = 10)]
+    rest: u64,
+}
+
+impl Settings {
+    fn rest(&self) -> Duration {
+        Duration::from_secs(self.rest)
+    }
+}
+
+/// A line for those who wait.
+pub(crate) fn progress(what: &str) {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    println!("  {:4} s  {what}", BEGAN.get_or_init(Instant::now).elapsed().as_secs());
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let settings = Settings::parse();
+    let tools = ["etcd", "kube-apiserver", "kubectl", "helm"];
+    if !binaries::present(&tools.map(binaries::kubernetes)) {
+        return Ok(());
+    }
+    print::describe(&settings)?;
+    let mut rows = Vec::new();
+    for hyperpages in &settings.hyperpages {
+        for shape in SHAPES {
+            match run::run(&settings, shape, *hyperpages).await {
+                Ok(row) => rows.push(row),
+                Err(error) => {
+                    progress(&format!("{hyperpages} Hyperpages, {}: not measured: {error:#}", shape))
+                }
+            }
+        }
+    }
+    let secrets = secrets::run(&settings).await?;
+    print::table(&rows);
+    print::calls(&rows);
+    print::secrets(&settings, &secrets);
+    print::targets(&rows, &secrets);
+    Ok(())
+}
