@@ -9,12 +9,12 @@ use futures::future::join_all;
 use super::{
     Problem,
     heal::Cure,
+    invalid::Invalid,
     memory::Memory,
     repair,
     scale::{self, Autoscaler, Decision, Told},
     status::complete,
     storage,
-    validate::Invalid,
 };
 use crate::{
     apply::{Calls, Error, Wanted},

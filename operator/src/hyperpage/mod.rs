@@ -4,6 +4,7 @@ pub mod build;
 pub mod converge;
 pub mod fetch;
 pub mod heal;
+pub mod invalid;
 pub mod memory;
 pub mod password;
 pub mod pause;
@@ -45,11 +46,12 @@ use crate::{
 use build::{Children, RedisChildren};
 use converge::{Plan, Report};
 use fetch::Fetched;
+use invalid::Invalid;
 use memory::Memory;
 use password::Password;
 use rehearse::Rehearsal;
 use status::Sight;
-use validate::{Invalid, Valid};
+use validate::Valid;
 
 pub use stored::Stored;
 

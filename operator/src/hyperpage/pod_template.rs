@@ -9,7 +9,7 @@ use crds::{App, PodTemplate};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Map, Value, json};
 
-use super::validate::{Invalid, invalid};
+use super::invalid::{Invalid, invalid};
 
 /// What is wrong with a template, and where in it.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
     App, Autoscaling, External, Hyperpage, LogLevel, NetworkPolicy, PodDisruptionBudget, PodTemplate,
-    PullSecret, Reason, Redis, RedisMode, Resources, SecretKey, Service, ServiceAccount, Storage,
+    PullSecret, Redis, RedisMode, Resources, SecretKey, Service, ServiceAccount, Storage,
     contract::annotation,
 };
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
 
 use super::{
+    invalid::{Invalid, invalid},
     pod_template, rules,
     sticky::{Ask, Images},
 };
@@ -100,14 +101,6 @@ pub struct ValidRedis {
     pub pod_template: Option<PodTemplate>,
 }
 
-/// Why a Hyperpage cannot be built; `message` names the field and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Invalid {
-    pub reason: Reason,
-    pub message: String,
-}
-
 pub fn validate(hyperpage: &Hyperpage, defaults: &Defaults) -> Result<Valid, Invalid> {
     obey_rules(hyperpage)?;
     let metadata = &hyperpage.metadata;
@@ -158,10 +151,6 @@ fn ask(hyperpage: &Hyperpage, named: Option<&String>, upgrade: &str) -> Ask {
 fn obey_rules(hyperpage: &Hyperpage) -> Result<(), Invalid> {
     let broken = rules::broken(hyperpage);
     if broken.is_empty() { Ok(()) } else { Err(invalid(broken.join("; "))) }
-}
-
-pub(super) fn invalid(message: String) -> Invalid {
-    Invalid { reason: Reason::InvalidSpec, message }
 }
 
 fn known(value: Option<&String>, field: &str) -> Result<String, Invalid> {
@@ -269,7 +258,7 @@ mod tests {
         ];
         for (spec, expected) in cases {
             let invalid = check(spec.clone()).unwrap_err();
-            assert_eq!(invalid.reason, Reason::InvalidSpec);
+            assert_eq!(invalid.reason, crds::Reason::InvalidSpec);
             for part in expected {
                 assert!(invalid.message.contains(part), "{spec}: {}", invalid.message);
             }

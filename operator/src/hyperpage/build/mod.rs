@@ -21,8 +21,9 @@ use k8s_openapi::api::{
 };
 
 use super::{
+    invalid::Invalid,
     pod_template,
-    validate::{Access, Invalid, Valid},
+    validate::{Access, Valid},
 };
 use crds::RedisMode;
 
