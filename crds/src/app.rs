@@ -86,8 +86,9 @@ pub struct App {
     /// Merged over the app's pod template, for all that has no field of its own: nodeSelector, tolerations,
     /// volumes, more containers. containers and initContainers merge by name; an item of env, ports or volumes
     /// (by name) or of volumeMounts (by mountPath) replaces its namesake whole; the rest is RFC 7396: null
-    /// deletes, lists replace. The sidecar, the operator's labels and volumes, and the Pod Security Standard
-    /// `restricted` stay. Init containers run after the sidecar, and so may use it.
+    /// deletes, lists replace (a client-side `kubectl apply` loses null: use --server-side, or an empty list). The
+    /// sidecar, the operator's labels and volumes, and the Pod Security Standard `restricted` stay. Init containers
+    /// run after the sidecar, and so may use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(
         validation = Rule::new(

@@ -188,3 +188,23 @@ async fn an_account_of_the_users_replaces_ours_and_annotations_go_on_ours() {
     })
     .await;
 }
+
+/// Open objects are stored as they are sent; but to the merge patch of a client-side apply null means: not there.
+#[tokio::test]
+async fn null_applied_server_side_and_an_empty_list_however_applied_delete_what_is_built() {
+    let Some(world) = world().await else { return };
+    let scene = world.scene("t-null").await;
+    let spread = |it: &Deployment| template(it)["spec"]["topologySpreadConstraints"].clone();
+    let with_spread = |value: Value| templated(&json!({"spec": {"topologySpreadConstraints": value}}));
+    scene.apply("server-side", with_spread(Value::Null)).await.unwrap();
+    let file = json!({"apiVersion": "hyperpage.dev/v1alpha1", "kind": "Hyperpage",
+        "metadata": {"name": "client-side", "namespace": "t-null"}, "spec": with_spread(json!([]))});
+    let path = world.server.dir().join("null.json");
+    std::fs::write(&path, file.to_string()).unwrap();
+    for _ in 0..2 {
+        world.server.kubectl(["apply", "-f", &path.to_string_lossy()]).unwrap();
+    }
+    for name in ["server-side", "client-side"] {
+        until(&scene, name, "no constraint", |it: &Deployment| check(spread(it).is_null(), spread(it))).await;
+    }
+}

@@ -50,7 +50,9 @@ pub(super) fn one_handler(at: &str, handler: &impl Serialize) -> Result<(), Faul
     match set.as_slice() {
         [one, other, ..] => Err(Fault::new(
             at,
-            format!("has {one} and {other}, of which there may be one; set the other to null"),
+            format!(
+                "has {one} and {other}, of which there may be one; leave one out, or set one that is built in to null"
+            ),
         )),
         _ => Ok(()),
     }
