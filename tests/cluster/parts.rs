@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tests::cluster::{Cluster, password, service_url};
 use tests::eventually::eventually;
 use tests::kube::Scene;
+use tokio::net::TcpStream;
 
 /// As the examples name it; in another cluster it is pulled from elsewhere.
 pub(crate) const IMAGE: &str = concat!("localhost/hyperpage-demo:", env!("CARGO_PKG_VERSION"));
@@ -65,10 +66,13 @@ pub(crate) struct Visitor {
 }
 
 impl Visitor {
+    /// Once the Service leads somewhere: kube-proxy hears of ready pods a moment after everybody else.
     pub(crate) async fn of(scene: &Scene, name: &str) -> anyhow::Result<Self> {
-        let limit = Duration::from_secs(10);
+        let (url, limit) = (service_url(scene, name).await?, Duration::from_secs(10));
+        let address = url.trim_start_matches("http://").to_owned();
+        eventually(&format!("{url} is connected"), limit, async || TcpStream::connect(&address).await).await;
         let http = reqwest::Client::builder().timeout(limit).no_proxy().pool_max_idle_per_host(0).build()?;
-        Ok(Self { http, url: service_url(scene, name).await?, session: None })
+        Ok(Self { http, url, session: None })
     }
 
     pub(crate) fn cookie(&self) -> String {
