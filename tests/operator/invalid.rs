@@ -153,6 +153,7 @@ async fn a_change_that_the_server_refuses_in_one_child_changes_none() {
     for (bad, says) in [
         (json!({"service": {"annotations": {"a b": "c"}}}), "Service shop"),
         (json!({"service": {"type": "NodePort", "nodePort": 80}}), "nodePort"),
+        (json!({"serviceAccount": {"annotations": {"a b": "c"}}}), "ServiceAccount shop-hp-app"),
         (
             json!({"networkPolicy": {"metricsFrom": [{"podSelector": {"matchLabels": {"a b": "c"}}}]}}),
             "ingress[1]",

@@ -47,7 +47,7 @@ impl Plan {
     /// It would change what pods are made from.
     pub fn rolls(&self, family: &Family) -> bool {
         let mut pods = self.children.iter().filter(|wanted| runs_pods(wanted.id.kind));
-        pods.any(|wanted| family.get(&wanted.id).and_then(|live| live.desired.as_ref()) != Some(&wanted.hash))
+        pods.any(|wanted| wanted.is_new_to(family.get(&wanted.id)))
     }
 
     fn stateful_set(&self) -> ChildId {
