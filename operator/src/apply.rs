@@ -297,7 +297,7 @@ impl Calls<'_> {
         let name = seen.name.as_deref().unwrap_or_default();
         let params =
             PatchParams { field_manager: Some(manager::OPERATOR.to_owned()), ..PatchParams::default() };
-        let patch = Patch::Merge(json!({"metadata": metadata}));
+        let patch = Patch::Merge(json!({"metadata": metadata, "immutable": true}));
         match self.secrets().patch_metadata(name, &params, &patch).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),

@@ -184,7 +184,7 @@ async fn the_chart_grants_what_is_used_and_nothing_else() {
         true => never_ready(pod),
         false => nodes::ready(pod),
     });
-    let orphan = json!({"metadata": {"name": "auto-hp-redis"}, "stringData": {"password": "p", "url": "u"}});
+    let orphan = json!({"metadata": {"name": "auto-hp-redis"}, "stringData": {"password": "p", "url": "redis://:p@r"}});
     let orphan: Secret = serde_json::from_value(orphan).unwrap();
     scene.api().create(&PostParams::default(), &orphan).await.unwrap();
     autoscaler_made_and_deleted(&scene).await;

@@ -217,6 +217,12 @@ async fn an_external_redis_replaces_ours_once_its_secrets_are_there_and_the_app_
     assert!(reconciling.contains("Secret ca (key ca.crt)"), "{reconciling}");
     assert_eq!(scene.condition("shop", "AppReady").await.unwrap().status, "True");
     assert!(scene.api::<StatefulSet>().get_opt("shop-hp-redis").await.unwrap().is_some());
+    // What runs goes on being looked after, and nothing of it is rolled.
+    let app = scene.api::<Deployment>().get("shop").await.unwrap();
+    scene.apply("shop", with(external.clone(), json!({"replicas": 4}))).await.unwrap();
+    until_replicas(&scene, "shop", 4).await;
+    let scaled = scene.api::<Deployment>().get("shop").await.unwrap();
+    assert_eq!(scaled.spec.unwrap().template, app.spec.unwrap().template);
     put(&scene, "ca", json!({"ca.crt": "-----BEGIN CERTIFICATE-----"})).await;
     scene.wait("shop", "Ready", "True", RETRIED).await;
     gone::<StatefulSet>(&scene).await;
@@ -235,7 +241,6 @@ async fn an_external_redis_replaces_ours_once_its_secrets_are_there_and_the_app_
 async fn restore(scene: &Scene, name: &str, owners: Value) -> Secret {
     let restored = serde_json::from_value(json!({
         "metadata": {"name": name, "ownerReferences": owners},
-        "immutable": true,
         "stringData": {"password": "restored-from-a-backup", "url": "redis://:restored-from-a-backup@x:6379"},
     }));
     scene.api::<Secret>().create(&PostParams::default(), &restored.unwrap()).await.unwrap()
@@ -287,5 +292,6 @@ async fn a_secret_restored_with_a_dead_owner_is_adopted_and_outlives_the_garbage
     assert_eq!(password, "restored-from-a-backup");
     assert_eq!((now.data.clone(), now.metadata.uid.clone()), (restored.data, restored.metadata.uid));
     assert_eq!(owners(&now), [owner_uid(&scene).await]);
+    assert_eq!(now.immutable, Some(true), "nothing but its deletion changes the password");
     operator.process.alive().unwrap();
 }

@@ -28,6 +28,8 @@ pub struct Plan {
     /// What is next for Redis' volume.
     pub volume: storage::Step,
     pub children: Vec<Wanted>,
+    /// What is no longer among them is deleted.
+    pub prunes: bool,
     pub replicas: i32,
     pub suspend: bool,
     pub min_replicas: Option<i32>,
@@ -44,10 +46,13 @@ impl Plan {
         ChildId { kind: Kind::Service, name: name::app(&self.hyperpage) }
     }
 
-    /// It would change what pods are made from.
-    pub fn rolls(&self, family: &Family) -> bool {
-        let mut pods = self.children.iter().filter(|wanted| runs_pods(wanted.id.kind));
-        pods.any(|wanted| wanted.is_new_to(family.get(&wanted.id)))
+    /// Without what would change anything but the number of pods; `None` where nothing runs.
+    pub fn as_it_runs(mut self, family: &Family) -> Option<Self> {
+        family.get(&self.deployment())?;
+        self.children.retain(|wanted| !wanted.is_new_to(family.get(&wanted.id)));
+        self.prunes = false;
+        self.volume = storage::Step::Apply;
+        Some(self)
     }
 
     fn stateful_set(&self) -> ChildId {
@@ -177,7 +182,9 @@ impl Work<'_> {
         // An autoscaler starts from the number that the Deployment has by now.
         self.apply(of(|kind| kind == Kind::HorizontalPodAutoscaler).collect()).await?;
         if self.report.problem.is_none() {
-            self.prune(plan).await?;
+            if plan.prunes {
+                self.prune(plan).await?;
+            }
             self.report.problem = plan.foreign.as_deref().map(|by| Problem::foreign(by, plan));
         }
         Ok(())

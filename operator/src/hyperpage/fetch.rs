@@ -14,7 +14,7 @@ use kube::ResourceExt;
 use super::{
     memory::{self, Memory},
     password::{self, Password},
-    validate::Access,
+    validate::{Access, Valid},
 };
 use crate::{
     apply::{Calls, Error},
@@ -61,8 +61,10 @@ fn said_before(status: Option<&HyperpageStatus>) -> bool {
     redis.mode.as_deref() == Some(RedisMode::External.as_str()) && conditions.iter().any(ready)
 }
 
+/// `None` for `valid`: no password is needed.
 pub async fn fetch(
     hyperpage: &Hyperpage,
+    valid: Option<&Valid>,
     context: &Context,
     calls: &Calls<'_>,
     memory: &mut Memory,
@@ -84,6 +86,7 @@ pub async fn fetch(
     let (unstarted, now) = (context.pods.unstarted(namespace, &name), Timestamp::now());
     let (late, patience) = memory.patience(&unstarted, now);
     let known = match missing || late || memory.refused || moved(hyperpage, status.as_ref(), &family) {
+        _ if valid.is_none() => Some(Password::Absent),
         true => None,
         false => password::in_use(&access, &family),
     };

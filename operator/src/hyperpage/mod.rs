@@ -128,6 +128,8 @@ pub struct End {
     problem: Option<Problem>,
     /// When to come back for a status that could wait.
     later: Option<Duration>,
+    /// Another try may help, though nobody changed the spec.
+    again: bool,
 }
 
 pub async fn reconcile(stored: Arc<Stored>, context: Arc<Context>) -> Result<Action, Failure> {
@@ -138,14 +140,15 @@ pub async fn reconcile(stored: Arc<Stored>, context: Arc<Context>) -> Result<Act
     let mut memory = context.memories.of(&stored.uid().unwrap_or_default()).await;
     let steps = tokio::time::timeout(LIMIT, steps(&stored, &context, &mut memory)).await;
     let (outcome, answer) = match steps.unwrap_or(Err(Error::Late)) {
-        Ok(End { problem: None, later }) => {
+        Ok(End { problem: None, later, again: _ }) => {
             memory.succeeded();
             let outcome = if pause::is_asked(&stored) { Outcome::Paused } else { Outcome::Done };
             (outcome, Ok(later.map_or_else(Action::await_change, Action::requeue)))
         }
-        Ok(End { problem: Some(_), later }) => {
-            let retry = memory.failed();
-            (Outcome::Stalled, Ok(Action::requeue(later.map_or(retry, |later| later.min(retry)))))
+        Ok(End { problem: Some(_), later, again }) => {
+            let retry = again.then(|| memory.failed());
+            let next = later.into_iter().chain(retry).min();
+            (Outcome::Stalled, Ok(next.map_or_else(Action::await_change, Action::requeue)))
         }
         // Somebody wrote between our look and our write: no failure, only a reason to look again.
         Err(Error::Apply(error)) if error.passes() => {
@@ -174,9 +177,9 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
     if pause::is_asked(stored) {
         return pause::report(hyperpage, context, memory).await;
     }
-    let Fetched { family, foreign, status: before, password, app, redis, unready, claim, patience, reached } =
-        fetch::fetch(hyperpage, context, &calls, memory).await;
     let valid = validate::validate(hyperpage, &context.defaults);
+    let Fetched { family, foreign, status: before, password, app, redis, unready, claim, patience, reached } =
+        fetch::fetch(hyperpage, valid.as_ref().ok(), context, &calls, memory).await;
     let converged = match (&valid, password) {
         (Err(invalid), _) => Ok(Report::invalid(family.clone(), invalid.clone())),
         (Ok(valid), Ok(password)) => {
@@ -205,7 +208,7 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
         Some(error) => Err(error.into()),
         None => {
             let later = later.into_iter().chain(report.cure.after()).chain(patience).min();
-            Ok(End { problem: report.problem.or(report.missing), later })
+            Ok(End { problem: report.problem.or(report.missing), later, again: valid.is_ok() })
         }
     }
 }
@@ -285,10 +288,10 @@ async fn apply(
         }
         Password::Missing(message) => {
             let problem = Some(Problem { reason: Reason::SecretMissing, message, child: None });
-            // What runs is kept in order; nothing is rolled that could not start.
-            let report = match plan.rolls(&family) {
-                true => Report { family, ..Report::default() },
-                false => converge::converge(calls, &plan, family, memory).await?,
+            // What runs is kept in order and in number; nothing is made or rolled that could not start.
+            let report = match plan.as_it_runs(&family) {
+                Some(plan) => converge::converge(calls, &plan, family, memory).await?,
+                None => Report { family, ..Report::default() },
             };
             Ok(Report { missing: problem, ..report })
         }
@@ -330,6 +333,7 @@ fn plan(valid: &Valid, password: &str, others: Others<'_>, family: &Family) -> R
         hyperpage: valid.name.clone(),
         volume,
         children: children.into_iter().flatten().collect(),
+        prunes: true,
         replicas: valid.replicas,
         suspend: valid.suspend,
         min_replicas: valid.autoscaling.as_ref().map(|autoscaling| autoscaling.min_replicas),

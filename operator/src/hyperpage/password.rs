@@ -92,18 +92,25 @@ fn judge(found: &Secret, hyperpage: &str, uid: &str) -> Password {
             owner.kind, owner.name
         ));
     }
-    let keys = [secret::PASSWORD, secret::URL];
-    let empty =
-        |key: &&str| found.data.iter().flatten().all(|(name, value)| name != key || value.0.is_empty());
-    match keys.iter().find(|key| empty(key)) {
-        Some(key) => problem(format!(
-            "Secret {name} exists already but has no {key}; restore it, or remove it to get a new password"
+    let value = |key: &str| found.data.as_ref().and_then(|data| data.get(key)).map_or(&[][..], |it| &it.0);
+    let unfit = [secret::PASSWORD, secret::URL].into_iter().find(|key| value(key).is_empty());
+    let unfit = unfit.map(|key| format!("has no {key}")).or_else(|| {
+        let agree = contains(value(secret::URL), value(secret::PASSWORD));
+        (!agree).then(|| format!("has a {} that is not in its {}", secret::PASSWORD, secret::URL))
+    });
+    match unfit {
+        Some(what) => problem(format!(
+            "Secret {name} exists already but {what}; restore it, or remove it to get a new password"
         )),
         None if controller.is_some_and(|owner| owner.uid == uid) => {
             Password::Known(found.uid().unwrap_or_default())
         }
         None => Password::Orphan(Box::new(found.metadata.clone())),
     }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }
 
 /// Of the Hyperpage of this name, or of one that had the name before.
@@ -256,6 +263,11 @@ mod tests {
         let empty = judged(&json!([]), &["url"]);
         let Password::Unusable(problem) = empty else { panic!("{empty:?}") };
         assert!(problem.message.contains("has no password"), "{}", problem.message);
+        let mut torn = secret(&json!([]), &["password", "url"]);
+        torn.data.as_mut().unwrap().insert("password".to_owned(), k8s_openapi::ByteString(b"yz".to_vec()));
+        let torn = judge(&torn, "shop", "ours");
+        let Password::Unusable(problem) = torn else { panic!("{torn:?}") };
+        assert!(problem.message.contains("has a password that is not in its url"), "{}", problem.message);
     }
 
     #[test]

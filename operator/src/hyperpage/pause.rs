@@ -55,5 +55,5 @@ pub async fn report(hyperpage: &Hyperpage, context: &Context, memory: &mut Memor
     };
     let status = status::status(&sight, before.as_ref(), Timestamp::now());
     let later = report::write(hyperpage.meta(), status, hyperpage.status.as_ref(), context, memory).await?;
-    Ok(End { problem: None, later })
+    Ok(End { problem: None, later, again: false })
 }

@@ -106,7 +106,7 @@ pub async fn unreadable(
     tell::tell(context, &stored.object_ref(&()), &report, memory).await;
     let written = send(meta, status, previous.as_ref(), context, memory, merge).await;
     let later = unless_refused(written, report.problem.as_ref())?;
-    Ok(End { problem: report.problem, later })
+    Ok(End { problem: report.problem, later, again: false })
 }
 
 /// Where a rule of the schema looks at more than the spec, or at a field of another type, the server takes no status

@@ -124,7 +124,9 @@ fn conditions(
         Some((reason, message)) if observed != sight.generation && !stalled.is_true() => {
             Verdict::new(false, *reason, message)
         }
-        _ => ready(&stalled, [&app, &redis, &autoscaling]),
+        // While no pod runs, nobody can tell of an external Redis.
+        _ if redis.holds.is_none() && suspended(sight) => ready(&stalled, &[&app, &autoscaling]),
+        _ => ready(&stalled, &[&app, &redis, &autoscaling]),
     };
     let reconciling = reconciling(sight, &stalled, &ready);
     ConditionType::ALL
@@ -314,14 +316,12 @@ fn stalled(sight: &Sight<'_>, app: &Verdict) -> Verdict {
     }
 }
 
-fn ready(stalled: &Verdict, parts: [&Verdict; 3]) -> Verdict {
-    if stalled.is_true() {
-        return Verdict { holds: Some(false), ..stalled.clone() };
-    }
-    let [app, ..] = parts;
-    match parts.into_iter().find(|part| !part.is_true()) {
+/// The first of the parts speaks for all when all is well.
+fn ready(stalled: &Verdict, parts: &[&Verdict]) -> Verdict {
+    let broken = stalled.is_true().then_some(stalled);
+    match broken.or(parts.iter().copied().find(|part| !part.is_true())) {
         Some(part) => Verdict { holds: Some(false), ..part.clone() },
-        None => Verdict::new(true, app.reason, app.message.as_str()),
+        None => parts.first().map_or_else(|| stalled.clone(), |first| (*first).clone()),
     }
 }
 

@@ -327,6 +327,17 @@ fn a_suspended_one_is_ready_and_says_so() {
 }
 
 #[test]
+fn a_suspended_one_is_ready_though_no_pod_can_tell_of_an_external_redis() {
+    let mut valid = valid(false);
+    valid.suspend = true;
+    let family =
+        Family::from([live(Kind::Deployment, "shop", Detail::Rollout(Rollout { wanted: 0, ..pods(0, 0) }))]);
+    let shown = shown(&Sight { reached: Some(false), ..sight(&valid, &family) });
+    assert!(shown["Ready"].starts_with("True Suspended"), "{shown:?}");
+    assert!(shown["RedisReady"].starts_with("Unknown "), "{shown:?}");
+}
+
+#[test]
 fn a_number_that_autoscaling_leaves_unused_is_told() {
     let mut valid = valid(true);
     valid.replicas = 7;
