@@ -135,8 +135,12 @@ pub mod name {
     pub fn redis(hyperpage: &str) -> String {
         format!("{hyperpage}-hp-redis")
     }
+    /// The pod of the standalone Redis, as the StatefulSet controller names it.
+    pub fn redis_pod(hyperpage: &str) -> String {
+        format!("{}-0", redis(hyperpage))
+    }
     /// The claim of Redis' volume, as the StatefulSet controller names it.
     pub fn redis_claim(hyperpage: &str) -> String {
-        format!("data-{hyperpage}-hp-redis-0")
+        format!("data-{}", redis_pod(hyperpage))
     }
 }

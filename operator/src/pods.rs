@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crds::{
     Reason,
-    contract::{SIDECAR_CONTAINER, env, label},
+    contract::{SIDECAR_CONTAINER, env, label, name},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
@@ -32,6 +32,8 @@ pub struct Unready {
     pub uid: String,
     /// Of the StatefulSet's template that it was made from.
     pub revision: String,
+    /// By uid.
+    pub controller: Option<String>,
     pub since: Timestamp,
 }
 
@@ -51,7 +53,7 @@ struct Entry {
     unready: Option<Unready>,
     unstarted: Option<Unstarted>,
     /// Its sidecar has started with an external Redis: such pods are kept when all is well, too.
-    reached: bool,
+    sidecar_started: bool,
 }
 
 #[derive(Debug, Default)]
@@ -75,9 +77,9 @@ impl Pods {
         self.0.of(namespace, hyperpage).into_iter().filter_map(|entry| entry.unstarted).collect()
     }
 
-    /// A sidecar has started, which it does once it has reached Redis.
-    pub fn reached(&self, namespace: &str, hyperpage: &str) -> bool {
-        self.0.of(namespace, hyperpage).iter().any(|entry| entry.reached)
+    /// A sidecar has started, which it does once it has reached Redis, or has tried for long.
+    pub fn sidecar_started(&self, namespace: &str, hyperpage: &str) -> bool {
+        self.0.of(namespace, hyperpage).iter().any(|entry| entry.sidecar_started)
     }
 
     pub fn take(&self, event: Event<Pod>) -> Vec<Wake> {
@@ -87,12 +89,17 @@ impl Pods {
 
 fn keep(pod: &Pod) -> Option<Entry> {
     let component = pod.labels().get(label::COMPONENT).cloned().unwrap_or_default();
-    let redis = component == label::COMPONENT_REDIS;
-    let (trouble, unready) = (trouble(pod), redis.then(|| unready(pod)).flatten());
+    let (trouble, unready) = (trouble(pod), is_redis(pod, &component).then(|| unready(pod)).flatten());
     let unstarted = unstarted(pod).map(|since| Unstarted { pod: pod.name_any(), since });
-    let reached = reached(pod);
-    let worth = trouble.is_some() || unready.is_some() || unstarted.is_some() || reached;
-    worth.then_some(Entry { component, trouble, unready, unstarted, reached })
+    let sidecar_started = sidecar_started(pod);
+    let worth = trouble.is_some() || unready.is_some() || unstarted.is_some() || sidecar_started;
+    worth.then_some(Entry { component, trouble, unready, unstarted, sidecar_started })
+}
+
+/// Others may label theirs likewise: the name decides.
+fn is_redis(pod: &Pod, component: &str) -> bool {
+    let hyperpage = pod.labels().get(label::INSTANCE);
+    component == label::COMPONENT_REDIS && hyperpage.is_some_and(|it| pod.name_any() == name::redis_pod(it))
 }
 
 /// `None` also for one that is on its way out.
@@ -108,7 +115,9 @@ fn unready(pod: &Pod) -> Option<Unready> {
     }
     let changed = ready.and_then(|ready| ready.last_transition_time.as_ref());
     let since = changed.or(pod.metadata.creation_timestamp.as_ref())?.0;
-    Some(Unready { name: pod.name_any(), uid: pod.uid()?, revision: revision.clone(), since })
+    let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+    let controller = owner.map(|owner| owner.uid.clone());
+    Some(Unready { name: pod.name_any(), uid: pod.uid()?, revision: revision.clone(), controller, since })
 }
 
 /// Least first: what surely needs a person comes before what may pass.
@@ -169,7 +178,7 @@ fn shorten(message: String) -> String {
     }
 }
 
-fn reached(pod: &Pod) -> bool {
+fn sidecar_started(pod: &Pod) -> bool {
     let mut sidecars = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
     let external = |container: &Container| {
         let mut env = container.env.iter().flatten();
@@ -284,7 +293,7 @@ mod tests {
     fn only_an_unready_pod_of_redis_is_kept_and_only_while_it_stays() {
         let pod = |component: &str, ready: &str, deleted: Option<&str>| -> Pod {
             serde_json::from_value(json!({
-                "metadata": {"namespace": "shop", "name": "r", "uid": "u", "deletionTimestamp": deleted,
+                "metadata": {"namespace": "shop", "name": "shop-hp-redis-0", "uid": "u", "deletionTimestamp": deleted,
                     "creationTimestamp": "2026-01-01T00:00:00Z", "labels": {"controller-revision-hash": "r-1",
                     "app.kubernetes.io/instance": "shop", "app.kubernetes.io/component": component}},
                 "status": {"conditions": [
@@ -304,6 +313,11 @@ mod tests {
         let mut young = pod("redis", "False", None);
         young.status = None;
         assert_eq!(since(young).as_deref(), Some("2026-01-01T00:00:00Z"));
+        // A stranger's with copied labels.
+        let mut copied = pod("redis", "False", None);
+        copied.metadata.name = Some("shop-a-copy".to_owned());
+        pods.take(Event::Apply(copied));
+        assert_eq!(since(pod("redis", "True", None)), None);
     }
 
     #[test]
@@ -331,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sidecar_that_started_has_reached_an_external_redis() {
+    fn a_sidecar_that_started_with_an_external_redis_is_known() {
         let pod = |file: &str, started: bool| -> Pod {
             serde_json::from_value(json!({
                 "metadata": {"namespace": "shop", "name": "p", "labels": {"app.kubernetes.io/instance": "shop"}},
@@ -342,13 +356,13 @@ mod tests {
             .unwrap()
         };
         let pods = Pods::default();
-        for (file, started, reached) in [
+        for (file, started, sidecar_started) in [
             ("HYPERPAGE_REDIS_URL_FILE", false, false),
             ("HYPERPAGE_REDIS_PASSWORD_FILE", true, false),
             ("HYPERPAGE_REDIS_URL_FILE", true, true),
         ] {
             pods.take(Event::Apply(pod(file, started)));
-            assert_eq!(pods.reached("shop", "shop"), reached, "{file} {started}");
+            assert_eq!(pods.sidecar_started("shop", "shop"), sidecar_started, "{file} {started}");
         }
     }
 

@@ -1,7 +1,10 @@
 //! The fetch step: what the watches show, corrected by our own last writes, and the password Secret where
 //! there is a reason to read it.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use crds::{
     ConditionType, Hyperpage, HyperpageStatus, Reason, RedisMode,
@@ -40,18 +43,24 @@ pub struct Fetched {
     pub claim: Option<Claim>,
     /// After which a pod that has not started is a reason to look again.
     pub patience: Option<Duration>,
-    /// Whether a sidecar has reached the external Redis; `None`: there is none.
-    pub reached: Option<bool>,
+    /// Pods that have not started for long.
+    pub late: BTreeSet<String>,
+    /// Whether a sidecar has started with the external Redis; `None`: there is none.
+    pub sidecar_started: Option<bool>,
 }
 
 fn is_given(access: &Access) -> bool {
     matches!(access, Access::Given(_))
 }
 
-pub fn reached(hyperpage: &Hyperpage, status: Option<&HyperpageStatus>, context: &Context) -> Option<bool> {
+pub fn sidecar_started(
+    hyperpage: &Hyperpage,
+    status: Option<&HyperpageStatus>,
+    context: &Context,
+) -> Option<bool> {
     let external = Access::of(&hyperpage.spec.redis).mode() == RedisMode::External;
     let (namespace, name) = (hyperpage.namespace().unwrap_or_default(), hyperpage.name_any());
-    external.then(|| said_before(status) || context.pods.reached(&namespace, &name))
+    external.then(|| said_before(status) || context.pods.sidecar_started(&namespace, &name))
 }
 
 /// Once is enough: later outages are the sidecars' to tell.
@@ -84,8 +93,9 @@ pub async fn fetch(
     let missing =
         missing || redis.as_ref().is_some_and(|t| t.reason == Reason::CrashLoop && is_given(&access));
     let (unstarted, now) = (context.pods.unstarted(namespace, &name), Timestamp::now());
-    let (late, patience) = memory.patience(&unstarted, now);
-    let known = match missing || late || memory.refused || moved(hyperpage, status.as_ref(), &family) {
+    let (overdue, patience) = memory.patience(&unstarted, now);
+    let late = memory::late(&unstarted, now);
+    let known = match missing || overdue || memory.refused || moved(hyperpage, status.as_ref(), &family) {
         _ if valid.is_none() => Some(Password::Absent),
         true => None,
         false => password::in_use(&access, &family),
@@ -95,8 +105,8 @@ pub async fn fetch(
         None => password::read(calls, &access, &name).await.inspect(|_| memory.looked(unstarted, now)),
     };
     memory.refused = matches!(password, Ok(Password::Missing(_) | Password::Unusable(_)));
-    let reached = reached(hyperpage, status.as_ref(), context);
-    Fetched { family, foreign, status, password, app, redis, unready, claim, patience, reached }
+    let sidecar_started = sidecar_started(hyperpage, status.as_ref(), context);
+    Fetched { family, foreign, status, password, app, redis, unready, claim, patience, late, sidecar_started }
 }
 
 /// The spec, or anything we applied, is not as it was when status was written.

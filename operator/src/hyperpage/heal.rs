@@ -48,10 +48,13 @@ impl Cure {
     }
 }
 
-/// Every pod is given its time anew, so none is deleted twice, and one of the newest revision never.
+/// Only a pod that the StatefulSet made. Every one is given its time anew, so none is deleted twice, and one of the newest revision never.
 pub fn cure(pod: Option<&Unready>, stateful_set: Option<&Live>, now: Timestamp) -> Cure {
-    let rollout = stateful_set.filter(|live| !live.deleting).and_then(Live::rollout);
-    let (Some(pod), Some(rollout)) = (pod, rollout) else { return Cure::None };
+    let stateful_set = stateful_set.filter(|live| !live.deleting);
+    let (Some(pod), Some(live)) = (pod, stateful_set) else { return Cure::None };
+    let Some(rollout) = live.rollout().filter(|_| pod.controller.as_ref() == Some(&live.uid)) else {
+        return Cure::None;
+    };
     // What the controller has not seen has no revision yet.
     let current = rollout.observed_generation >= rollout.generation;
     if !current || rollout.update_revision.as_ref().is_none_or(|newest| *newest == pod.revision) {
@@ -79,7 +82,8 @@ mod tests {
 
     fn pod(revision: &str) -> Unready {
         let (name, uid) = ("shop-hp-redis-0".to_owned(), "u".to_owned());
-        Unready { name, uid, revision: revision.to_owned(), since: Timestamp::UNIX_EPOCH }
+        let controller = Some("s".to_owned());
+        Unready { name, uid, revision: revision.to_owned(), controller, since: Timestamp::UNIX_EPOCH }
     }
 
     fn stateful_set(newest: &str, observed_generation: i64) -> Live {
@@ -117,6 +121,10 @@ mod tests {
         assert_eq!(cure(Some(&pod("bad")), Some(&stateful_set("bad", 1)), late), Cure::None, "not seen yet");
         assert_eq!(cure(Some(&pod("bad")), None, late), Cure::None);
         assert_eq!(cure(None, Some(&stateful_set("good", 2)), late), Cure::None, "ready, or terminating");
+        for controller in [None, Some("t".to_owned())] {
+            let theirs = Unready { controller, ..pod("bad") };
+            assert_eq!(cure(Some(&theirs), Some(&stateful_set("good", 2)), late), Cure::None, "a stranger's");
+        }
         let going = Live { deleting: true, ..stateful_set("good", 2) };
         assert_eq!(cure(Some(&pod("bad")), Some(&going), late), Cure::None);
     }

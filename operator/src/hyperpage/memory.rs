@@ -205,6 +205,11 @@ impl Memory {
     }
 }
 
+/// Those that have not started for longer than a pod should need.
+pub fn late(unstarted: &BTreeSet<Unstarted>, now: Timestamp) -> BTreeSet<String> {
+    unstarted.iter().filter(|pod| waited(pod, now) >= PATIENCE).map(|pod| pod.pod.clone()).collect()
+}
+
 fn waited(pod: &Unstarted, now: Timestamp) -> Duration {
     now.duration_since(pod.since).try_into().unwrap_or_default()
 }

@@ -24,6 +24,7 @@ pub mod tell;
 pub mod validate;
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -178,8 +179,19 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
         return pause::report(hyperpage, context, memory).await;
     }
     let valid = validate::validate(hyperpage, &context.defaults);
-    let Fetched { family, foreign, status: before, password, app, redis, unready, claim, patience, reached } =
-        fetch::fetch(hyperpage, valid.as_ref().ok(), context, &calls, memory).await;
+    let Fetched {
+        family,
+        foreign,
+        status: before,
+        password,
+        app,
+        redis,
+        unready,
+        claim,
+        patience,
+        late,
+        sidecar_started,
+    } = fetch::fetch(hyperpage, valid.as_ref().ok(), context, &calls, memory).await;
     let converged = match (&valid, password) {
         (Err(invalid), _) => Ok(Report::invalid(family.clone(), invalid.clone())),
         (Ok(valid), Ok(password)) => {
@@ -198,7 +210,11 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
     };
     context.metrics.skipped(report.settled);
     let pods = [app.as_ref(), redis.as_ref()];
-    let sight = Sight { reached, ..sight(hyperpage, valid.as_ref().ok(), pods, &report, failure.as_ref()) };
+    let sight = Sight {
+        late,
+        sidecar_started,
+        ..sight(hyperpage, valid.as_ref().ok(), pods, &report, failure.as_ref())
+    };
     let status = status::status(&sight, before.as_ref(), Timestamp::now());
     let watched = hyperpage.status.as_ref();
     let written = report::write(hyperpage.meta(), status, watched, context, memory).await;
@@ -370,7 +386,8 @@ fn sight<'a>(
         waiting: failed.or(waiting),
         held: report.held,
         cure: report.cure.words(),
+        late: BTreeSet::new(),
         paused: false,
-        reached: None,
+        sidecar_started: None,
     }
 }

@@ -1,7 +1,7 @@
 //! A Hyperpage that its user wants left alone for a while: nothing is written but its status, which goes on telling
 //! the truth about the pods.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use crds::{
     Hyperpage,
@@ -50,8 +50,9 @@ pub async fn report(hyperpage: &Hyperpage, context: &Context, memory: &mut Memor
         waiting: None,
         held: None,
         cure: None,
+        late: BTreeSet::new(),
         paused: true,
-        reached: fetch::reached(hyperpage, before.as_ref(), context),
+        sidecar_started: fetch::sidecar_started(hyperpage, before.as_ref(), context),
     };
     let status = status::status(&sight, before.as_ref(), Timestamp::now());
     let later = report::write(hyperpage.meta(), status, hyperpage.status.as_ref(), context, memory).await?;

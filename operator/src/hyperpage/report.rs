@@ -1,6 +1,9 @@
 //! The one write of status, and only when it says something new.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use crds::{Hyperpage, HyperpageStatus, Reason, contract::manager};
 use jiff::Timestamp;
@@ -95,7 +98,8 @@ pub async fn unreadable(
         held: None,
         cure: None,
         paused: false,
-        reached: None,
+        late: BTreeSet::new(),
+        sidecar_started: None,
     };
     let previous = memory.last_status().cloned();
     let status = status::status(&sight, previous.as_ref(), Timestamp::now());

@@ -1,9 +1,11 @@
 //! What the operator reports, from what it sees. Pure: the same sight gives the same status, but for the time
 //! at which a condition last changed.
 
+use std::collections::BTreeSet;
+
 use crds::{
     ConditionType, HyperpageStatus, Reason, RedisMode, RedisStatus, SidecarStatus,
-    contract::{REDIS_PORT, annotation, name},
+    contract::{REDIS_PORT, SIDECAR_CONTAINER, annotation, name},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -34,10 +36,12 @@ pub struct Sight<'a> {
     pub held: Option<i32>,
     /// What becomes of a pod of Redis that does not get on.
     pub cure: Option<&'static str>,
+    /// Pods of which nothing has started for long.
+    pub late: BTreeSet<String>,
     /// Nothing is written until its user says so.
     pub paused: bool,
-    /// Whether a sidecar has reached the external Redis; `None`: there is none.
-    pub reached: Option<bool>,
+    /// Whether a sidecar has started with the external Redis; `None`: there is none.
+    pub sidecar_started: Option<bool>,
 }
 
 /// One condition, before times.
@@ -205,7 +209,13 @@ fn app(sight: &Sight<'_>) -> Verdict {
     if let Some(words) = &rollout.overdue {
         return Verdict::new(false, Reason::ProgressDeadlineExceeded, format!("{progress}: {words}"));
     }
-    Verdict::new(false, Reason::RollingOut, progress)
+    let late = sight.late.iter().find(|pod| **pod != name::redis_pod(sight.name));
+    Verdict::new(false, Reason::RollingOut, format!("{progress}{}", late.map(describe).unwrap_or_default()))
+}
+
+/// Its events alone say what it waits for, such as a volume's Secret or ConfigMap that does not exist.
+fn describe(pod: &String) -> String {
+    format!("; pod {pod} starts nothing yet: `kubectl describe pod {pod}` says what it waits for")
 }
 
 /// Where a Secret is missing, that is what whatever does not run waits for.
@@ -217,20 +227,28 @@ fn for_want_of_a_secret(sight: &Sight<'_>, verdict: Verdict) -> Verdict {
     }
 }
 
-fn external(reached: bool) -> Verdict {
-    match reached {
-        true => Verdict::new(true, Reason::Settled, "a sidecar has reached the external Redis"),
+/// A sidecar starts without Redis, too, when it has waited for long.
+fn external(sidecar_started: bool, name: &str) -> Verdict {
+    match sidecar_started {
+        true => Verdict::new(
+            true,
+            Reason::Settled,
+            format!(
+                "a sidecar has started; whether the external Redis answers it is in its log and metrics: \
+                 kubectl logs deployment/{name} -c {SIDECAR_CONTAINER}"
+            ),
+        ),
         false => Verdict {
             holds: None,
             reason: Reason::Progressing,
-            message: "no sidecar has reached the external Redis yet".to_owned(),
+            message: "no sidecar has started with the external Redis yet".to_owned(),
         },
     }
 }
 
 fn redis(sight: &Sight<'_>) -> Verdict {
-    if let Some(reached) = sight.reached {
-        return external(reached);
+    if let Some(sidecar_started) = sight.sidecar_started {
+        return external(sidecar_started, &name::app(sight.name));
     }
     let name = name::redis(sight.name);
     let Some(rollout) = rollout(sight, Kind::StatefulSet, &name) else {
@@ -240,12 +258,20 @@ fn redis(sight: &Sight<'_>) -> Verdict {
         return Verdict::new(true, Reason::Settled, "Redis is ready");
     }
     let cure = sight.cure.map(|words| format!("; {words}")).unwrap_or_default();
+    let late = sight.late.get(&name::redis_pod(sight.name)).map(describe).unwrap_or_default();
     match sight.redis {
         Some(trouble) => Verdict::new(false, trouble.reason, format!("Redis: {}{cure}", trouble.message)),
         None => Verdict::new(
             false,
             Reason::RedisUnavailable,
-            format!("waiting for the pod of StatefulSet {name}{cure}"),
+            match rollout.replicas {
+                // No condition of a StatefulSet says that a quota or a policy keeps it from making one.
+                0 if rollout.observed_generation >= rollout.generation => format!(
+                    "StatefulSet {name} has made no pod yet; if it stays so, \
+                     `kubectl describe statefulset {name}` says why{cure}"
+                ),
+                _ => format!("waiting for the pod of StatefulSet {name}{late}{cure}"),
+            },
         ),
     }
 }

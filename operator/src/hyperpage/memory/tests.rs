@@ -140,6 +140,7 @@ fn a_pod_that_does_not_start_is_a_reason_to_look_once_it_is_late() {
     assert_eq!(memory.patience(&one, start + PATIENCE * 9), (false, None), "only once");
     let two = BTreeSet::from([pod("a", start), pod("b", start + PATIENCE)]);
     assert_eq!(memory.patience(&two, start + PATIENCE), (false, Some(PATIENCE)));
+    assert_eq!(late(&two, start + PATIENCE), BTreeSet::from(["a".to_owned()]));
     assert_eq!(memory.patience(&two, start + PATIENCE * 2), (true, None));
     assert_eq!(memory.patience(&BTreeSet::new(), start), (false, None));
 }

@@ -73,8 +73,9 @@ fn sight<'a>(valid: &'a Valid, family: &'a Family) -> Sight<'a> {
         waiting: None,
         held: None,
         cure: None,
+        late: BTreeSet::new(),
         paused: false,
-        reached: None,
+        sidecar_started: None,
     }
 }
 
@@ -91,23 +92,44 @@ fn trouble(reason: Reason, message: &str) -> Trouble {
 }
 
 #[test]
-fn an_external_redis_is_unknown_until_a_sidecar_has_reached_it() {
+fn an_external_redis_is_unknown_until_a_sidecar_has_started() {
     let (mut valid, family) =
         (valid(false), Family::from([live(Kind::Deployment, "shop", Detail::Rollout(pods(3, 0)))]));
     let key = crds::SecretKey { name: "u".to_owned(), key: "k".to_owned() };
     valid.access = Access::External(crds::External { url_secret_ref: key, ca_secret_ref: None });
-    let said = |reached: Option<bool>, waiting: Option<(Reason, String)>| {
-        shown(&Sight { reached, waiting, ..sight(&valid, &family) })["RedisReady"].clone()
+    let said = |sidecar_started: Option<bool>, waiting: Option<(Reason, String)>| {
+        shown(&Sight { sidecar_started, waiting, ..sight(&valid, &family) })["RedisReady"].clone()
     };
     assert!(said(Some(false), None).starts_with("Unknown Progressing: "));
-    assert!(said(Some(true), None).starts_with("True Settled: "));
-    let status = status(&Sight { reached: Some(true), ..sight(&valid, &family) }, None, NOW);
+    let started = said(Some(true), None);
+    assert!(started.starts_with("True Settled: a sidecar has started; whether "), "{started}");
+    assert!(started.contains("kubectl logs deployment/shop -c sidecar"), "{started}");
+    let status = status(&Sight { sidecar_started: Some(true), ..sight(&valid, &family) }, None, NOW);
     let redis = status.redis.unwrap();
     assert_eq!(
         (redis.mode.as_deref(), redis.endpoint),
         (Some("External"), None),
         "a URL may hold a password"
     );
+}
+
+#[test]
+fn a_pod_that_is_not_made_and_one_that_does_not_start_say_where_to_look() {
+    let (valid, mut all) = (valid(false), family(pods(3, 2), 0));
+    let late = BTreeSet::from(["shop-1".to_owned(), "shop-hp-redis-0".to_owned()]);
+    let said = shown(&Sight { late, ..sight(&valid, &all) });
+    assert!(said["AppReady"].contains("`kubectl describe pod shop-1`"), "{said:?}");
+    assert!(said["RedisReady"].contains("`kubectl describe pod shop-hp-redis-0`"), "{said:?}");
+    let soon = shown(&sight(&valid, &all));
+    assert!(!soon["AppReady"].contains("describe") && !soon["RedisReady"].contains("describe"), "{soon:?}");
+    let describe = "`kubectl describe statefulset shop-hp-redis`";
+    let none = Rollout { replicas: 0, ..pods(1, 0) };
+    for (unseen, says) in [(0, true), (1, false)] {
+        let rollout = Rollout { observed_generation: 2 - unseen, ..none.clone() };
+        all.extend([live(Kind::StatefulSet, "shop-hp-redis", Detail::Rollout(rollout))]);
+        let said = shown(&sight(&valid, &all));
+        assert_eq!(said["RedisReady"].contains(describe), says, "{said:?}");
+    }
 }
 
 #[test]
@@ -332,7 +354,7 @@ fn a_suspended_one_is_ready_though_no_pod_can_tell_of_an_external_redis() {
     valid.suspend = true;
     let family =
         Family::from([live(Kind::Deployment, "shop", Detail::Rollout(Rollout { wanted: 0, ..pods(0, 0) }))]);
-    let shown = shown(&Sight { reached: Some(false), ..sight(&valid, &family) });
+    let shown = shown(&Sight { sidecar_started: Some(false), ..sight(&valid, &family) });
     assert!(shown["Ready"].starts_with("True Suspended"), "{shown:?}");
     assert!(shown["RedisReady"].starts_with("Unknown "), "{shown:?}");
 }
