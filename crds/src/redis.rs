@@ -27,7 +27,8 @@ use crate::{PodTemplate, Resources, Storage, schema};
 )]
 pub struct Redis {
     /// Standalone: the operator runs one Redis for this Hyperpage. External: somebody else runs it, as `external`
-    /// says. After a change of mode the other Redis starts with what it has: no session is copied.
+    /// says. After a change of mode the other Redis starts with what it has: no session is copied. A change to
+    /// External deletes the operator's Redis, with its volume if storage.retentionPolicy is Delete.
     #[serde(default)]
     pub mode: RedisMode,
     /// The image of Redis, 7.0 or newer. Absent: the operator's default at the time when Redis' pod was last
@@ -63,17 +64,17 @@ pub struct Redis {
         validation = Rule::new(
             "self.all(k, !(k in ['aclfile', 'appendfsync', 'appendonly', 'appenddirname', 'appendfilename', 'bind', \
              'cluster-enabled', 'daemonize', 'dbfilename', 'dir', 'enable-debug-command', 'enable-module-command', \
-             'include', 'loadmodule', 'masterauth', 'masteruser', 'maxmemory', 'maxmemory-policy', 'pidfile', 'port', \
-             'protected-mode', 'rename-command', 'replicaof', 'requirepass', 'slaveof', 'supervised', 'tls-port', \
-             'unixsocket', 'user']))"
+             'enable-protected-configs', 'include', 'loadmodule', 'masterauth', 'masteruser', 'maxmemory', \
+             'maxmemory-policy', 'pidfile', 'port', 'protected-mode', 'rename-command', 'replicaof', 'requirepass', \
+             'slaveof', 'supervised', 'tls-port', 'unixsocket', 'user']))"
         ).message(
             "redis.config may not set a directive that the operator sets: where Redis listens, who may enter, where and \
              how data is kept, and maxmemory, which follows redis.resources.limits.memory"
         )
     )]
     pub config: BTreeMap<String, String>,
-    /// Merged over the pod template of Redis, by the rules of app.podTemplate. How Redis is started, its files, its
-    /// memory limit and the Pod Security Standard `restricted` stay.
+    /// Merged over the pod template of Redis, by the rules of app.podTemplate. Its image, how Redis is started, its
+    /// files, its memory limit and the Pod Security Standard `restricted` stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<PodTemplate>,
     /// Your own password for Redis, of letters, digits and `-._~` alone, because the app's REDIS_URL holds it. Absent:

@@ -32,7 +32,8 @@ pub struct Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,
-    /// What becomes of the volume's claim, data-NAME-hp-redis-0, when the Hyperpage is deleted.
+    /// What becomes of the volume's claim, data-NAME-hp-redis-0, when the Hyperpage is deleted or
+    /// redis.mode becomes External.
     #[serde(default)]
     pub retention_policy: RetentionPolicy,
 }

@@ -120,3 +120,30 @@ fn every_rule_that_looks_back_accepts_and_rejects_as_its_example_says() {
 fn the_smallest_hyperpage_is_valid() {
     assert_eq!(violations("{}"), Vec::<String>::new());
 }
+
+#[test]
+fn a_directive_that_opens_redis_is_reserved() {
+    for directive in [
+        "aclfile",
+        "bind",
+        "dir",
+        "enable-debug-command",
+        "enable-module-command",
+        "enable-protected-configs",
+        "include",
+        "loadmodule",
+        "masterauth",
+        "port",
+        "protected-mode",
+        "rename-command",
+        "requirepass",
+        "tls-port",
+        "user",
+    ] {
+        let found = violations(&format!("spec: {{redis: {{config: {{{directive}: 'yes'}}}}}}"));
+        assert!(
+            matches!(&found[..], [only] if only.contains("may not set a directive")),
+            "{directive}: {found:?}"
+        );
+    }
+}

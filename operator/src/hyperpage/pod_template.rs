@@ -38,7 +38,9 @@ pub fn merge(
 ) -> Result<PodTemplateSpec, Invalid> {
     match patch {
         None => Ok(built),
-        Some(PodTemplate(patch)) => merged(&built, patch, kept).map_err(|fault| fault.within(field)),
+        Some(PodTemplate(patch)) => images(&built, patch, field)
+            .and_then(|()| merged(&built, patch, kept))
+            .map_err(|fault| fault.within(field)),
     }
 }
 
@@ -67,6 +69,21 @@ fn merged(built: &PodTemplateSpec, patch: &Value, kept: &[String]) -> Result<Pod
     unions::check(&template)?;
     floor::check(&template)?;
     Ok(template)
+}
+
+/// The image of a container that was built has a field of its own. Even the same image is refused: it would be another
+/// one with the operator's next default.
+fn images(built: &PodTemplateSpec, patch: &Value, field: &str) -> Result<(), Fault> {
+    let ours = built.spec.iter().flat_map(|pod| &pod.containers).map(|container| &container.name);
+    let items = || patch["spec"]["containers"].as_array().into_iter().flatten();
+    for name in ours {
+        if items().any(|item| item["name"] == **name && item.get("image").is_some()) {
+            let own = field.trim_end_matches("podTemplate");
+            let at = format!("spec.containers[{name}].image");
+            return Err(Fault::new(at, format!("is set by the operator; use {own}image instead")));
+        }
+    }
+    Ok(())
 }
 
 /// How the items of a list meet those of the list below; a list of another place is replaced as a whole.

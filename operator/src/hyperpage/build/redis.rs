@@ -223,8 +223,9 @@ fn start() -> String {
     )
 }
 
-/// A Redis that loads its data or runs a long script is alive: restarting it would begin all over.
-const ALIVE: &str = "PONG*|LOADING*|BUSY";
+/// What a Redis that lives may answer to PING: it loads its data, runs a long script, cannot write to its disk, has
+/// lost its primary, or has no room for another client. A restart would only begin all over.
+const ALIVE: &str = "PONG*|LOADING*|BUSY*|MISCONF*|MASTERDOWN*|*\"max number of clients\"";
 
 fn ping(accepted: &str) -> String {
     format!(

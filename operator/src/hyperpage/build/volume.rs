@@ -54,7 +54,7 @@ pub(super) fn claim(valid: &Valid) -> Option<PersistentVolumeClaim> {
     })
 }
 
-/// The StatefulSet is deleted only with its Hyperpage, or as an orphan, which spares the claim.
+/// The StatefulSet is deleted with its Hyperpage, for an external Redis, or as an orphan, which spares the claim.
 pub(super) fn retention(policy: RetentionPolicy) -> StatefulSetPersistentVolumeClaimRetentionPolicy {
     StatefulSetPersistentVolumeClaimRetentionPolicy {
         when_deleted: Some(policy.as_str().into()),

@@ -162,6 +162,14 @@ fn a_patch_that_does_not_fit_is_refused_by_field_and_rule() {
         (json!({"metadata": {"annotations": null}}), "metadata.annotations.ours: is set by the operator"),
         (app(json!({"env": [{"name": "OURS"}]})), "spec.containers[app].env[OURS]: is set by the operator"),
         (app(json!({"env": null})), "spec.containers[app].env[OURS]: is set by the operator"),
+        (
+            app(json!({"image": "shop:2"})),
+            "spec.containers[app].image: is set by the operator; use spec.app.image",
+        ),
+        (
+            app(json!({"image": null})),
+            "spec.containers[app].image: is set by the operator; use spec.app.image",
+        ),
         (json!({"spec": {"containers": null}}), "spec.containers[app].env[OURS]: is set by the operator"),
         (json!({"spec": {"volumes": null}}), "spec.volumes[tmp]: is set by the operator"),
         (

@@ -1,10 +1,14 @@
 //! No field before its act: whatever can be set changes what is built.
 
-use crds::Hyperpage;
+use crds::{
+    Hyperpage,
+    contract::{APP_CONTAINER, REDIS_CONTAINER},
+};
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use super::{children, shop};
+use super::{Children, PASSWORD, RedisChildren, build, listed, shop, upgrade::shown};
+use crate::{children::Rollout, hyperpage::sticky};
 
 /// What the leaves are set in: enough around each that the rules hold.
 fn context() -> Value {
@@ -28,10 +32,20 @@ fn context_of(leaf: &str) -> Value {
     context
 }
 
-/// A second manager applies what `replicas` and `suspend` ask for, so they are beside the children here.
-fn built(spec: &Value) -> Value {
+/// What runs already, of the app and of Redis.
+type Live = [Option<Rollout>; 2];
+
+/// All that is applied beside what runs already; or why nothing is. A second manager applies what `replicas` and
+/// `suspend` ask for, so they are beside the children here.
+fn built(spec: &Value, [app, redis]: &Live) -> Result<(Value, Live), String> {
     let valid = shop(consistent(spec.clone()));
-    json!([valid.replicas, valid.suspend, children(&valid)])
+    let all = build(&valid, PASSWORD).map_err(|invalid| invalid.message)?;
+    let deployment = sticky::sidecar(all.deployment, &valid.images.sidecar, app.as_ref());
+    let settle = |set| sticky::redis(set, &valid.images.redis, redis.as_ref(), None);
+    let redis = all.redis.map(|it| RedisChildren { stateful_set: settle(it.stateful_set), ..it });
+    let live = [shown(&deployment), redis.as_ref().and_then(|it| shown(&it.stateful_set))];
+    let children = listed(Children { deployment, redis, ..all });
+    Ok((json!([valid.replicas, valid.suspend, children]), live))
 }
 
 /// Where Redis is external, nothing is said of one of ours.
@@ -50,12 +64,12 @@ enum Step {
     Field(String),
     Item,
     Entry,
-    /// A field of an open object, by its place among [`samples`].
-    Sample(usize),
+    /// A field of an open object, with its value.
+    Sample(Value),
 }
 
-/// Fields of a PodSpec, which the schema leaves open.
-fn samples() -> Vec<Value> {
+/// Fields of a PodSpec, which the schema leaves open; `built` is the container that we make.
+fn samples(built: &str) -> Vec<Value> {
     let container = json!([{"name": "theirs", "image": "image", "env": [{"name": "A", "value": "b"}]}]);
     vec![
         json!({"nodeSelector": {"disk": "ssd"}}),
@@ -66,17 +80,30 @@ fn samples() -> Vec<Value> {
         json!({"volumes": [{"name": "cache", "emptyDir": {"sizeLimit": "1Gi"}}]}),
         json!({"containers": container}),
         json!({"initContainers": container}),
+        json!({"containers": [{"name": built, "image": "another"}]}),
+        json!({"containers": [{"name": built, "imagePullPolicy": "Always"}]}),
+        json!({"containers": [{"name": built, "args": ["a"]}]}),
+        json!({"containers": [{"name": built, "env": [{"name": "A", "value": "b"}]}]}),
+        json!({"containers": [{"name": built, "livenessProbe": {"exec": {"command": ["a"]}}}]}),
+        json!({"containers": [{"name": built, "lifecycle": {"preStop": {"sleep": {"seconds": 7}}}}]}),
     ]
 }
 
+/// The samples for the podTemplate that `path` leads to.
+fn samples_at(path: &[Step]) -> Vec<Value> {
+    let redis = matches!(path.first(), Some(Step::Field(name)) if name == "redis");
+    samples(if redis { REDIS_CONTAINER } else { APP_CONTAINER })
+}
+
 fn leaves(schema: &Value, path: &mut Vec<Step>, found: &mut Vec<Vec<Step>>) {
+    let samples = samples_at(path);
     let mut below = |step: Step, schema: &Value| {
         path.push(step);
         leaves(schema, path, found);
         path.pop();
     };
     if schema["x-kubernetes-preserve-unknown-fields"] == true {
-        (0..samples().len()).for_each(|sample| below(Step::Sample(sample), &Value::Null));
+        samples.into_iter().for_each(|sample| below(Step::Sample(sample), &Value::Null));
     } else if let Some(properties) = schema["properties"].as_object() {
         for (name, property) in properties {
             below(Step::Field(name.clone()), property);
@@ -148,7 +175,7 @@ fn pair(schema: &Value, context: Option<&Value>, path: &[Step]) -> Option<(Value
                 (with_before, with_after)
             })
         }
-        Step::Sample(sample) => Some((json!({}), samples().swap_remove(*sample))),
+        Step::Sample(sample) => Some((json!({}), sample.clone())),
         Step::Item => {
             let (before, after) = pair(&schema["items"], None, rest)?;
             Some((json!([before]), json!([after])))
@@ -171,37 +198,53 @@ fn spell(path: &[Step]) -> String {
         Step::Field(name) => format!("{text}.{name}"),
         Step::Item => format!("{text}[]"),
         Step::Entry => format!("{text}{{}}"),
-        Step::Sample(sample) => format!("{text}.{}", samples()[*sample]),
+        Step::Sample(sample) => format!("{text}.{sample}"),
     })
 }
 
 struct Verdict {
     acting: usize,
     idle: Vec<String>,
+    /// Samples that the build refuses.
+    refused: Vec<String>,
     /// Fields that can have one value only.
     fixed: Vec<String>,
 }
 
-fn judge(built: impl Fn(&Value) -> Value) -> Verdict {
+fn judge(built: impl Fn(&Value, &Live) -> Result<(Value, Live), String>) -> Verdict {
     let crd = serde_json::to_value(Hyperpage::crd()).unwrap();
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
     let mut paths = vec![];
     leaves(schema, &mut vec![], &mut paths);
-    let mut verdict = Verdict { acting: 0, idle: vec![], fixed: vec![] };
+    let mut verdict = Verdict { acting: 0, idle: vec![], refused: vec![], fixed: vec![] };
     for path in paths {
-        match pair(schema, Some(&context_of(&spell(&path))), &path) {
-            None => verdict.fixed.push(spell(&path)),
-            Some((before, after)) if built(&before) == built(&after) => verdict.idle.push(spell(&path)),
-            Some(_) => verdict.acting += 1,
+        let Some((before, after)) = pair(schema, Some(&context_of(&spell(&path))), &path) else {
+            verdict.fixed.push(spell(&path));
+            continue;
+        };
+        // Changed while it runs: what runs must not hide the change.
+        let (_, live) = built(&before, &[None, None]).unwrap();
+        let (unchanged, _) = built(&before, &live).unwrap();
+        match built(&after, &live) {
+            Err(_) => verdict.refused.push(spell(&path)),
+            Ok((changed, _)) if changed == unchanged => verdict.idle.push(spell(&path)),
+            Ok(_) => verdict.acting += 1,
         }
     }
     verdict
 }
 
+fn image_of(container: &str) -> String {
+    let sample = json!({"containers": [{"name": container, "image": "another"}]});
+    format!("{container}.podTemplate.spec.{sample}")
+}
+
 #[test]
 fn every_leaf_of_the_spec_changes_what_is_built() {
-    let Verdict { acting, idle, fixed } = judge(built);
+    let Verdict { acting, idle, refused, fixed } = judge(built);
     assert_eq!(idle, Vec::<String>::new());
+    let images = ["app", "redis"].map(image_of);
+    assert_eq!(refused, images, "these have fields of their own");
     assert_eq!(fixed, Vec::<String>::new());
     assert!(acting > 100, "{acting}");
     println!("{acting} leaves act");
@@ -209,17 +252,22 @@ fn every_leaf_of_the_spec_changes_what_is_built() {
 
 #[test]
 fn a_build_that_forgets_a_field_is_caught() {
-    let forgetful = |spec: &Value| {
+    let forgetful = |spec: &Value, live: &Live| {
         let mut spec = spec.clone();
         spec["app"].as_object_mut().unwrap().remove("args");
         let metrics = spec.pointer_mut("/autoscaling/metrics").and_then(Value::as_array_mut);
         for metric in metrics.into_iter().flatten().filter_map(Value::as_object_mut) {
             metric.remove("object");
         }
-        built(&spec)
+        let redis = spec.pointer_mut("/redis/podTemplate/spec/containers/0").and_then(Value::as_object_mut);
+        redis.filter(|redis| redis["name"] == "redis").map(|redis| redis.remove("image"));
+        built(&spec, live)
     };
     let idle = judge(forgetful).idle;
+    let image = image_of("redis");
+    assert!(idle.contains(&image), "{idle:?}");
     assert!(idle.contains(&"app.args[]".to_owned()), "{idle:?}");
     assert!(idle.contains(&"autoscaling.metrics[].object.metric.name".to_owned()), "{idle:?}");
-    assert!(idle.iter().all(|leaf| leaf == "app.args[]" || leaf.contains(".metrics[].object")), "{idle:?}");
+    let forgotten = |leaf: &String| ["app.args[]", &image].contains(&leaf.as_str());
+    assert!(idle.iter().all(|leaf| forgotten(leaf) || leaf.contains(".metrics[].object")), "{idle:?}");
 }

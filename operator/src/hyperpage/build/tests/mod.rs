@@ -36,8 +36,11 @@ pub(in crate::hyperpage) fn shop(spec: Value) -> Valid {
 
 /// Every child, in the order in which they are listed.
 fn children(valid: &Valid) -> Vec<Value> {
-    let Children { service_account, service, deployment, hpa, pdb, network_policy, redis } =
-        build(valid, PASSWORD).unwrap();
+    listed(build(valid, PASSWORD).unwrap())
+}
+
+fn listed(children: Children) -> Vec<Value> {
+    let Children { service_account, service, deployment, hpa, pdb, network_policy, redis } = children;
     let mut children =
         vec![serde_json::to_value(service).unwrap(), serde_json::to_value(deployment).unwrap()];
     let mut policies = vec![network_policy];

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-fn shown(object: &impl Child) -> Option<Rollout> {
+pub(super) fn shown(object: &impl Child) -> Option<Rollout> {
     match object.detail() {
         Detail::Rollout(rollout) => Some(rollout),
         _ => None,
