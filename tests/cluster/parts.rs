@@ -84,7 +84,10 @@ impl Visitor {
         if self.session.is_some() {
             request = request.header("cookie", self.cookie());
         }
-        let visit: Visit = request.send().await?.error_for_status()?.json().await?;
+        let answer = request.send().await?;
+        let (status, body) = (answer.status(), answer.text().await?);
+        anyhow::ensure!(status.is_success(), "{status}: {body}");
+        let visit: Visit = serde_json::from_str(&body)?;
         self.session = Some(visit.session_id.clone());
         Ok(visit)
     }
