@@ -1,7 +1,7 @@
 //! Whether a child is as the operator last left it, without asking the API server.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt::Write,
     time::{Duration, Instant},
 };
@@ -15,6 +15,8 @@ use crds::contract::manager;
 /// Somebody who moves a child more often than this within the window is fighting us.
 const MOVES: usize = 10;
 const WINDOW: Duration = Duration::from_secs(60);
+/// Managers told apart within the window; a further one is not counted before one of them has left the child alone.
+const MANAGERS: usize = 16;
 
 /// Sixteen hex digits: enough to tell one's own versions of one object apart.
 pub fn hash(value: &impl Serialize) -> String {
@@ -79,28 +81,29 @@ fn is_ours(entry: &ManagedFieldsEntry) -> bool {
     entry.manager.as_deref().is_some_and(|name| name.starts_with(manager::OPERATOR))
 }
 
-/// Counts how often one manager undid what we applied to one child.
+/// Counts how often each manager undid what we applied to one child.
 #[derive(Debug, Default)]
-pub struct Moves {
-    by: String,
-    at: VecDeque<Instant>,
-}
+pub struct Moves(BTreeMap<String, VecDeque<Instant>>);
 
 impl Moves {
     pub fn moved(&mut self, by: &str, now: Instant) {
-        if self.by != by {
-            *self = Self { by: by.to_owned(), at: VecDeque::new() };
+        let recent = |at: &Instant| now.duration_since(*at) < WINDOW;
+        self.0.retain(|_, at| at.back().is_some_and(recent));
+        if self.0.len() >= MANAGERS && !self.0.contains_key(by) {
+            return;
         }
-        self.at.push_back(now);
-        if self.at.len() > MOVES + 1 {
-            self.at.pop_front();
+        let at = self.0.entry(by.to_owned()).or_default();
+        at.push_back(now);
+        if at.len() > MOVES + 1 {
+            at.pop_front();
         }
     }
 
     /// The manager that we are fighting with. Ends by itself once it left us alone for the window.
     pub fn fight(&self, now: Instant) -> Option<&str> {
-        let recent = self.at.iter().filter(|at| now.duration_since(**at) < WINDOW).count();
-        (recent > MOVES).then_some(self.by.as_str())
+        let recent = |at: &&Instant| now.duration_since(**at) < WINDOW;
+        let mut moves = self.0.iter();
+        moves.find(|(_, at)| at.iter().filter(recent).count() > MOVES).map(|(by, _)| by.as_str())
     }
 }
 
@@ -176,12 +179,26 @@ mod tests {
     }
 
     #[test]
-    fn moves_of_different_managers_are_no_fight() {
+    fn each_manager_is_counted_for_itself_whoever_moves_meanwhile() {
         let start = Instant::now();
         let mut moves = Moves::default();
-        for second in 0..30 {
+        for second in 0..20 {
             moves.moved(if second % 2 == 0 { "argocd" } else { "flux" }, start + Duration::from_secs(second));
         }
-        assert_eq!(moves.fight(start + Duration::from_secs(30)), None);
+        assert_eq!(moves.fight(start + Duration::from_secs(20)), None, "ten moves of each");
+        moves.moved("flux", start + Duration::from_secs(20));
+        assert_eq!(moves.fight(start + Duration::from_secs(20)), Some("flux"));
+    }
+
+    #[test]
+    fn many_managers_take_no_more_memory_than_some() {
+        let start = Instant::now();
+        let mut moves = Moves::default();
+        for number in 0..100 {
+            moves.moved(&format!("kubectl-{number}"), start);
+        }
+        assert_eq!(moves.0.len(), MANAGERS);
+        moves.moved("argocd", start + WINDOW);
+        assert_eq!(moves.0.keys().collect::<Vec<_>>(), ["argocd"], "the others have left it alone");
     }
 }

@@ -138,8 +138,10 @@ async fn fight(scene: Scene, by: &'static str) {
 async fn somebody_who_keeps_rewriting_a_child_is_named_and_not_hammered() {
     let Some(turn) = world().await else { return };
     let scene = turn.scene("t-fight").await;
-    scene.apply("shop", shop()).await.unwrap();
+    let autoscaling = json!({"autoscaling": {"maxReplicas": 5, "targetCPUUtilizationPercentage": 70}});
+    scene.apply("shop", with(shop(), autoscaling)).await.unwrap();
     scene.apply("calm", shop()).await.unwrap();
+    until(&scene, "shop", "an autoscaler", |_: &HorizontalPodAutoscaler| Ok::<_, String>(())).await;
     let whole =
         until(&scene, "shop", "a Service", |service: &Service| Ok::<_, String>(service.spec.clone())).await;
     let fighting = tokio::spawn(fight(scene.clone(), "argocd-controller"));
@@ -156,6 +158,13 @@ async fn somebody_who_keeps_rewriting_a_child_is_named_and_not_hammered() {
     let to = |line: &str| writes.iter().filter(|entry| entry.line() == line).count();
     assert!(to("patch deployments t-fight/shop") >= 1, "{writes:?}");
     assert_eq!(to("patch services t-fight/shop"), 0, "{writes:?}");
+    scene.apply("shop", shop()).await.unwrap();
+    eventually("the autoscaler goes all the same", SOON, async || {
+        let left = scene.api::<HorizontalPodAutoscaler>().get_opt("shop").await?;
+        anyhow::ensure!(left.is_none(), "{left:?}");
+        anyhow::Ok(())
+    })
+    .await;
     until_replicas(&scene, "calm", 3).await;
     fighting.abort();
     // A minute after the fight has ended, without anybody's help; nobody else need wait for that.

@@ -1,7 +1,7 @@
 //! The apply step: brings the children from what they are to what `build` wants, in an order in which nothing
 //! half-made is ever visible.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use crds::contract::name;
 use futures::future::join_all;
@@ -104,7 +104,7 @@ impl Report {
 /// What there is to do.
 struct Todo<'a> {
     wanted: Vec<&'a Wanted>,
-    fight: Option<Problem>,
+    fights: Vec<(ChildId, Problem)>,
     waiting: Option<String>,
     settled: usize,
 }
@@ -116,11 +116,18 @@ pub async fn converge(
     family: Family,
     memory: &mut Memory,
 ) -> Result<Report, Error> {
-    let Todo { wanted, fight, waiting, settled } = todo(&plan.children, &family, memory, Instant::now());
+    let Todo { wanted, fights, waiting, settled } = todo(&plan.children, &family, memory, Instant::now());
     let (service, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|it| it.id == plan.service());
     let new = service.iter().any(|wanted| wanted.is_new_to(family.get(&wanted.id)));
-    let report = Report { family, waiting, settled, problem: fight, ..Report::default() };
-    let mut work = Work { calls, memory, report };
+    let (fought, fights): (_, Vec<_>) = fights.into_iter().unzip();
+    let report = Report {
+        family,
+        waiting,
+        settled,
+        problem: fights.into_iter().reduce(Problem::and),
+        ..Report::default()
+    };
+    let mut work = Work { calls, memory, fought, report };
     // No rehearsal tells which ports the nodes have: one is asked for before anything else is touched.
     if work.apply(service).await? && new {
         return Ok(work.report);
@@ -138,7 +145,7 @@ pub async fn converge(
 
 /// Pure: settled children need nothing, and a child that somebody fights for is left alone for a while.
 fn todo<'a>(children: &'a [Wanted], family: &Family, memory: &mut Memory, now: Instant) -> Todo<'a> {
-    let mut todo = Todo { wanted: Vec::new(), fight: None, waiting: None, settled: 0 };
+    let mut todo = Todo { wanted: Vec::new(), fights: Vec::new(), waiting: None, settled: 0 };
     for wanted in children {
         let Some(live) = family.get(&wanted.id) else {
             todo.wanted.push(wanted);
@@ -151,7 +158,7 @@ fn todo<'a>(children: &'a [Wanted], family: &Family, memory: &mut Memory, now: I
         } else {
             memory.note_move(&wanted.id, live, now);
             match memory.fight(&wanted.id, now) {
-                Some(by) => todo.fight = Some(Problem::fight(&wanted.id, by)),
+                Some(by) => todo.fights.push((wanted.id.clone(), Problem::fight(&wanted.id, by))),
                 None => todo.wanted.push(wanted),
             }
         }
@@ -166,6 +173,8 @@ fn runs_pods(kind: Kind) -> bool {
 struct Work<'a> {
     calls: &'a Calls<'a>,
     memory: &'a mut Memory,
+    /// Children that are left alone for a while.
+    fought: BTreeSet<ChildId>,
     report: Report,
 }
 
@@ -181,11 +190,12 @@ impl Work<'_> {
         self.workloads(plan, wanted).await?;
         // An autoscaler starts from the number that the Deployment has by now.
         self.apply(of(|kind| kind == Kind::HorizontalPodAutoscaler).collect()).await?;
-        if self.report.problem.is_none() {
+        if self.report.problem.as_ref().is_none_or(Problem::concerns_one_child_alone) {
             if plan.prunes {
                 self.prune(plan).await?;
             }
-            self.report.problem = plan.foreign.as_deref().map(|by| Problem::foreign(by, plan));
+            let foreign = plan.foreign.as_deref().map(|by| Problem::foreign(by, plan));
+            self.report.problem = self.report.problem.take().into_iter().chain(foreign).reduce(Problem::and);
         }
         Ok(())
     }
@@ -203,9 +213,8 @@ impl Work<'_> {
         let find = |kind: Kind| wanted.iter().copied().find(|wanted| wanted.id.kind == kind);
         let autoscaler = family.keys().any(|id| id.kind == Kind::HorizontalPodAutoscaler);
         let autoscaler = if autoscaler { Autoscaler::Present } else { Autoscaler::Absent };
-        let fought = self.report.problem.as_ref().is_some_and(|problem| problem.child.as_ref() == Some(&id));
         let seen = family.get(&id);
-        let leave = fought || seen.is_some_and(|live| live.deleting);
+        let leave = self.fought.contains(&id) || seen.is_some_and(|live| live.deleting);
         let app = async {
             let mut lives = Vec::new();
             let done = match leave {
@@ -232,18 +241,7 @@ impl Work<'_> {
     }
 
     async fn prune(&mut self, plan: &Plan) -> Result<(), Error> {
-        let family = self.report.family.clone();
-        let left = family.get(&plan.deployment()).and_then(Live::rollout).is_some_and(complete);
-        // The app's old pods use the old Redis until the last of them is gone, and those that replace one of them
-        // meanwhile cannot be made without their account.
-        let redis_goes = !plan.children.iter().any(|wanted| wanted.id == plan.stateful_set());
-        let used = |id: &ChildId| match id.kind {
-            Kind::ServiceAccount => true,
-            _ => redis_goes && id.name == name::redis(&plan.hyperpage),
-        };
-        let needed = |id: &ChildId| used(id) && !left;
-        let kept = |id: &ChildId| plan.children.iter().any(|wanted| wanted.id == *id) || needed(id);
-        for (id, live) in family.into_iter().filter(|(id, live)| !kept(id) && !live.deleting) {
+        for (id, live) in leftovers(plan, &self.report.family, &self.fought) {
             self.calls.delete(&id, &live).await?;
             self.memory.wrote(&id, Some(&live), None, Instant::now());
             self.report.family.remove(&id);
@@ -271,6 +269,24 @@ impl Work<'_> {
         }
         failure.map_or(Ok(refused), Err)
     }
+}
+
+/// Children that the spec no longer asks for, and nothing uses.
+fn leftovers(plan: &Plan, family: &Family, fought: &BTreeSet<ChildId>) -> Vec<(ChildId, Live)> {
+    let deployment = plan.deployment();
+    let rolled = family.get(&deployment).and_then(Live::rollout).is_some_and(complete);
+    let left = rolled && !fought.contains(&deployment);
+    // The app's old pods use the old Redis until the last of them is gone, and those that replace one of them
+    // meanwhile cannot be made without their account.
+    let redis_goes = !plan.children.iter().any(|wanted| wanted.id == plan.stateful_set());
+    let used = |id: &ChildId| match id.kind {
+        Kind::ServiceAccount => true,
+        _ => redis_goes && id.name == name::redis(&plan.hyperpage),
+    };
+    let needed = |id: &ChildId| used(id) && !left;
+    let kept = |id: &ChildId| plan.children.iter().any(|wanted| wanted.id == *id) || needed(id);
+    let goes = family.iter().filter(|(id, live)| !kept(id) && !live.deleting);
+    goes.map(|(id, live)| (id.clone(), live.clone())).collect()
 }
 
 async fn apply_one(calls: &Calls<'_>, wanted: &Wanted, seen: Option<&Live>) -> Answers {
@@ -324,6 +340,7 @@ fn is_new(seen: Option<&Live>, answer: &Live) -> bool {
 mod tests {
     use super::*;
     use crate::children::{Detail, Rollout};
+    use serde_json::json;
 
     fn deployment(scaled_by: &[&str]) -> Live {
         let scaled_by = scaled_by.iter().map(|by| (*by).to_owned()).collect();
@@ -337,6 +354,75 @@ mod tests {
             mover: None,
             detail: Detail::Rollout(Rollout { wanted: 40, scaled_by, ..Rollout::default() }),
         }
+    }
+
+    fn id(kind: Kind, name: &str) -> ChildId {
+        ChildId { kind, name: name.to_owned() }
+    }
+
+    fn plan() -> Plan {
+        Plan {
+            hyperpage: "shop".to_owned(),
+            volume: storage::Step::Apply,
+            children: Vec::new(),
+            prunes: true,
+            replicas: 3,
+            suspend: false,
+            min_replicas: None,
+            foreign: None,
+        }
+    }
+
+    #[test]
+    fn a_fight_keeps_only_what_the_old_pods_may_use() {
+        let (app, hpa) = (id(Kind::Deployment, "shop"), id(Kind::HorizontalPodAutoscaler, "shop"));
+        let (account, service) = (id(Kind::ServiceAccount, "shop-hp-app"), id(Kind::Service, "shop"));
+        let wanted =
+            [&app, &service].map(|it| Wanted { id: it.clone(), body: json!({}), hash: String::new() });
+        let plan = Plan { children: wanted.to_vec(), ..plan() };
+        let live = || deployment(&[]);
+        let rolled = Live { detail: Detail::Rollout(Rollout { wanted: 0, ..Rollout::default() }), ..live() };
+        assert!(rolled.rollout().is_some_and(complete), "the old pods are gone");
+        let family = Family::from([
+            (app.clone(), rolled),
+            (service.clone(), live()),
+            (hpa.clone(), live()),
+            (account.clone(), live()),
+        ]);
+        let gone = |fought: &[&ChildId]| {
+            let fought = fought.iter().map(|it| (*it).clone()).collect();
+            leftovers(&plan, &family, &fought).into_iter().map(|(it, _)| it).collect::<Vec<_>>()
+        };
+        assert_eq!(gone(&[&service]), [account, hpa.clone()]);
+        assert_eq!(gone(&[&app]), [hpa], "what runs has the old template");
+    }
+
+    #[test]
+    fn every_fight_is_named_and_its_child_alone_left_out() {
+        let ids =
+            [id(Kind::Deployment, "shop"), id(Kind::Service, "shop"), id(Kind::ConfigMap, "shop-hp-redis")];
+        let wanted = ids.clone().map(|id| Wanted { id, body: json!({}), hash: "new".to_owned() });
+        let live = Live { mover: Some("argocd".to_owned()), ..deployment(&[]) };
+        let moved = Live { fingerprint: "theirs".to_owned(), ..live.clone() };
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        for _ in 0..11 {
+            for id in &ids[..2] {
+                memory.wrote(id, None, Some(live.clone()), now);
+                memory.note_move(id, &moved, now);
+            }
+        }
+        let family = ids.clone().map(|id| (id, moved.clone())).into();
+        let todo = todo(&wanted, &family, &mut memory, now);
+        let fought: Vec<_> = todo.fights.iter().map(|(id, _)| id).collect();
+        assert_eq!(fought, [&ids[0], &ids[1]]);
+        assert_eq!(todo.wanted, [&wanted[2]]);
+        let problem = todo.fights.into_iter().map(|(_, problem)| problem).reduce(Problem::and).unwrap();
+        for name in ["Deployment shop", "Service shop"] {
+            assert!(problem.message.contains(name), "{}", problem.message);
+        }
+        let both = problem.and(Problem::foreign("theirs", &plan()));
+        assert!(both.concerns_one_child_alone() && !both.concerns_scaling_alone(), "{both:?}");
+        assert!(both.message.contains("HorizontalPodAutoscaler theirs"), "{}", both.message);
     }
 
     #[test]

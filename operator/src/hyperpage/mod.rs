@@ -98,6 +98,16 @@ impl Problem {
         Self { reason: Reason::ForeignAutoscaler, message, child: None }
     }
 
+    /// Two at once, under the reason of the first.
+    fn and(self, other: Self) -> Self {
+        Self { message: format!("{}; {}", self.message, other.message), ..self }
+    }
+
+    /// All other children are as the spec wants them.
+    fn concerns_one_child_alone(&self) -> bool {
+        self.reason == Reason::ApplyConflict
+    }
+
     /// All but the number of pods is as the spec wants it.
     fn concerns_scaling_alone(&self) -> bool {
         self.reason == Reason::ForeignAutoscaler
