@@ -65,10 +65,18 @@ async fn a_foreign_autoscaler_is_named_and_left_alone_until_it_goes() {
     until_replicas(&scene, "shop", 5).await;
 
     scene.delete::<HorizontalPodAutoscaler>("theirs").await.unwrap();
-    until_replicas(&scene, "shop", 4).await;
     scene.wait("shop", "Stalled", "False", SOON).await;
-    let app = scene.condition("shop", "AppReady").await.unwrap();
-    assert!(!app.message.contains("held"), "{}", app.message);
+    eventually("what it left is held", SOON, async || {
+        let message = scene.condition("shop", "AppReady").await?.message;
+        anyhow::ensure!(message.contains("held at 5"), "{message}");
+        anyhow::Ok(())
+    })
+    .await;
+    until_replicas(&scene, "shop", 5).await;
+    let events = scene.events("shop").await.unwrap();
+    assert!(!events.iter().any(|line| line.contains("ScaledBack")), "{events:#?}");
+    scene.apply("shop", fixed(6)).await.unwrap();
+    until_replicas(&scene, "shop", 6).await;
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ pub struct Notes {
     pub held: Option<Held>,
     /// What a resume returns to; none ran before when it is zero.
     pub suspended: Option<Held>,
-    /// The number was handed to our autoscaler.
+    /// The number was handed to an autoscaler.
     pub autoscaled: bool,
 }
 
@@ -108,6 +108,11 @@ pub enum Told {
         from: i32,
     },
     Resumed {
+        to: i32,
+    },
+    /// Somebody scaled what an autoscaler scales to nothing.
+    Woken {
+        by: String,
         to: i32,
     },
 }
@@ -168,7 +173,7 @@ fn asleep(input: &Input<'_>, awake: &Decision) -> Decision {
     }
     let told = match known {
         None => (live.wanted > 0).then_some(Told::Suspended { from: live.wanted }),
-        Some(_) => scaled_by_another(live, true),
+        Some(_) => put_back(live, true),
     };
     // What is remembered must be the last number, not one that an autoscaler has since changed.
     let only_if_unchanged = known.is_none();
@@ -178,8 +183,8 @@ fn asleep(input: &Input<'_>, awake: &Decision) -> Decision {
 /// Only what no autoscaler does is ours to do: to wake it from the zero of a suspension.
 fn beside_a_foreign_autoscaler(least: i32, live: &Rollout) -> Decision {
     match Notes::of(live).suspended {
-        Some(before) if before.at > 0 => write(before.at.max(live.wanted), Notes::default()),
-        Some(_) => write(least, Notes::default()),
+        Some(before) if before.at > 0 => write(before.at.max(live.wanted), Notes::AUTOSCALED),
+        Some(_) => write(least, Notes::AUTOSCALED),
         None => NOTHING,
     }
 }
@@ -197,7 +202,9 @@ fn while_autoscaling(min: i32, live: &Rollout) -> Decision {
     let needed = live.wanted == 0 || Notes::of(live).suspended.is_some();
     let replicas = running(live).max(min);
     let write = Write { replicas, notes: Notes::AUTOSCALED, only_if_unchanged: true };
-    Decision { write: needed.then_some(write), ..NOTHING }
+    let by = scaled_by_another(live).filter(|_| needed);
+    let told = by.map(|by| Told::Woken { by, to: replicas });
+    Decision { write: needed.then_some(write), held: None, told }
 }
 
 /// The autoscaler is about to be deleted: what it decided last is held from now on.
@@ -215,10 +222,10 @@ fn before_manual(spec: i32, live: &Rollout) -> Decision {
 
 fn manual(spec: i32, live: &Rollout) -> Decision {
     let seen = Notes::of(live);
-    // Our autoscaler that is gone has the last word if it wrote after we held, or before we could. While the
-    // field is ours too, its word was what we held. Without a note it was somebody else's.
+    // An autoscaler that is gone, whosever it was, has the last word if it wrote after we held, or before we could.
+    // While the field is ours too, its word was what we held.
     let after_hold = !ours(live) && live.scaled_by.iter().any(|by| by == AUTOSCALER);
-    let autoscaled = seen.autoscaled || seen.held.is_some() && after_hold;
+    let autoscaled = seen.autoscaled || after_hold;
     let hold = match seen.suspended {
         Some(before) => Some(before),
         None if autoscaled => Some(Held { at: live.wanted, while_spec_is: spec }),
@@ -231,7 +238,7 @@ fn manual(spec: i32, live: &Rollout) -> Decision {
     Decision {
         write: (!settled).then_some(Write { replicas, notes, only_if_unchanged: false }),
         held: hold.map(|hold| hold.at),
-        told: undone.then(|| scaled_by_another(live, false)).flatten(),
+        told: undone.then(|| put_back(live, false)).flatten(),
     }
 }
 
@@ -239,10 +246,15 @@ fn worth_holding(hold: Held, spec: i32) -> Option<Held> {
     (hold.while_spec_is == spec && hold.at != spec && hold.at > 0).then_some(hold)
 }
 
-/// Whoever writes another number than ours takes the field from us.
-fn scaled_by_another(live: &Rollout, suspended: bool) -> Option<Told> {
-    let by = live.scaled_by.first().filter(|_| !ours(live))?.clone();
+fn put_back(live: &Rollout, suspended: bool) -> Option<Told> {
+    let by = scaled_by_another(live)?;
     Some(Told::PutBack { by, replicas: live.wanted, suspended })
+}
+
+/// Whoever writes another number than ours takes the field from us. An autoscaler needs no advice.
+fn scaled_by_another(live: &Rollout) -> Option<String> {
+    let mut people = live.scaled_by.iter().filter(|by| *by != AUTOSCALER && !ours(live));
+    people.next().cloned()
 }
 
 /// What runs, or ran before a suspension.

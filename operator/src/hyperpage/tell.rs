@@ -57,6 +57,13 @@ fn scaled(hyperpage: &str, told: &Told) -> Event {
                 format!("{by} scaled Deployment {hyperpage} to {replicas}, which was put back; {instead}");
             event(EventType::Warning, "ScaledBack", format!("ScaleBackFrom{replicas}By{by}"), note)
         }
+        Told::Woken { by, to } => {
+            let note = format!(
+                "{by} scaled Deployment {hyperpage} to 0, where no autoscaler would wake it; it starts {to} pods. \
+                 For none, set spec.suspend to true"
+            );
+            event(EventType::Warning, "ScaledBack", format!("WakeTo{to}By{by}"), note)
+        }
         Told::Suspended { from } => {
             let note =
                 format!("suspended: Deployment {hyperpage} went from {from} pods to none; Redis stays");

@@ -91,6 +91,7 @@ fn while_an_autoscaler_decides_nothing_is_written() {
 fn an_autoscaler_is_woken_from_zero() {
     let decision = decided(3, Some(4), Present, Some(&live(0, "kubectl", Notes::AUTOSCALED)));
     assert_eq!(written(&decision), Some(4));
+    assert_eq!(decision.told, Some(Told::Woken { by: "kubectl".to_owned(), to: 4 }));
 }
 
 #[test]
@@ -123,17 +124,31 @@ fn the_autoscalers_last_word_after_the_hold_counts() {
 }
 
 #[test]
-fn what_a_foreign_autoscaler_left_is_put_back_and_not_held() {
+fn what_a_foreign_autoscaler_left_is_held_until_spec_replicas_changes() {
     let theirs = live(7, AUTOSCALER, NONE);
     let foreign = Input { foreign: true, ..input(3, None, Absent, Some(&theirs)) };
     assert_eq!(decide(&foreign), NOTHING);
     let gone = decided(3, None, Absent, Some(&theirs));
-    assert_eq!((written(&gone), gone.held, gone.told), (Some(3), None, put_back(AUTOSCALER, 7, false)));
+    assert_eq!((gone.held, gone.told), (Some(7), None));
+    let write = gone.write.unwrap();
+    assert_eq!((write.replicas, write.notes), (7, held(7, 3)));
+    let kept = live(7, manager::REPLICAS, write.notes);
+    assert_eq!(decided(3, None, Absent, Some(&kept)).write, None);
+    assert_eq!(written(&decided(4, None, Absent, Some(&kept))), Some(4));
     let absent = Input { deployment: None, ..foreign };
     assert_eq!(written(&decide(&absent)), Some(3), "it starts from something");
     let asleep = live(0, manager::REPLICAS, suspended(7, 3));
-    let woken = Input { deployment: Some(&asleep), ..foreign };
-    assert_eq!(written(&decide(&woken)), Some(7), "no autoscaler wakes it");
+    let woken = decide(&Input { deployment: Some(&asleep), ..foreign }).write.unwrap();
+    assert_eq!(woken.replicas, 7, "no autoscaler wakes it");
+    let unmoved = live(7, manager::REPLICAS, woken.notes);
+    assert_eq!(decided(3, None, Absent, Some(&unmoved)).held, Some(7), "it left the number as it was woken");
+}
+
+#[test]
+fn an_autoscaler_that_is_late_is_put_back_without_advice() {
+    let late = live(2, AUTOSCALER, suspended(3, 3));
+    let decision = decide(&Input { suspend: true, ..input(3, None, Absent, Some(&late)) });
+    assert_eq!((written(&decision), decision.told), (Some(0), None));
 }
 
 #[test]
