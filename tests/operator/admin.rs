@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tests::apiserver::ApiServer;
 use tests::audit::{Entry, unquiet};
 use tests::eventually::{check, eventually};
 use tests::http::Http;
 use tests::installation::{OPERATOR, Operator};
 use tests::nodes::Nodes;
 
-use crate::world::{SOON, bare, machine, scene, shop, until_replicas};
+use crate::world::{SOON, bare, machine, scene, shop, until_replicas, with};
 
 /// Series by name and labels.
 async fn metrics(admin: &Http) -> BTreeMap<String, f64> {
@@ -76,6 +77,34 @@ async fn every_metric_of_the_operator_moves() {
         scene.apply("shop", shop()).await.unwrap();
     })
     .await;
+    scene.apply("shop", with(shop(), json!({"service": {"annotations": {"a b": "c"}}}))).await.unwrap();
+    until_metrics(&admin, "a stall", |seen| of(seen, "reconciles_total{result=\"Stalled\"}") > 0.0).await;
+    break_writes_of_config_maps(&server, &scene.namespace);
+    let mut hz = 10;
+    eventually("a failure", SOON, async || {
+        hz += 1;
+        scene.apply("shop", with(shop(), json!({"redis": {"config": {"hz": hz.to_string()}}}))).await?;
+        let seen = metrics(&admin).await;
+        anyhow::ensure!(of(&seen, "reconciles_total{result=\"Failed\"}") > 0.0, "{seen:?}");
+        anyhow::Ok(())
+    })
+    .await;
+}
+
+/// By a webhook that nobody serves.
+fn break_writes_of_config_maps(server: &ApiServer, namespace: &str) {
+    let rule =
+        json!({"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["*"]});
+    let broken = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "broken"},
+        "webhooks": [{
+            "name": "broken.test", "sideEffects": "None", "admissionReviewVersions": ["v1"], "rules": [rule],
+            "clientConfig": {"url": "https://127.0.0.1:1/"},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        }],
+    });
+    server.apply(&broken.to_string(), "broken.json").unwrap();
 }
 
 async fn ages_grow_in_silence_and_fall_with_news(admin: &Http, news: impl AsyncFn()) {
@@ -90,6 +119,9 @@ async fn ages_grow_in_silence_and_fall_with_news(admin: &Http, news: impl AsyncF
         "ServiceAccount",
         "ConfigMap",
         "HorizontalPodAutoscaler",
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+        "PersistentVolumeClaim",
         "Pod",
     ];
     let seen = metrics(admin).await;
