@@ -6,8 +6,10 @@ use anyhow::Context as _;
 use axum::http::{HeaderValue, header::USER_AGENT};
 use kube::{
     Client, Config as KubeConfig,
+    client::ClientBuilder,
     runtime::events::{Recorder, Reporter},
 };
+use tower::limit::ConcurrencyLimitLayer;
 
 use crate::{
     children::Children,
@@ -24,6 +26,8 @@ use crds::contract::manager;
 /// A plain request that is not answered by then never will be.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// At a time. Each has a connection to itself, which takes 40 kB until it has been idle for minutes.
+const CALLS: usize = 32;
 
 /// Watches live for minutes and retry by themselves; calls end soon and are retried by the reconcile, which
 /// first looks again at what is wanted.
@@ -31,6 +35,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Clients {
     pub watch: Client,
     pub calls: Client,
+    /// Never waits behind calls: the Lease would run out.
+    pub lease: Client,
 }
 
 impl Clients {
@@ -43,8 +49,10 @@ impl Clients {
         config.read_timeout = Some(READ_TIMEOUT);
         config.reset_reader_on_write = true;
         config.default_retry = false;
-        let calls = Client::try_from(config).context("failed to set up the client for calls")?;
-        Ok(Self { watch, calls })
+        let lease = Client::try_from(config.clone()).context("failed to set up the client for the lease")?;
+        let calls = ClientBuilder::try_from(config).context("failed to set up the client for calls")?;
+        let calls = calls.with_layer(&ConcurrencyLimitLayer::new(CALLS)).build();
+        Ok(Self { watch, calls, lease })
     }
 }
 

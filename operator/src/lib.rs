@@ -79,7 +79,7 @@ async fn lead(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut campaign = Campaign::new(clients.calls.clone(), &config.namespace, config.identity());
+    let mut campaign = Campaign::new(clients.lease.clone(), &config.namespace, config.identity());
     tokio::select! {
         () = campaign.win() => {}
         () = stop.cancelled() => return Ok(()),

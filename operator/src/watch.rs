@@ -54,7 +54,7 @@ const DEBOUNCE: Duration = Duration::from_millis(250);
 /// Full, it holds up a watch, which loses nothing by waiting.
 const WAKES: usize = 1024;
 /// Objects in one answer to a list. While it is read, an answer takes more memory than all that is kept of it.
-const PAGE: u32 = 50;
+const PAGE: u32 = 20;
 
 /// Works in every scope until told to stop and what is under way is finished.
 pub async fn run(
