@@ -23,7 +23,8 @@ const CONTROLLERS: &str = "system:kube-controller-manager";
 const CONTROLLER_NAMES: &str = "--controllers=garbage-collector-controller,deployment-controller,\
     replicaset-controller,statefulset-controller,serviceaccount-controller,horizontal-pod-autoscaler-controller,\
     persistentvolumeclaim-protection-controller";
-const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n";
+const AUDIT_POLICY: &str =
+    "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata}]\n";
 
 /// A name and groups that requests can be made under.
 pub struct User {
@@ -237,6 +238,8 @@ fn apiserver(dir: &Path, etcd: u16, port: u16, gates: &str) -> Result<Leash> {
         format!("--audit-policy-file={}", at("audit.yaml")),
         format!("--audit-log-path={}", at("audit.log")),
         "--audit-log-mode=blocking".to_owned(),
+        // Never a second file: marks are places in the first.
+        "--audit-log-maxsize=100000".to_owned(),
     ];
     Leash::start(dir, "kube-apiserver", &kubernetes("kube-apiserver"), args, &[])
 }

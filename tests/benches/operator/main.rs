@@ -1,7 +1,7 @@
 //! The operator's half of `make bench`: what Hyperpages cost against a real API server, in the shape that is shipped
 //! and in the naive one, beside the targets. It judges nothing.
 //!
-//! `operator_bench SHIPPED NAIVE`: the two binaries.
+//! `operator_bench SHIPPED [NAIVE]`: the binaries.
 
 mod drift;
 mod print;
@@ -39,8 +39,8 @@ impl fmt::Display for Shape {
 
 #[derive(Parser)]
 pub(crate) struct Settings {
-    /// As shipped, and naive.
-    #[arg(num_args = 2, required = true)]
+    /// As shipped, and naive if it is to be compared.
+    #[arg(num_args = 1..=2, required = true)]
     binaries: Vec<PathBuf>,
     #[arg(long, env = "HYPERPAGES", value_delimiter = ' ', default_value = "0 10 100 1000")]
     hyperpages: Vec<usize>,
@@ -54,6 +54,10 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    pub(crate) fn shapes(&self) -> impl Iterator<Item = Shape> {
+        SHAPES.into_iter().take(self.binaries.len())
+    }
+
     fn rest(&self) -> Duration {
         Duration::from_secs(self.rest)
     }
@@ -75,7 +79,7 @@ async fn main() -> Result<()> {
     print::describe(&settings)?;
     let mut rows = Vec::new();
     for hyperpages in &settings.hyperpages {
-        for shape in SHAPES {
+        for shape in settings.shapes() {
             match run::run(&settings, shape, *hyperpages).await {
                 Ok(row) => rows.push(row),
                 Err(error) => {

@@ -9,7 +9,7 @@ use tests::kube::Scene;
 
 use crate::process::{self, Memory};
 use crate::run::Bench;
-use crate::{SHAPES, Settings, Shape};
+use crate::{Settings, Shape};
 
 pub(crate) struct Secrets {
     pub(crate) shape: Shape,
@@ -22,7 +22,7 @@ pub(crate) struct Secrets {
 /// None where none are asked for.
 pub(crate) async fn run(settings: &Settings) -> Result<Vec<Secrets>> {
     let mut found = Vec::new();
-    for shape in SHAPES {
+    for shape in settings.shapes() {
         if settings.secrets > 0 {
             found.push(one(settings, shape).await?);
         }
