@@ -5,6 +5,8 @@ mod restricted;
 mod secrets;
 mod upgrade;
 
+use std::{collections::BTreeMap, fs, path::Path};
+
 use crds::Hyperpage;
 use serde_json::{Value, json};
 
@@ -27,6 +29,21 @@ fn stored(mut hyperpage: Value) -> Hyperpage {
         hyperpage["metadata"][field] = value;
     }
     serde_json::from_value(hyperpage).unwrap()
+}
+
+/// The examples, and what none of them can show, by name.
+fn specs() -> BTreeMap<String, String> {
+    let folders = ["../examples", "src/hyperpage/build/tests/specs"];
+    let files = folders
+        .iter()
+        .flat_map(|folder| fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap());
+    let yaml =
+        files.map(|entry| entry.unwrap().path()).filter(|it| it.extension().is_some_and(|it| it == "yaml"));
+    yaml.map(|file| {
+        (file.file_stem().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&file).unwrap())
+    })
+    .filter(|(_, text)| text.contains("kind: Hyperpage"))
+    .collect()
 }
 
 pub(in crate::hyperpage) fn shop(spec: Value) -> Valid {
