@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{ResourceQuota, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -44,6 +44,27 @@ async fn a_missing_secret_is_named_and_others_go_on() {
     .await;
     assert!(message.contains("keys"), "{message}");
     assert_eq!(scene.condition("bad", "Ready").await.unwrap().status, "False");
+}
+
+/// A StatefulSet has no condition that says so.
+#[tokio::test]
+async fn a_redis_whose_pod_is_refused_says_where_to_look() {
+    let Some(world) = world().await else { return };
+    let scene = world.scene("t-refused").await;
+    let (none, quotas) = (json!({"hard": {"pods": "0"}}), scene.api::<ResourceQuota>());
+    let quota = serde_json::from_value(json!({"metadata": {"name": "none"}, "spec": none})).unwrap();
+    quotas.create(&PostParams::default(), &quota).await.unwrap();
+    // It counts once its controller, which does not run here, has looked.
+    let status = json!({"status": {"hard": {"pods": "0"}, "used": {"pods": "0"}}});
+    quotas.patch_status("none", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    scene.apply("shop", shop()).await.unwrap();
+    let said = eventually("RedisReady says where to look", SOON, async || {
+        let redis = scene.condition("shop", "RedisReady").await?;
+        anyhow::ensure!(redis.message.contains("`kubectl describe statefulset shop-hp-redis`"), "{redis:?}");
+        anyhow::Ok(redis)
+    })
+    .await;
+    assert_eq!((said.status.as_str(), said.reason.as_str()), ("False", "RedisUnavailable"));
 }
 
 #[tokio::test]
