@@ -3,7 +3,7 @@
 # the figures), and the operator beside a naive one. Prints each target of the design beside its figure and judges
 # nothing: exit 0 whatever comes out. BENCH=sidecar or BENCH=operator runs one half.
 #   sidecar:  ROUNDS=3  SECONDS_EACH=4  SESSIONS=1000  CONNECTIONS=16
-#   operator: HYPERPAGES="0 10 100 1000"  SECRETS=8211  SECRET_KB=36  REST=10 (about 8 minutes; seconds at rest)
+#   operator: HYPERPAGES="0 10 100 1000"  SECRETS=8211  SECRET_KB=36  REST=10 (seconds; about 15 minutes in all)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
