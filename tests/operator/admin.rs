@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::PostParams;
 use serde_json::{Value, json};
 use tests::apiserver::ApiServer;
 use tests::audit::{Entry, unquiet};
 use tests::eventually::{check, eventually};
 use tests::http::Http;
 use tests::installation::{OPERATOR, Operator};
+use tests::kube::Scene;
 use tests::nodes::Nodes;
 
 use crate::world::{SOON, bare, machine, scene, shop, until_replicas, with};
@@ -79,32 +82,32 @@ async fn every_metric_of_the_operator_moves() {
     .await;
     scene.apply("shop", with(shop(), json!({"service": {"annotations": {"a b": "c"}}}))).await.unwrap();
     until_metrics(&admin, "a stall", |seen| of(seen, "reconciles_total{result=\"Stalled\"}") > 0.0).await;
-    break_writes_of_config_maps(&server, &scene.namespace);
-    let mut hz = 10;
-    eventually("a failure", SOON, async || {
-        hz += 1;
-        scene.apply("shop", with(shop(), json!({"redis": {"config": {"hz": hz.to_string()}}}))).await?;
-        let seen = metrics(&admin).await;
-        anyhow::ensure!(of(&seen, "reconciles_total{result=\"Failed\"}") > 0.0, "{seen:?}");
-        anyhow::Ok(())
-    })
-    .await;
+    break_writes_of_config_maps(&server, &scene).await;
+    scene.apply("shop", with(shop(), json!({"redis": {"config": {"hz": "20"}}}))).await.unwrap();
+    until_metrics(&admin, "a failure", |seen| of(seen, "reconciles_total{result=\"Failed\"}") > 0.0).await;
 }
 
 /// By a webhook that nobody serves.
-fn break_writes_of_config_maps(server: &ApiServer, namespace: &str) {
+async fn break_writes_of_config_maps(server: &ApiServer, scene: &Scene) {
     let rule =
         json!({"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["*"]});
     let broken = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
         "metadata": {"name": "broken"},
         "webhooks": [{
-            "name": "broken.test", "sideEffects": "None", "admissionReviewVersions": ["v1"], "rules": [rule],
+            "name": "broken.hyperpage.test", "sideEffects": "None", "admissionReviewVersions": ["v1"], "rules": [rule],
             "clientConfig": {"url": "https://127.0.0.1:1/"},
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": scene.namespace}},
         }],
     });
     server.apply(&broken.to_string(), "broken.json").unwrap();
+    let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "probe"}})).unwrap();
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    eventually("the server asks the webhook", SOON, async || {
+        let answer = scene.api::<ConfigMap>().create(&dry, &map).await;
+        check(answer.is_err(), answer)
+    })
+    .await;
 }
 
 async fn ages_grow_in_silence_and_fall_with_news(admin: &Http, news: impl AsyncFn()) {
