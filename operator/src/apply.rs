@@ -168,7 +168,8 @@ impl Calls<'_> {
     }
 
     pub async fn apply(&self, wanted: &Wanted, seen: Option<&Live>) -> Result<Live, Error> {
-        self.patch(&wanted.id, params(manager::OPERATOR), with_uid(wanted.body.clone(), seen)).await
+        let (params, body) = request(wanted, seen);
+        self.patch(&wanted.id, params, body).await
     }
 
     /// Creates a Deployment that starts without a single pod, which `apply` alone could not: it never sends
@@ -330,6 +331,13 @@ fn params(manager: &str) -> PatchParams {
     }
 }
 
+/// By force only into what was seen as ours, and into no successor of its name. In what somebody made since we looked,
+/// their fields stand against ours: a conflict, and another look.
+fn request(wanted: &Wanted, seen: Option<&Live>) -> (PatchParams, Value) {
+    let params = PatchParams { force: seen.is_some(), ..params(manager::OPERATOR) };
+    (params, with_uid(wanted.body.clone(), seen))
+}
+
 /// Without the hash: that says what the operator's own manager has applied, which is yet to come.
 fn empty(wanted: &Wanted) -> Value {
     let mut body = wanted.body.clone();
@@ -410,6 +418,17 @@ mod tests {
         for passing in [error(409, "changed", None), error(403, words, Some("NamespaceTerminating"))] {
             assert!(passing.passes() && passing.refusal().is_none(), "{passing}");
         }
+    }
+
+    #[test]
+    fn only_what_was_seen_as_ours_is_applied_by_force() {
+        let wanted = Wanted::new(Kind::Service, &json!({"metadata": {"name": "shop"}}));
+        let seen = json!({"metadata": {"name": "shop", "uid": "u", "resourceVersion": "1"}});
+        let seen = live(&wanted.id, serde_json::from_value(seen).unwrap()).unwrap();
+        let (params, body) = request(&wanted, Some(&seen));
+        assert_eq!((params.force, &body["metadata"]["uid"]), (true, &json!("u")));
+        let (params, body) = request(&wanted, None);
+        assert_eq!((params.force, &body["metadata"]["uid"]), (false, &Value::Null));
     }
 
     /// Otherwise a failure right after it would leave a Deployment that looks settled.
