@@ -234,6 +234,11 @@ async fn network_policies_open_what_the_spec_says_and_go_when_they_are_disabled(
     eventually("no policy is left", SOON, async || {
         let left = scene.api::<NetworkPolicy>().list(&Default::default()).await?.items;
         anyhow::ensure!(left.is_empty(), "{left:?}");
+        let events = scene.events("shop").await?;
+        for policy in ["NetworkPolicy shop-hp-app", "NetworkPolicy shop-hp-redis"] {
+            let deleted = format!("deleted {policy}");
+            anyhow::ensure!(events.iter().any(|it| it.contains(&deleted)), "{policy}: {events:#?}");
+        }
         anyhow::Ok(())
     })
     .await;

@@ -168,6 +168,15 @@ async fn a_change_that_the_server_refuses_in_one_child_changes_none() {
         let stalled = scene.wait("shop", "Stalled", "True", SOON).await;
         assert!(stalled.reason == "InvalidSpec" && stalled.message.contains(says), "{stalled:?}");
         assert_eq!(applied(&world, &scene.namespace), before, "{says}");
+        eventually("an event of its own", SOON, async || {
+            let events = scene.events("shop").await?;
+            anyhow::ensure!(
+                events.iter().any(|it| it.contains("InvalidSpec") && it.contains(says)),
+                "{events:#?}"
+            );
+            anyhow::Ok(())
+        })
+        .await;
     }
     scene.apply("shop", with(base, welcome)).await.unwrap();
     scene.wait("shop", "Stalled", "False", SOON).await;

@@ -12,9 +12,10 @@ use super::{
     invalid::Invalid,
     memory::Memory,
     repair,
-    scale::{self, Autoscaler, Decision, Told},
+    scale::{self, Autoscaler, Decision},
     status::complete,
     storage,
+    tell::Deed,
 };
 use crate::{
     apply::{Calls, Error, Wanted},
@@ -70,13 +71,8 @@ pub struct Report {
     /// What we wait for in Kubernetes itself.
     pub waiting: Option<String>,
     pub held: Option<i32>,
-    pub scaled: Option<Told>,
     /// Children that were settled, and so cost no request.
     pub settled: usize,
-    /// The Deployment was made.
-    pub created: bool,
-    /// Children that the spec no longer asks for.
-    pub pruned: Vec<ChildId>,
     /// What becomes of a pod of Redis that does not get on.
     pub cure: Cure,
     /// A Secret that has to be there first.
@@ -92,12 +88,6 @@ impl Report {
 
     pub fn invalid(family: Family, invalid: Invalid) -> Self {
         Self::stopped(family, invalid.into())
-    }
-
-    fn scaling(&mut self, decision: Option<Decision>) {
-        if let Some(Decision { write: _, held, told }) = decision {
-            (self.held, self.scaled) = (held, told);
-        }
     }
 }
 
@@ -228,12 +218,16 @@ impl Work<'_> {
             Some(apply_one(calls, wanted, family.get(&wanted.id)).await)
         };
         let ((lives, done), redis) = futures::join!(app, redis);
-        self.report.created = lives.first().is_some_and(|live| is_new(seen, live));
+        if lives.first().is_some_and(|live| is_new(seen, live)) {
+            self.memory.did(Deed::Created);
+        }
         let error = match done {
-            Ok(decision) => {
-                self.report.scaling(decision);
+            Ok(Some(Decision { write: _, held, told })) => {
+                self.report.held = held;
+                told.into_iter().for_each(|told| self.memory.did(Deed::Scaled(told)));
                 None
             }
+            Ok(None) => None,
             Err(error) => Some(error),
         };
         self.note([(id, lives, error)].into_iter().chain(redis).collect())?;
@@ -245,7 +239,7 @@ impl Work<'_> {
             self.calls.delete(&id, &live).await?;
             self.memory.wrote(&id, Some(&live), None, Instant::now());
             self.report.family.remove(&id);
-            self.report.pruned.push(id);
+            self.memory.did(Deed::Deleted(id));
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::{memory::Memory, tell::Deed};
 use crate::{
     apply::{Calls, Error},
     children::Live,
@@ -68,11 +69,12 @@ pub fn cure(pod: Option<&Unready>, stateful_set: Option<&Live>, now: Timestamp) 
     }
 }
 
-pub async fn act(calls: &Calls<'_>, cure: &Cure) -> Result<(), Error> {
-    match cure {
-        Cure::Replace(pod) => calls.delete_pod(&pod.name, &pod.uid).await,
-        Cure::None | Cure::Wait(_) => Ok(()),
+pub async fn act(calls: &Calls<'_>, cure: &Cure, memory: &mut Memory) -> Result<(), Error> {
+    if let Cure::Replace(pod) = cure {
+        calls.delete_pod(&pod.name, &pod.uid).await?;
+        memory.did(Deed::Replaced(pod.name.clone()));
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What this process remembers of each Hyperpage. Losing it costs requests, never correctness.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Problem, password};
+use super::{Problem, tell::Deed};
 use crate::{
     children::{ChildId, Family, Live},
     pods::Unstarted,
@@ -25,6 +25,8 @@ const PACE: Duration = Duration::from_secs(2);
 /// A pod that starts nothing for longer has more than a slow image to wait for, perhaps.
 const PATIENCE: Duration = Duration::from_secs(20);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// Of events that wait; then the oldest are lost.
+const UNTOLD: usize = 32;
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// What the server answered us, until the watch shows it too.
@@ -64,9 +66,9 @@ pub struct Memory {
     noted: BTreeMap<ChildId, String>,
     status: Option<LastStatus>,
     /// The problem already told in an event.
-    pub told: Option<Problem>,
-    /// What is to be told of the password.
-    pub password: Option<password::News>,
+    pub problem: Option<Problem>,
+    /// What was done and nobody has been told of yet: an error, or a status that could not be written, came first.
+    untold: VecDeque<Deed>,
     /// Somebody's Secret was missing or of no use: it is read until it is not.
     pub refused: bool,
     /// Pods that do not start, of which the Secrets have been looked at already.
@@ -187,6 +189,22 @@ impl Memory {
     pub fn looked(&mut self, mut unstarted: BTreeSet<Unstarted>, now: Timestamp) {
         unstarted.retain(|pod| waited(pod, now) >= PATIENCE);
         self.looked = unstarted;
+    }
+
+    pub fn did(&mut self, deed: Deed) {
+        if self.untold.len() == UNTOLD {
+            self.untold.pop_front();
+        }
+        self.untold.push_back(deed);
+    }
+
+    pub fn untold(&self) -> Option<&Deed> {
+        self.untold.front()
+    }
+
+    /// The first of what was untold has been.
+    pub fn told(&mut self) {
+        self.untold.pop_front();
     }
 
     pub fn succeeded(&mut self) {

@@ -208,7 +208,7 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
             let redis_image = before.as_ref().and_then(HyperpageStatus::redis_image);
             let others = Others { claim: claim.as_ref(), foreign: foreign.as_deref(), redis_image };
             let report = apply(valid, &calls, password, others, family.clone(), memory).await;
-            heal(valid, &calls, unready.as_ref(), report).await
+            heal(valid, &calls, unready.as_ref(), report, memory).await
         }
         (Ok(_), Err(error)) => Err(error),
     };
@@ -228,8 +228,8 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
     let status = status::status(&sight, before.as_ref(), Timestamp::now());
     let watched = hyperpage.status.as_ref();
     let written = report::write(hyperpage.meta(), status, watched, context, memory).await;
-    let later = report::unless_refused(written, report.problem.as_ref())?;
     tell::tell(context, &hyperpage.object_ref(&()), &report, memory).await;
+    let later = report::unless_refused(written, report.problem.as_ref())?;
     match failure {
         Some(error) => Err(error.into()),
         None => {
@@ -245,11 +245,12 @@ async fn heal(
     calls: &Calls<'_>,
     pod: Option<&Unready>,
     report: Result<Report, apply::Error>,
+    memory: &mut Memory,
 ) -> Result<Report, apply::Error> {
     let mut report = report?;
     let id = ChildId { kind: Kind::StatefulSet, name: name::redis(&valid.name) };
     report.cure = heal::cure(pod, report.family.get(&id), Timestamp::now());
-    heal::act(calls, &report.cure).await?;
+    heal::act(calls, &report.cure, memory).await?;
     Ok(report)
 }
 

@@ -16,6 +16,7 @@ use super::{
     memory::Memory,
     secrets,
     status::complete,
+    tell::Deed,
     validate::{Access, Valid},
 };
 use crate::{
@@ -130,7 +131,7 @@ pub async fn settle(
     match seen {
         Password::Orphan(orphan) => {
             if calls.adopt_secret(&orphan, &adopted(&orphan, valid)).await? {
-                memory.password = Some(News::Adopted);
+                memory.did(Deed::Password(News::Adopted));
                 return Ok(Password::Known(orphan.uid.unwrap_or_default()));
             }
             news = Some(News::Lost);
@@ -143,7 +144,7 @@ pub async fn settle(
     let secret = build::password_secret(valid, &random_password()?);
     match calls.create_secret(&name::redis(&valid.name), &secret).await? {
         Some(created) => {
-            memory.password = news;
+            news.into_iter().for_each(|news| memory.did(Deed::Password(news)));
             Ok(Password::Known(created.uid().unwrap_or_default()))
         }
         None => own(calls, &valid.name).await,
@@ -161,7 +162,7 @@ pub async fn drop_unused(
     let rolled = family.values().filter_map(|live| live.rollout()).all(complete);
     if rolled {
         calls.delete_secret(&name::redis(hyperpage), uid).await?;
-        memory.password = Some(News::Dropped);
+        memory.did(Deed::Password(News::Dropped));
     }
     Ok(rolled)
 }

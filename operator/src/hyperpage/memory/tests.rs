@@ -146,6 +146,19 @@ fn a_pod_that_does_not_start_is_a_reason_to_look_once_it_is_late() {
 }
 
 #[test]
+fn what_was_done_is_kept_until_it_is_told_and_no_more_than_some() {
+    let mut memory = Memory::default();
+    let deed = |number: usize| Deed::Deleted(ChildId { kind: Kind::Service, name: format!("shop-{number}") });
+    (0..=UNTOLD).for_each(|number| memory.did(deed(number)));
+    assert_eq!(memory.untold(), Some(&deed(1)), "the oldest is lost");
+    for number in 1..=UNTOLD {
+        assert_eq!(memory.untold(), Some(&deed(number)));
+        memory.told();
+    }
+    assert_eq!(memory.untold(), None);
+}
+
+#[test]
 fn waits_grow_to_a_minute_and_start_again_after_success() {
     let mut memory = Memory::default();
     let waits: Vec<_> = (0..8).map(|_| memory.failed().as_secs()).collect();
