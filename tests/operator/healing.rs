@@ -120,7 +120,7 @@ async fn a_bad_redis_image_corrected_heals_where_the_statefulset_waits_for_ever(
     assert_eq!(deletes(&world, "t-heal").len(), 2);
 }
 
-/// Up to Kubernetes 1.34 the controller replaces a pod that is not ready: nobody else has to.
+/// Without MaxUnavailableStatefulSet the controller replaces a pod that is not ready: nobody else has to.
 #[tokio::test]
 async fn a_bad_redis_image_corrected_heals_at_once_where_the_controller_replaces_it() {
     let Some(world) = world().await else { return };
