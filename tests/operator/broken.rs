@@ -50,7 +50,7 @@ async fn a_missing_secret_is_named_and_others_go_on() {
 #[tokio::test]
 async fn a_redis_whose_pod_is_refused_says_where_to_look() {
     let Some(world) = world().await else { return };
-    let scene = world.scene("t-refused").await;
+    let scene = world.scene("t-no-room").await;
     let (none, quotas) = (json!({"hard": {"pods": "0"}}), scene.api::<ResourceQuota>());
     let quota = serde_json::from_value(json!({"metadata": {"name": "none"}, "spec": none})).unwrap();
     quotas.create(&PostParams::default(), &quota).await.unwrap();

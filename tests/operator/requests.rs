@@ -133,6 +133,11 @@ fn a_list_is_quiet_only_once_and_only_at_the_start() {
     assert_eq!(unquiet(&start), ["list pods /"]);
     let again = [start.as_slice(), &[request("list", "pods")]].concat();
     assert_eq!(unquiet_at_start(&again), ["list pods /"]);
+    let page =
+        Entry { request_uri: "/api/v1/pods?limit=20&continue=x".to_owned(), ..request("list", "pods") };
+    let pages = [start.as_slice(), &[page.clone(), page.clone()]].concat();
+    assert_eq!(unquiet_at_start(&pages), [""; 0]);
+    assert_eq!(unquiet_at_start(&[page]), ["list pods /"], "never watched");
     let poll = [request("list", "secrets"), request("patch", "pods")];
     assert_eq!(unquiet_at_start(&poll), ["list secrets /", "patch pods /"], "never watched");
 }

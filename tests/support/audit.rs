@@ -54,6 +54,11 @@ impl Entry {
         format!("{} {resource}{slash}{subresource} {namespace}/{name}", self.verb)
     }
 
+    /// The next page of a list that was begun before.
+    pub fn is_next_page(&self) -> bool {
+        self.verb == "list" && self.request_uri.contains("continue=")
+    }
+
     /// What a settled operator may still do: watches, which end and begin again, and its own lease.
     pub fn is_quiet(&self) -> bool {
         self.verb == "watch"
@@ -133,8 +138,13 @@ pub fn unquiet_at_start(entries: &[Entry]) -> Vec<String> {
         (api_group.clone(), resource.clone(), namespace.clone())
     };
     let watches = entries.iter().filter(|entry| entry.verb == "watch");
-    let mut unread: BTreeSet<_> = watches.map(kind).collect();
-    let first_list = |entry: &&Entry| entry.verb == "list" && unread.remove(&kind(entry));
+    let watched: BTreeSet<_> = watches.map(kind).collect();
+    let mut unread = watched.clone();
+    // A page cannot be asked for without its list, which counts.
+    let first_list = |entry: &&Entry| match entry.is_next_page() {
+        true => watched.contains(&kind(entry)),
+        false => entry.verb == "list" && unread.remove(&kind(entry)),
+    };
     let (_, others): (Vec<_>, Vec<_>) = entries.iter().partition(first_list);
     others.into_iter().filter(|entry| !entry.is_quiet()).map(Entry::line).collect()
 }
