@@ -1,6 +1,8 @@
 //! Requests to the API server about children, one function each. Every write is server-side apply or a
 //! delete, and says which object it means: one seen under our uid, or none at all.
 
+use std::fmt;
+
 use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, Pod, Secret},
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
@@ -13,7 +15,7 @@ use kube::{
     },
     core::{Status, response::StatusCause},
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
@@ -208,10 +210,8 @@ impl Calls<'_> {
     pub async fn grow(&self, name: &str, uid: &str, size: &Quantity) -> Result<(), Error> {
         self.metrics.call("patch", "PersistentVolumeClaim");
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), self.namespace);
-        let params =
-            PatchParams { field_manager: Some(manager::OPERATOR.to_owned()), ..PatchParams::default() };
         let body = json!({"metadata": {"uid": uid}, "spec": {"resources": {"requests": {"storage": size}}}});
-        match claims.patch_metadata(name, &params, &Patch::Merge(&body)).await {
+        match claims.patch_metadata(name, &merging(), &Patch::Merge(&body)).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(source) => {
@@ -220,30 +220,22 @@ impl Calls<'_> {
         }
     }
 
-    /// That pod and no successor of its name.
     pub async fn delete_pod(&self, name: &str, uid: &str) -> Result<(), Error> {
         self.metrics.call("delete", "Pod");
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), self.namespace);
-        let uid = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-        match pods.delete(name, &DeleteParams::default().preconditions(uid)).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-            Err(source) => Err(Error::Call { verb: "delete", what: format!("Pod {name}"), source }),
+        match delete(&pods, name, uid, None).await {
+            // A successor of its name is what the deletion is for.
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            answer => {
+                answer.map_err(|source| Error::Call { verb: "delete", what: format!("Pod {name}"), source })
+            }
         }
     }
 
     async fn remove(&self, id: &ChildId, seen: &Live, policy: PropagationPolicy) -> Result<(), Error> {
         self.metrics.call("delete", id.kind.as_str());
-        let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: Some(seen.uid.clone()), resource_version: None }),
-            propagation_policy: Some(policy),
-            ..DeleteParams::default()
-        };
-        match self.api(id.kind).delete(&id.name, &params).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(failed("delete", id, error)),
-        }
+        let answer = delete(&self.api(id.kind), &id.name, &seen.uid, Some(policy)).await;
+        answer.map_err(|error| failed("delete", id, error))
     }
 
     /// The object with all that its watch leaves out.
@@ -256,10 +248,8 @@ impl Calls<'_> {
     /// Says anew who owns which field. The object's version is a condition: another one is a conflict.
     pub async fn own(&self, id: &ChildId, metadata: Value) -> Result<(), Error> {
         self.metrics.call("patch", id.kind.as_str());
-        let params =
-            PatchParams { field_manager: Some(manager::OPERATOR.to_owned()), ..PatchParams::default() };
         let body = json!({"metadata": metadata});
-        let answer = self.api(id.kind).patch(&id.name, &params, &Patch::Merge(&body)).await;
+        let answer = self.api(id.kind).patch(&id.name, &merging(), &Patch::Merge(&body)).await;
         answer.map(drop).map_err(|error| failed("patch", id, error))
     }
 
@@ -281,25 +271,15 @@ impl Calls<'_> {
 
     pub async fn delete_secret(&self, name: &str, uid: &str) -> Result<(), Error> {
         self.metrics.call("delete", "Secret");
-        let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
-            ..DeleteParams::default()
-        };
-        match self.secrets().delete(name, &params).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(source) => Err(secret_failed("delete", name, source)),
-        }
+        delete(&self.secrets(), name, uid, None).await.map_err(|source| secret_failed("delete", name, source))
     }
 
     /// Without its content, which stays as it is. `false` when it is gone.
     pub async fn adopt_secret(&self, seen: &ObjectMeta, metadata: &ObjectMeta) -> Result<bool, Error> {
         self.metrics.call("patch", "Secret");
         let name = seen.name.as_deref().unwrap_or_default();
-        let params =
-            PatchParams { field_manager: Some(manager::OPERATOR.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(json!({"metadata": metadata, "immutable": true}));
-        match self.secrets().patch_metadata(name, &params, &patch).await {
+        match self.secrets().patch_metadata(name, &merging(), &patch).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
             Err(source) => Err(secret_failed("adopt", name, source)),
@@ -320,6 +300,32 @@ impl Calls<'_> {
     fn secrets(&self) -> Api<Secret> {
         Api::namespaced(self.client.clone(), self.namespace)
     }
+}
+
+/// That object and no successor of its name. One that is gone already is no error.
+async fn delete<K>(
+    api: &Api<K>,
+    name: &str,
+    uid: &str,
+    policy: Option<PropagationPolicy>,
+) -> Result<(), kube::Error>
+where
+    K: Clone + fmt::Debug + DeserializeOwned,
+{
+    let params = DeleteParams {
+        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+        propagation_policy: policy,
+        ..DeleteParams::default()
+    };
+    match api.delete(name, &params).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        answer => answer.map(drop),
+    }
+}
+
+/// Of a merge, under our name.
+fn merging() -> PatchParams {
+    PatchParams { field_manager: Some(manager::OPERATOR.to_owned()), ..PatchParams::default() }
 }
 
 fn params(manager: &str) -> PatchParams {
@@ -369,75 +375,4 @@ fn secret_failed(verb: &'static str, name: &str, source: kube::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(code: u16, message: &str, cause: Option<&str>) -> Error {
-        let causes: Vec<_> = cause.into_iter().map(|reason| json!({"reason": reason})).collect();
-        let status = json!({"code": code, "message": message, "details": {"causes": causes}});
-        let source = kube::Error::Api(serde_json::from_value(status).unwrap());
-        failed("apply", &ChildId { kind: Kind::Deployment, name: "shop".to_owned() }, source)
-    }
-
-    #[test]
-    fn only_what_another_spec_could_change_is_a_refusal() {
-        let refused = [
-            error(422, "spec.template: Invalid value", None),
-            error(403, "deployments.apps \"shop\" is forbidden: exceeded quota: q", None),
-            error(403, "admission webhook \"policy.test\" denied the request: no", None),
-        ];
-        for error in &refused {
-            assert!(error.refusal().is_some() && !error.passes(), "{error}");
-        }
-        let unauthorized = "deployments.apps \"shop\" is forbidden: User \"system:serviceaccount:h:o\" cannot patch \
-            resource \"deployments\" in API group \"apps\" in the namespace \"demo\"";
-        for failed in [error(403, unauthorized, None), error(500, "etcdserver: request timed out", None)] {
-            assert!(failed.refusal().is_none() && !failed.passes(), "{failed}");
-        }
-        let told = error(403, unauthorized, None).to_string();
-        assert_eq!(told, format!("failed to apply Deployment shop: {unauthorized}"));
-    }
-
-    #[test]
-    fn what_can_never_change_is_told_from_what_is_wrong() {
-        let refusal = |causes: Value| {
-            let status = json!({"code": 422, "message": "no", "details": {"causes": causes}});
-            let source = kube::Error::Api(serde_json::from_value(status).unwrap());
-            failed("rehearse", &ChildId { kind: Kind::StatefulSet, name: "shop-hp-redis".to_owned() }, source)
-        };
-        let fixed = json!({"field": "spec", "reason": "FieldValueForbidden"});
-        let wrong = json!({"field": "spec.template.spec.volumes[0].name", "reason": "FieldValueInvalid"});
-        assert!(refusal(json!([fixed])).immutable());
-        assert!(!refusal(json!([fixed, wrong])).immutable(), "made again, it would be refused");
-        assert!(!refusal(json!([])).immutable());
-    }
-
-    #[test]
-    fn a_lost_race_and_a_namespace_that_goes_away_pass() {
-        let words = "deployments.apps \"shop\" is forbidden: unable to create new content in namespace demo";
-        for passing in [error(409, "changed", None), error(403, words, Some("NamespaceTerminating"))] {
-            assert!(passing.passes() && passing.refusal().is_none(), "{passing}");
-        }
-    }
-
-    #[test]
-    fn only_what_was_seen_as_ours_is_applied_by_force() {
-        let wanted = Wanted::new(Kind::Service, &json!({"metadata": {"name": "shop"}}));
-        let seen = json!({"metadata": {"name": "shop", "uid": "u", "resourceVersion": "1"}});
-        let seen = live(&wanted.id, serde_json::from_value(seen).unwrap()).unwrap();
-        let (params, body) = request(&wanted, Some(&seen));
-        assert_eq!((params.force, &body["metadata"]["uid"]), (true, &json!("u")));
-        let (params, body) = request(&wanted, None);
-        assert_eq!((params.force, &body["metadata"]["uid"]), (false, &Value::Null));
-    }
-
-    /// Otherwise a failure right after it would leave a Deployment that looks settled.
-    #[test]
-    fn a_deployment_made_empty_does_not_claim_to_be_applied() {
-        let object =
-            json!({"metadata": {"name": "shop", "annotations": {"a": "b"}}, "spec": {"paused": false}});
-        let empty = empty(&Wanted::new(Kind::Deployment, &object));
-        assert_eq!(empty["metadata"]["annotations"], json!({"a": "b"}));
-        assert_eq!(empty["spec"], json!({"paused": false, "replicas": 0}));
-    }
-}
+mod tests;
