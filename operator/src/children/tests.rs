@@ -2,6 +2,22 @@ use serde_json::json;
 
 use super::*;
 
+impl Live {
+    /// For tests of what depends on the detail alone.
+    pub(crate) fn showing(detail: Detail) -> Self {
+        Self {
+            uid: "u".to_owned(),
+            version: "1".to_owned(),
+            controller: None,
+            deleting: false,
+            desired: None,
+            fingerprint: String::new(),
+            mover: None,
+            detail,
+        }
+    }
+}
+
 fn service(name: &str, owner: Option<&str>, desired: &str) -> PartialObjectMeta<Service> {
     let owners = owner.map(|owner| {
         json!([{"apiVersion": "hyperpage.dev/v1alpha1", "kind": "Hyperpage", "name": owner,

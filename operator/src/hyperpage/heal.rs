@@ -49,7 +49,8 @@ impl Cure {
     }
 }
 
-/// Only a pod that the StatefulSet made. Every one is given its time anew, so none is deleted twice, and one of the newest revision never.
+/// Only a pod that the StatefulSet made. Every one is given its time anew, so none is deleted twice, and one of the
+/// newest revision never.
 pub fn cure(pod: Option<&Unready>, stateful_set: Option<&Live>, now: Timestamp) -> Cure {
     let stateful_set = stateful_set.filter(|live| !live.deleting);
     let (Some(pod), Some(live)) = (pod, stateful_set) else { return Cure::None };
@@ -91,16 +92,7 @@ mod tests {
     fn stateful_set(newest: &str, observed_generation: i64) -> Live {
         let update_revision = Some(newest.to_owned());
         let rollout = Rollout { generation: 2, observed_generation, update_revision, ..Rollout::default() };
-        Live {
-            uid: "s".to_owned(),
-            version: "1".to_owned(),
-            controller: None,
-            deleting: false,
-            desired: None,
-            fingerprint: String::new(),
-            mover: None,
-            detail: Detail::Rollout(rollout),
-        }
+        Live { uid: "s".to_owned(), ..Live::showing(Detail::Rollout(rollout)) }
     }
 
     fn at(second: i64) -> Timestamp {

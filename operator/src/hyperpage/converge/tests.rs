@@ -4,16 +4,7 @@ use serde_json::json;
 
 fn deployment(scaled_by: &[&str]) -> Live {
     let scaled_by = scaled_by.iter().map(|by| (*by).to_owned()).collect();
-    Live {
-        uid: "u".to_owned(),
-        version: "1".to_owned(),
-        controller: None,
-        deleting: false,
-        desired: None,
-        fingerprint: String::new(),
-        mover: None,
-        detail: Detail::Rollout(Rollout { wanted: 40, scaled_by, ..Rollout::default() }),
-    }
+    Live::showing(Detail::Rollout(Rollout { wanted: 40, scaled_by, ..Rollout::default() }))
 }
 
 fn id(kind: Kind, name: &str) -> ChildId {

@@ -7,14 +7,11 @@ fn id() -> ChildId {
 
 fn live(version: &str, fingerprint: &str) -> Live {
     Live {
-        uid: "u".to_owned(),
         version: version.to_owned(),
-        controller: None,
-        deleting: false,
         desired: Some("d".to_owned()),
         fingerprint: fingerprint.to_owned(),
         mover: Some("kubectl".to_owned()),
-        detail: Detail::Plain,
+        ..Live::showing(Detail::Plain)
     }
 }
 

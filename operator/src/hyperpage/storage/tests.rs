@@ -22,16 +22,7 @@ fn claim(asked: &str, capacity: Option<&str>) -> Claim {
 
 fn stateful_set(claim_size: Option<&str>) -> Live {
     let claim_size = claim_size.map(|size| Quantity(size.to_owned()));
-    Live {
-        uid: "s".to_owned(),
-        version: "1".to_owned(),
-        controller: None,
-        deleting: false,
-        desired: None,
-        fingerprint: String::new(),
-        mover: None,
-        detail: Detail::Rollout(Rollout { claim_size, ..Rollout::default() }),
-    }
+    Live::showing(Detail::Rollout(Rollout { claim_size, ..Rollout::default() }))
 }
 
 fn told(size: &str, claim: Option<&Claim>, live: Option<&Live>) -> String {
