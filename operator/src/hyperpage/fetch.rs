@@ -49,10 +49,6 @@ pub struct Fetched {
     pub sidecar_started: Option<bool>,
 }
 
-fn is_given(access: &Access) -> bool {
-    matches!(access, Access::Given(_))
-}
-
 pub fn sidecar_started(
     hyperpage: &Hyperpage,
     status: Option<&HyperpageStatus>,
@@ -87,22 +83,21 @@ pub async fn fetch(
     let redis = context.pods.trouble(namespace, &name, label::COMPONENT_REDIS);
     let unready = context.pods.unready(namespace, &name);
     let claim = context.claims.of(namespace, &name).pop();
-    let access = Access::of(&hyperpage.spec.redis);
+    let access = valid.map(|valid| &valid.access);
     let missing = [&app, &redis].into_iter().flatten().any(|t| t.reason == Reason::ContainerConfigError);
     // Of a password in somebody's Secret, Redis may have made something else than a password.
-    let missing =
-        missing || redis.as_ref().is_some_and(|t| t.reason == Reason::CrashLoop && is_given(&access));
+    let crashes = redis.as_ref().is_some_and(|trouble| trouble.reason == Reason::CrashLoop);
+    let unfit = crashes && matches!(access, Some(Access::Given(_)));
     let (unstarted, now) = (context.pods.unstarted(namespace, &name), Timestamp::now());
     let (overdue, patience) = memory.patience(&unstarted, now);
     let late = memory::late(&unstarted, now);
-    let known = match missing || overdue || memory.refused || moved(hyperpage, status.as_ref(), &family) {
-        _ if valid.is_none() => Some(Password::Absent),
-        true => None,
-        false => password::in_use(&access, &family),
-    };
-    let password = match known {
-        Some(known) => Ok(known),
-        None => password::read(calls, &access, &name).await.inspect(|_| memory.looked(unstarted, now)),
+    let doubt = missing || unfit || overdue || memory.refused || moved(hyperpage, status.as_ref(), &family);
+    let password = match access.map(|access| (access, password::in_use(access, &family))) {
+        None => Ok(Password::Absent),
+        Some((_, Some(known))) if !doubt => Ok(known),
+        Some((access, _)) => {
+            password::read(calls, access, &name).await.inspect(|_| memory.looked(unstarted, now))
+        }
     };
     memory.refused = matches!(password, Ok(Password::Missing(_) | Password::Unusable(_)));
     let sidecar_started = sidecar_started(hyperpage, status.as_ref(), context);

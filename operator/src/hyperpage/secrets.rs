@@ -1,12 +1,11 @@
 //! Somebody's Secrets that Redis is entered by. They are not watched: they are read by name where the spec moved or a
 //! pod has trouble, judged here, and never repeated in a word.
 
-use crds::{Reason, SecretKey};
+use crds::{External, Reason, SecretKey};
 use k8s_openapi::api::core::v1::Secret;
 
 use super::{Problem, password::Password, validate::Access};
 use crate::apply::{Calls, Error};
-use crds::External;
 
 /// Reads and judges what `access` refers to. Ours is none of it.
 pub async fn read(calls: &Calls<'_>, access: &Access) -> Result<Password, Error> {
