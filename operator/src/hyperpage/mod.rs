@@ -24,7 +24,6 @@ pub mod tell;
 pub mod validate;
 
 use std::{
-    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -385,11 +384,9 @@ fn sight<'a>(
     let waiting = missing.or(report.waiting.clone().map(|message| (Reason::Progressing, message)));
     let applied = report.problem.as_ref().is_none_or(Problem::concerns_scaling_alone);
     let complete = failure.is_none() && applied && waiting.is_none() && !report.unused;
+    let name = hyperpage.metadata.name.as_deref().unwrap_or_default();
     Sight {
-        name: hyperpage.metadata.name.as_deref().unwrap_or_default(),
-        generation: hyperpage.metadata.generation,
         valid,
-        family: &report.family,
         digest: complete.then(|| memory::digest(&report.family)),
         app,
         redis,
@@ -397,8 +394,6 @@ fn sight<'a>(
         waiting: failed.or(waiting),
         held: report.held,
         cure: report.cure.words(),
-        late: BTreeSet::new(),
-        paused: false,
-        sidecar_started: None,
+        ..Sight::of(name, hyperpage.metadata.generation, &report.family)
     }
 }

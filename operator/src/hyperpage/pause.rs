@@ -1,7 +1,7 @@
 //! A Hyperpage that its user wants left alone for a while: nothing is written but its status, which goes on telling
 //! the truth about the pods.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::time::Instant;
 
 use crds::{
     Hyperpage,
@@ -39,20 +39,13 @@ pub async fn report(hyperpage: &Hyperpage, context: &Context, memory: &mut Memor
     let (app, redis) = (trouble(label::COMPONENT_APP), trouble(label::COMPONENT_REDIS));
     let before = memory.last_status().or(hyperpage.status.as_ref()).cloned();
     let sight = Sight {
-        name: &name,
-        generation: hyperpage.metadata.generation,
         valid: valid.as_ref().ok(),
-        family: &family,
-        digest: None,
         app: app.as_ref(),
         redis: redis.as_ref(),
         problem: problem.as_ref(),
-        waiting: None,
-        held: None,
-        cure: None,
-        late: BTreeSet::new(),
         paused: true,
         sidecar_started: fetch::sidecar_started(hyperpage, before.as_ref(), context),
+        ..Sight::of(&name, hyperpage.metadata.generation, &family)
     };
     let status = status::status(&sight, before.as_ref(), Timestamp::now());
     let later = report::write(hyperpage.meta(), status, hyperpage.status.as_ref(), context, memory).await?;

@@ -1,9 +1,6 @@
 //! The one write of status, and only when it says something new.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crds::{Hyperpage, HyperpageStatus, Reason, contract::manager};
 use jiff::Timestamp;
@@ -85,22 +82,8 @@ pub async fn unreadable(
     let family = context.children.family(namespace, uid);
     let message = format!("the stored object does not fit the CRD: {}", unreadable.why);
     let problem = Problem { reason: Reason::InvalidSpec, message, child: None };
-    let sight = Sight {
-        name: meta.name.as_deref().unwrap_or_default(),
-        generation: meta.generation,
-        valid: None,
-        family: &family,
-        digest: None,
-        app: None,
-        redis: None,
-        problem: Some(&problem),
-        waiting: None,
-        held: None,
-        cure: None,
-        paused: false,
-        late: BTreeSet::new(),
-        sidecar_started: None,
-    };
+    let name = meta.name.as_deref().unwrap_or_default();
+    let sight = Sight { problem: Some(&problem), ..Sight::of(name, meta.generation, &family) };
     let previous = memory.last_status().cloned();
     let status = status::status(&sight, previous.as_ref(), Timestamp::now());
     // Server-side apply would answer 500: it cannot type what is stored.

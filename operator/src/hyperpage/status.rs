@@ -44,6 +44,28 @@ pub struct Sight<'a> {
     pub sidecar_started: Option<bool>,
 }
 
+impl<'a> Sight<'a> {
+    /// Nothing but what the watches show, of a spec that nobody has looked at.
+    pub fn of(name: &'a str, generation: Option<i64>, family: &'a Family) -> Self {
+        Self {
+            name,
+            generation,
+            valid: None,
+            family,
+            digest: None,
+            app: None,
+            redis: None,
+            problem: None,
+            waiting: None,
+            held: None,
+            cure: None,
+            late: BTreeSet::new(),
+            paused: false,
+            sidecar_started: None,
+        }
+    }
+}
+
 /// One condition, before times.
 #[derive(Clone, Debug, PartialEq)]
 struct Verdict {
@@ -129,8 +151,8 @@ fn conditions(
             Verdict::new(false, *reason, message)
         }
         // While no pod runs, nobody can tell of an external Redis.
-        _ if redis.holds.is_none() && suspended(sight) => ready(&stalled, &[&app, &autoscaling]),
-        _ => ready(&stalled, &[&app, &redis, &autoscaling]),
+        _ if redis.holds.is_none() && suspended(sight) => ready(&stalled, &app, &[&autoscaling]),
+        _ => ready(&stalled, &app, &[&redis, &autoscaling]),
     };
     let reconciling = reconciling(sight, &stalled, &ready);
     ConditionType::ALL
@@ -342,12 +364,12 @@ fn stalled(sight: &Sight<'_>, app: &Verdict) -> Verdict {
     }
 }
 
-/// The first of the parts speaks for all when all is well.
-fn ready(stalled: &Verdict, parts: &[&Verdict]) -> Verdict {
+/// The app speaks for all when all is well.
+fn ready(stalled: &Verdict, app: &Verdict, others: &[&Verdict]) -> Verdict {
     let broken = stalled.is_true().then_some(stalled);
-    match broken.or(parts.iter().copied().find(|part| !part.is_true())) {
+    match broken.or_else(|| [app].iter().chain(others).copied().find(|part| !part.is_true())) {
         Some(part) => Verdict { holds: Some(false), ..part.clone() },
-        None => parts.first().map_or_else(|| stalled.clone(), |first| (*first).clone()),
+        None => app.clone(),
     }
 }
 

@@ -23,17 +23,7 @@ fn valid(autoscaled: bool) -> Valid {
 }
 
 fn live(kind: Kind, name: &str, detail: Detail) -> (ChildId, Live) {
-    let live = Live {
-        uid: name.to_owned(),
-        version: "1".to_owned(),
-        controller: None,
-        deleting: false,
-        desired: None,
-        fingerprint: String::new(),
-        mover: None,
-        detail,
-    };
-    (ChildId { kind, name: name.to_owned() }, live)
+    (ChildId { kind, name: name.to_owned() }, Live::showing(detail))
 }
 
 fn pods(wanted: i32, ready: i32) -> Rollout {
@@ -61,22 +51,7 @@ fn autoscaler(active: Option<Result<(), (String, String)>>) -> (ChildId, Live) {
 }
 
 fn sight<'a>(valid: &'a Valid, family: &'a Family) -> Sight<'a> {
-    Sight {
-        name: "shop",
-        generation: Some(4),
-        valid: Some(valid),
-        family,
-        digest: Some("d".to_owned()),
-        app: None,
-        redis: None,
-        problem: None,
-        waiting: None,
-        held: None,
-        cure: None,
-        late: BTreeSet::new(),
-        paused: false,
-        sidecar_started: None,
-    }
+    Sight { valid: Some(valid), digest: Some("d".to_owned()), ..Sight::of("shop", Some(4), family) }
 }
 
 fn shown(sight: &Sight<'_>) -> BTreeMap<String, String> {
