@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config;
 use crate::metrics::{Http, Metrics};
 use crate::redis::Redis;
-use crate::session::Sessions;
+use crate::session::{Rules, Sessions};
 
 #[derive(Debug, Clone)]
 pub struct App {
@@ -28,10 +28,18 @@ pub struct Lifecycle {
 }
 
 impl App {
-    pub fn new(redis: Redis, session: &config::Session, mut registry: Registry) -> (App, Metrics) {
-        let sessions = Sessions::new(redis.clone(), session, &mut registry);
+    /// The caller runs the future, which ends after `stop`.
+    pub fn new(
+        redis: Redis,
+        session: &config::Session,
+        rules: Rules,
+        mut registry: Registry,
+        stop: CancellationToken,
+    ) -> (App, Metrics, impl Future<Output = ()> + Send + use<>) {
+        let (sessions, task) = Sessions::new(redis.clone(), session, rules, &mut registry, stop);
         let http = Http::new(&mut registry);
         let lifecycle = Lifecycle { started: Instant::now(), draining: CancellationToken::new() };
-        (App { redis, sessions, http, lifecycle: Arc::new(lifecycle) }, Metrics::new(registry))
+        let app = App { redis, sessions, http, lifecycle: Arc::new(lifecycle) };
+        (app, Metrics::new(registry), task)
     }
 }

@@ -16,6 +16,7 @@ use crate::config::{Config, Store, VERSION};
 use crate::dev::PrivateRedis;
 use crate::redis::Redis;
 use crate::server::{Limits, serve};
+use crate::session::Rules;
 use crate::{admin, router};
 
 /// Clients of the app's port keep connections, and a server that closes an idle one may meet a request.
@@ -57,7 +58,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let stops = Stops::default();
     let mut registry = Registry::default();
     let (redis, supervisor) = Redis::connect(source, &mut registry, stops.redis.clone());
-    let (app, metrics) = App::new(redis, &session, registry);
+    let (app, metrics, sessions) =
+        App::new(redis, &session, Rules::default(), registry, stops.sessions.clone());
     let draining = app.lifecycle.draining.clone();
     let limits =
         Limits { connections: CONNECTIONS, head: IDLE, head_bytes: HEAD_BYTES, drain: server.drain() };
@@ -69,8 +71,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     let admin_router = admin::router(app.clone(), metrics);
     let mut tasks = Tasks {
-        redis: tokio::spawn(supervisor),
         app: tokio::spawn(serve(listener, router::router(app), limits, stops.app.clone())),
+        sessions: tokio::spawn(sessions),
+        redis: tokio::spawn(supervisor),
         admin: tokio::spawn(serve(admin_listener, admin_router, admin_limits, stops.admin.clone())),
     };
     let pod = telemetry.pod_name;
@@ -127,12 +130,14 @@ impl Signals {
 #[derive(Default)]
 struct Stops {
     app: CancellationToken,
+    sessions: CancellationToken,
     redis: CancellationToken,
     admin: CancellationToken,
 }
 
 struct Tasks {
     app: JoinHandle<()>,
+    sessions: JoinHandle<()>,
     redis: JoinHandle<()>,
     admin: JoinHandle<()>,
 }
@@ -141,6 +146,7 @@ impl Tasks {
     async fn one_ended(&mut self) -> &'static str {
         tokio::select! {
             _ = &mut self.app => "the app's port",
+            _ = &mut self.sessions => "the sessions' own work",
             _ = &mut self.redis => "the connection to Redis",
             _ = &mut self.admin => "the admin port",
         }
@@ -148,9 +154,12 @@ impl Tasks {
 
     /// Requests in flight still need Redis, and probes an answer until the end.
     async fn stop(&mut self, stops: &Stops) {
-        for (stop, task) in
-            [(&stops.app, &mut self.app), (&stops.redis, &mut self.redis), (&stops.admin, &mut self.admin)]
-        {
+        for (stop, task) in [
+            (&stops.app, &mut self.app),
+            (&stops.sessions, &mut self.sessions),
+            (&stops.redis, &mut self.redis),
+            (&stops.admin, &mut self.admin),
+        ] {
             stop.cancel();
             if !task.is_finished() {
                 let _panicked = task.await;

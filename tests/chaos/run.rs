@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
-use sidecar::app::{App, Lifecycle};
+use sidecar::app::App;
 use sidecar::config;
-use sidecar::metrics::Http as HttpMetrics;
 use sidecar::redis::{Mode, Redis, Source, Url};
-use sidecar::session::{Rules, Sessions};
+use sidecar::session::Rules;
 use tests::eventually::{check, eventually};
 use tests::history::{Action, Event, Outcome};
 use tests::http::Http;
@@ -153,17 +152,15 @@ async fn node(redis_url: String, rules: Rules, stop: &CancellationToken) -> Sock
     let (redis, supervisor) = Redis::connect(source, &mut registry, stop.clone());
     let settings =
         config::Session { ttl_seconds: 3600, allow_client_ids: true, allow_identity_writes: false };
-    let sessions = Sessions::with_rules(redis.clone(), &settings, &mut registry, rules);
+    let (app, _metrics, sessions) = App::new(redis, &settings, rules, registry, stop.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let lifecycle = Lifecycle { started: Instant::now(), draining: stop.clone() };
-    let http = HttpMetrics::new(&mut registry);
-    let app = App { redis, sessions, http, lifecycle: Arc::new(lifecycle) };
     let serve = axum::serve(listener, sidecar::router::router(app));
     let stopped = stop.clone().cancelled_owned();
     tokio::spawn(async move {
         tokio::select! {
             () = supervisor => {}
+            () = sessions => {}
             end = serve.into_future() => end.unwrap(),
             () = stopped => {}
         }

@@ -480,9 +480,11 @@ async fn openapi_json_names_every_method_of_every_path_and_no_other() {
     };
     let mut registry = Registry::default();
     // Nobody runs the supervisor, so Redis is never there: what answers is told from what does not exist.
-    let (redis, _supervisor) = Redis::connect(source, &mut registry, CancellationToken::new());
+    let stop = CancellationToken::new();
+    let (redis, _supervisor) = Redis::connect(source, &mut registry, stop.clone());
     let settings = config::Session { ttl_seconds: 60, allow_client_ids: false, allow_identity_writes: false };
-    let (app, _metrics) = App::new(redis, &settings, registry);
+    let (app, _metrics, _sessions) =
+        App::new(redis, &settings, crate::session::Rules::default(), registry, stop);
     let service = TowerToHyperService::new(crate::router::router(app));
     for (path, described) in document()["paths"].as_object().unwrap() {
         for method in ["get", "post", "put", "patch", "delete", "options"] {

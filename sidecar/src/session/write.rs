@@ -1,0 +1,193 @@
+//! Writes: read, decide, compare and set, and again over what another writer made meanwhile.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use super::budget::Budget;
+use super::condition::Condition;
+use super::rule::{Change, Identity, Origin};
+use super::store::{Outcome, digest};
+use super::{Error, Session, SessionId, Sessions, now_ms, random, rule};
+
+/// A write that loses against this many others in a row gives up; each loss is another pod's success.
+const ATTEMPTS: u32 = 64;
+
+impl Sessions {
+    pub(super) async fn create(
+        &self,
+        origin: &Origin,
+        fields: Option<(&Change, Identity)>,
+    ) -> Result<Session, Error> {
+        let now_ms = now_ms();
+        let text = rule::create(origin, fields, now_ms)?;
+        let id = SessionId::mint(now_ms, random()?);
+        match self.0.store.create(&id, &text).await? {
+            Outcome::Done(()) => {
+                self.0.metrics.created.inc();
+                Ok(Session::written(id, text))
+            }
+            Outcome::Late => Err(Error::late()),
+            Outcome::Missing | Outcome::Deleted | Outcome::Conflict(_) => {
+                Err(Error::Internal { reason: "128 random bits came twice".to_owned() })
+            }
+        }
+    }
+
+    pub(super) async fn update(
+        &self,
+        id: SessionId,
+        change: &Change,
+        condition: &Condition,
+        identity: Identity,
+        budget: Budget,
+    ) -> Result<Session, Error> {
+        let _turn = self.0.turns.take(&id, budget.left()).await.ok_or_else(Error::no_time)?;
+        let mut current = self.stored(&id, condition).await?;
+        for attempt in 0..ATTEMPTS {
+            if budget.is_spent() {
+                break;
+            }
+            let base = digest(&current.text);
+            condition.check(&base)?;
+            let text = rule::update(&current.text, change, identity, now_ms())?;
+            match self.0.store.update(&id, &base, &text).await? {
+                Outcome::Done(()) => {
+                    self.0.metrics.updated.inc();
+                    return Ok(Session::written(id, text));
+                }
+                Outcome::Missing | Outcome::Deleted => return Err(condition.absent()),
+                Outcome::Late => return Err(Error::late()),
+                Outcome::Conflict(fresh) => current = fresh,
+            }
+            self.0.metrics.conflicts.inc();
+            pause(attempt).await?;
+        }
+        Err(Error::no_time())
+    }
+
+    /// Like `update`; where a change says nothing but "still here", the session's life is all that changes.
+    pub(super) async fn update_or_touch(
+        &self,
+        id: SessionId,
+        change: &Change,
+        condition: &Condition,
+        identity: Identity,
+        budget: Budget,
+    ) -> Result<Session, Error> {
+        if change.is_touch()? {
+            return self.touch(id, condition, budget).await;
+        }
+        self.update(id, change, condition, identity, budget).await
+    }
+
+    /// Writes a session under an id that the client chose and that did not exist a moment ago.
+    pub(super) async fn create_as(
+        &self,
+        id: SessionId,
+        change: &Change,
+        origin: &Origin,
+        budget: Budget,
+    ) -> Result<Session, Error> {
+        if !self.0.allow_client_ids {
+            return Err(Error::ClientIdRefused);
+        }
+        if budget.is_spent() {
+            return Err(Error::no_time());
+        }
+        let text = rule::create(origin, Some((change, self.0.identity)), now_ms())?;
+        match self.0.store.create(&id, &text).await? {
+            Outcome::Done(()) => {
+                self.0.metrics.created.inc();
+                Ok(Session::written(id, text))
+            }
+            Outcome::Conflict(_) => {
+                self.update(id, change, &Condition::default(), self.0.identity, budget).await
+            }
+            Outcome::Missing | Outcome::Deleted => Err(Error::NotFound),
+            Outcome::Late => Err(Error::late()),
+        }
+    }
+
+    /// Renews the life and changes no byte.
+    pub(super) async fn touch(
+        &self,
+        id: SessionId,
+        condition: &Condition,
+        budget: Budget,
+    ) -> Result<Session, Error> {
+        let mut base = self.checked_base(&id, condition).await?;
+        while !budget.is_spent() {
+            let outcome = self.0.store.touch(&id, base.as_deref()).await?;
+            match self.settled(outcome, condition)? {
+                ControlFlow::Break(stored) => {
+                    self.0.metrics.touched.inc();
+                    return self.session(id, stored);
+                }
+                ControlFlow::Continue(fresh) => base = Some(fresh),
+            }
+        }
+        Err(Error::no_time())
+    }
+
+    pub(super) async fn delete(
+        &self,
+        id: &SessionId,
+        condition: &Condition,
+        budget: Budget,
+    ) -> Result<(), Error> {
+        let mut base = self.checked_base(id, condition).await?;
+        while !budget.is_spent() {
+            let outcome = self.0.store.delete(id, base.as_deref()).await?;
+            match self.settled(outcome, condition)? {
+                ControlFlow::Break(()) => {
+                    self.0.metrics.deleted.inc();
+                    return Ok(());
+                }
+                ControlFlow::Continue(fresh) => base = Some(fresh),
+            }
+        }
+        Err(Error::no_time())
+    }
+
+    /// Whether what needed no new bytes is done, or goes on over those of another writer.
+    fn settled<T>(
+        &self,
+        outcome: Outcome<T>,
+        condition: &Condition,
+    ) -> Result<ControlFlow<T, String>, Error> {
+        match outcome {
+            Outcome::Done(done) => Ok(ControlFlow::Break(done)),
+            Outcome::Missing | Outcome::Deleted => Err(condition.absent()),
+            Outcome::Late => Err(Error::late()),
+            Outcome::Conflict(current) => {
+                let fresh = digest(&current.text);
+                condition.check(&fresh)?;
+                self.0.metrics.conflicts.inc();
+                Ok(ControlFlow::Continue(fresh))
+            }
+        }
+    }
+
+    /// The digest that a conditional touch or delete must meet; an unconditional one needs no read before it.
+    pub(super) async fn checked_base(
+        &self,
+        id: &SessionId,
+        condition: &Condition,
+    ) -> Result<Option<String>, Error> {
+        if condition.is_unconditional() {
+            return Ok(None);
+        }
+        let base = digest(&self.stored(id, condition).await?.text);
+        condition.check(&base)?;
+        Ok(Some(base))
+    }
+}
+
+/// The first losers try again at once; who keeps losing steps aside for a random moment.
+async fn pause(attempt: u32) -> Result<(), Error> {
+    if attempt > 1 {
+        let limit_us = u64::from(attempt.min(16)) * 1000;
+        tokio::time::sleep(Duration::from_micros(random()? as u64 % limit_us)).await;
+    }
+    Ok(())
+}
