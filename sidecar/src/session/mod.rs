@@ -7,6 +7,8 @@ mod condition;
 mod document;
 mod equal;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod id;
 mod merge;
 mod metrics;
