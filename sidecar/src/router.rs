@@ -40,11 +40,7 @@ async fn answer(State(http): State<Http>, request: Request, next: Next) -> Respo
         Ok(Ok(response)) => response,
         Ok(Err(_panic)) => {
             http.panicked();
-            problem(Problem::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "INTERNAL_SERVER_ERROR",
-                "internal error; the log has more",
-            ))
+            problem(panicked())
         }
         Err(_) => problem(late(&method)),
     };
@@ -53,8 +49,16 @@ async fn answer(State(http): State<Http>, request: Request, next: Next) -> Respo
     response
 }
 
+pub(crate) fn panicked() -> Problem {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "INTERNAL_SERVER_ERROR",
+        "internal error; the log has more",
+    )
+}
+
 /// A read has no outcome that anybody could not know.
-fn late(method: &Method) -> Problem {
+pub(crate) fn late(method: &Method) -> Problem {
     let (code, message) = if method.is_safe() {
         ("SESSION_STORE_UNAVAILABLE", "the request took too long; try again")
     } else {

@@ -16,11 +16,26 @@ use super::rule::Change;
 use super::{Error, SessionId, Sessions};
 use crate::admin;
 use crate::app::App;
+use crate::error::Problem;
 
 pub fn router() -> Router<App> {
     let sessions: MethodRouter<App> = get(read).post(save).patch(update).delete(remove).options(options);
     Router::new().route("/api/sessions", sessions).route("/api/sessions/check", get(check))
 }
+
+/// How the original tells what went wrong inside.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failure {
+    code: &'static str,
+    message: &'static str,
+}
+
+const FETCH: Failure = Failure { code: "SESSION_FETCH_ERROR", message: "Failed to get session" };
+const SAVE: Failure = Failure { code: "SESSION_SAVE_ERROR", message: "Failed to save session" };
+const UPDATE: Failure = Failure { code: "SESSION_UPDATE_ERROR", message: "Failed to update session" };
+const DELETE: Failure = Failure { code: "SESSION_DELETE_ERROR", message: "Failed to delete session" };
+#[cfg(test)]
+pub(super) const FAILURES: [Failure; 4] = [FETCH, SAVE, UPDATE, DELETE];
 
 type Parameters = Query<Vec<(String, String)>>;
 
@@ -47,7 +62,7 @@ async fn read(
     } else {
         known(&app.sessions, id).await.map(ok)
     };
-    result.unwrap_or_else(|error| refuse(&app.sessions, error, "FETCH", "Failed to get session"))
+    result.unwrap_or_else(|error| refuse(&app.sessions, error, FETCH))
 }
 
 async fn known(sessions: &Sessions, id: &str) -> Result<String, Error> {
@@ -63,7 +78,7 @@ async fn save(
 ) -> Response {
     match saved(&app.sessions, &parameters, &headers, body).await {
         Ok(id) => done(&id, "Session saved successfully"),
-        Err(error) => refuse(&app.sessions, error, "SAVE", "Failed to save session"),
+        Err(error) => refuse(&app.sessions, error, SAVE),
     }
 }
 
@@ -133,7 +148,7 @@ async fn update(
 ) -> Response {
     match updated(&app.sessions, &parameters, &headers, body).await {
         Ok(id) => done(&id, "Session updated successfully"),
-        Err(error) => refuse(&app.sessions, error, "UPDATE", "Failed to update session"),
+        Err(error) => refuse(&app.sessions, error, UPDATE),
     }
 }
 
@@ -158,7 +173,7 @@ async fn remove(State(app): State<App>, Query(parameters): Parameters) -> Respon
     };
     match removed.await {
         Ok(()) => written(r#"{"success":true,"message":"Session deleted successfully"}"#.to_owned()),
-        Err(error) => refuse(&app.sessions, error, "DELETE", "Failed to delete session"),
+        Err(error) => refuse(&app.sessions, error, DELETE),
     }
 }
 
@@ -195,9 +210,13 @@ fn done(id: &SessionId, message: &str) -> Response {
     written(format!(r#"{{"success":true,"sessionId":"{id}","message":"{message}"}}"#))
 }
 
-/// Absence is 401 here, and the original has one code per method for what went wrong inside.
-fn refuse(sessions: &Sessions, error: Error, method: &str, message: &'static str) -> Response {
+fn refuse(sessions: &Sessions, error: Error, failure: Failure) -> Response {
     sessions.0.metrics.failed(error.kind());
+    told(error, failure).into_envelope()
+}
+
+/// Absence is 401 here, and the original has one code per method for what went wrong inside.
+pub(super) fn told(error: Error, Failure { code, message }: Failure) -> Problem {
     let unauthorized = error == Error::NotFound;
     let internal = matches!(error, Error::Internal { .. });
     let mut problem = error.problem();
@@ -205,13 +224,7 @@ fn refuse(sessions: &Sessions, error: Error, method: &str, message: &'static str
         problem.status = StatusCode::UNAUTHORIZED;
     }
     if internal {
-        problem.message = message.into();
-        problem.code = match method {
-            "FETCH" => "SESSION_FETCH_ERROR",
-            "SAVE" => "SESSION_SAVE_ERROR",
-            "UPDATE" => "SESSION_UPDATE_ERROR",
-            _ => "SESSION_DELETE_ERROR",
-        };
+        (problem.code, problem.message) = (code, message.into());
     }
-    problem.into_envelope()
+    problem
 }

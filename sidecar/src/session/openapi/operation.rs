@@ -1,0 +1,75 @@
+//! One operation, built up part by part.
+
+use axum::http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::refusals::{Surface, refusal_name};
+
+pub(super) const JSON: &str = "application/json";
+pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
+pub(super) const JSON_PATCH: &str = "application/json-patch+json";
+
+#[derive(serde::Serialize)]
+#[serde(transparent)]
+pub(super) struct Operation(Value);
+
+pub(super) fn operation(surface: Surface, summary: &str, id: &str) -> Operation {
+    Operation(json!({ "tags": [surface.tag()], "summary": summary, "operationId": id, "responses": {} }))
+}
+
+pub(super) fn reference(kind: &str, name: &str) -> Value {
+    json!({ "$ref": format!("#/components/{kind}/{name}") })
+}
+
+impl Operation {
+    pub(super) fn parameters<const N: usize>(mut self, parameters: [Value; N]) -> Operation {
+        self.0["parameters"] = parameters.into_iter().collect();
+        self
+    }
+
+    pub(super) fn body(mut self, content: &[(&str, &str)]) -> Operation {
+        let content: Map<String, Value> = content
+            .iter()
+            .map(|(media, schema)| ((*media).to_owned(), json!({ "schema": reference("schemas", schema) })))
+            .collect();
+        self.0["requestBody"] = json!({ "content": content });
+        self
+    }
+
+    pub(super) fn answer(mut self, status: &str, description: &str, media: &str, schema: &str) -> Operation {
+        let content = json!({ media: { "schema": reference("schemas", schema) } });
+        self.0["responses"][status] = json!({ "description": description, "content": content });
+        self
+    }
+
+    pub(super) fn empty(mut self, status: &str, description: &str) -> Operation {
+        self.0["responses"][status] = json!({ "description": description });
+        self
+    }
+
+    pub(super) fn headers<const N: usize>(mut self, status: &str, names: [&str; N]) -> Operation {
+        for name in names {
+            self.0["responses"][status]["headers"][name] = reference("headers", name);
+        }
+        self
+    }
+
+    pub(super) fn document(self, status: &str, description: &str) -> Operation {
+        self.answer(status, description, JSON, "Session").headers(status, ["ETag"])
+    }
+
+    pub(super) fn written(self, status: &str, description: &str) -> Operation {
+        self.document(status, description).headers(status, ["X-Hyperpage-Durability"])
+    }
+
+    /// Each status as its surface tells it, with the codes that `Error::problem` gives it.
+    pub(super) fn refusals(mut self, statuses: &[u16]) -> Operation {
+        let surface = Surface::of(&self.0);
+        for status in statuses {
+            let status = StatusCode::from_u16(*status).expect("a status");
+            let name = refusal_name(surface, status);
+            self.0["responses"][status.as_str()] = reference("responses", &name);
+        }
+        self
+    }
+}

@@ -1,0 +1,60 @@
+//! The paths of `/v1`.
+
+use serde_json::{Value, json};
+
+use super::operation::{JSON, JSON_PATCH, MERGE_PATCH, operation, reference};
+use super::refusals::Surface;
+
+const READ: [u16; 6] = [400, 404, 412, 500, 502, 503];
+const WRITE: [u16; 9] = [400, 404, 408, 412, 413, 415, 500, 502, 503];
+
+pub(super) fn sessions() -> Value {
+    json!({
+        "post": operation(Surface::V1, "Create a session", "createSession")
+            .body(&[(JSON, "Change")])
+            .written("201", "Created; Location names it")
+            .headers("201", ["Location"])
+            .refusals(&[400, 408, 413, 415, 500, 503]),
+    })
+}
+
+pub(super) fn session() -> Value {
+    let (if_match, if_none_match) =
+        (reference("parameters", "IfMatch"), reference("parameters", "IfNoneMatch"));
+    json!({
+        "parameters": [reference("parameters", "SessionId")],
+        "get": operation(Surface::V1, "Read a session", "getSession")
+            .parameters([if_match.clone(), if_none_match.clone()])
+            .document("200", "The session")
+            .empty("304", "The session is the one that If-None-Match names")
+            .refusals(&READ),
+        "put": operation(Surface::V1, "Replace a session", "replaceSession")
+            .parameters([if_match.clone(), if_none_match.clone()])
+            .body(&[(JSON, "Session")])
+            .written("200", "Replaced")
+            .refusals(&WRITE),
+        "patch": operation(Surface::V1, "Change a session", "patchSession")
+            .parameters([if_match.clone(), if_none_match.clone()])
+            .body(&[(JSON, "Change"), (MERGE_PATCH, "Change"), (JSON_PATCH, "JsonPatch")])
+            .written("200", "Changed")
+            .refusals(&WRITE)
+            .refusals(&[409]),
+        "delete": operation(Surface::V1, "Delete a session", "removeSession")
+            .parameters([if_match, if_none_match])
+            .empty("204", "Deleted")
+            .refusals(&READ),
+    })
+}
+
+pub(super) fn touch() -> Value {
+    let (if_match, if_none_match) =
+        (reference("parameters", "IfMatch"), reference("parameters", "IfNoneMatch"));
+    json!({
+        "parameters": [reference("parameters", "SessionId")],
+        "post": operation(Surface::V1, "Renew a session's life; no byte of it changes", "touchSession")
+            .parameters([if_match, if_none_match])
+            .empty("204", "It lives for its whole time again, less at most 1 %")
+            .headers("204", ["ETag", "X-Hyperpage-Durability"])
+            .refusals(&READ),
+    })
+}
