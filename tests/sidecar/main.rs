@@ -13,6 +13,7 @@ mod input;
 mod lifecycle;
 mod metrics;
 mod migrating;
+mod openapi;
 mod settings;
 mod slow;
 mod stop;

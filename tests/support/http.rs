@@ -6,6 +6,8 @@ use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
+use crate::described::described;
+
 /// Far above every promise: an answer later than this is a hang.
 const HANG: Duration = Duration::from_secs(10);
 
@@ -13,6 +15,7 @@ const HANG: Duration = Duration::from_secs(10);
 pub struct Http {
     base: String,
     client: reqwest::Client,
+    described: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -57,7 +60,16 @@ impl Request {
 impl Http {
     pub fn new(address: std::net::SocketAddr) -> Http {
         let client = reqwest::Client::builder().timeout(HANG).no_proxy().build();
-        Http { base: format!("http://{address}"), client: client.expect("plain HTTP needs nothing") }
+        Http {
+            base: format!("http://{address}"),
+            client: client.expect("plain HTTP needs nothing"),
+            described: false,
+        }
+    }
+
+    /// Of a sidecar's app port: an answer that `openapi.json` does not describe fails the test.
+    pub(crate) fn described(self) -> Http {
+        Http { described: true, ..self }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -67,7 +79,7 @@ impl Http {
     /// The answer, or the transport's error.
     pub async fn try_send(&self, request: Request) -> Result<Answer, reqwest::Error> {
         let Request { method, path, headers, body } = request;
-        let mut builder = self.client.request(method, self.url(&path));
+        let mut builder = self.client.request(method.clone(), self.url(&path));
         for (name, value) in headers {
             builder = builder.header(name, value);
         }
@@ -78,7 +90,12 @@ impl Http {
         let response = builder.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = String::from_utf8_lossy(&response.bytes().await?).into_owned();
-        Ok(Answer { status, headers, body, elapsed: start.elapsed() })
+        let answer = Answer { status, headers, body, elapsed: start.elapsed() };
+        if self.described {
+            let described = described(method.as_str(), &path, &answer);
+            assert_eq!(described, Ok(()));
+        }
+        Ok(answer)
     }
 
     pub async fn send(&self, request: Request) -> Answer {

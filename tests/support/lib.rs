@@ -4,6 +4,7 @@ pub mod apiserver;
 pub mod audit;
 pub mod binaries;
 pub mod cluster;
+pub mod described;
 pub mod door;
 pub mod eventually;
 pub mod history;

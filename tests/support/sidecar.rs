@@ -87,7 +87,7 @@ impl Sidecar {
             bound(&log, "listen").zip(bound(&log, "admin_listen")).ok_or(log)
         })
         .await;
-        let (app, admin) = (Http::new(app_address), Http::new(admin_address));
+        let (app, admin) = (Http::new(app_address).described(), Http::new(admin_address));
         Sidecar { process, _dir: dir, app, admin, app_address, admin_address }
     }
 
