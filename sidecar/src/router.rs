@@ -24,6 +24,7 @@ pub fn router(app: App) -> Router {
     Router::new()
         .merge(session::api::router())
         .merge(session::v1::router())
+        .merge(session::bulk::router())
         .layer(from_fn_with_state(http, answer))
         .with_state(app)
 }

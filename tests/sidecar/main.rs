@@ -5,6 +5,7 @@ mod common;
 mod compose;
 
 mod api;
+mod bulk;
 mod concurrent;
 mod demo;
 mod faults;

@@ -1,8 +1,10 @@
 //! Sessions: read → rule → compare-and-set, three steps that do not know each other.
 
 pub mod api;
+mod batch;
 mod body;
 mod budget;
+pub mod bulk;
 mod condition;
 mod document;
 mod equal;
@@ -98,6 +100,11 @@ impl Session {
     /// The digest as the header has it.
     fn etag(&self) -> String {
         format!("\"{}\"", self.digest())
+    }
+
+    /// `metadata.updated`: a hint at which of two documents is the later one.
+    fn version(&self) -> Option<i64> {
+        rule::version(&self.text)
     }
 
     fn answer(&self) -> Cow<'_, str> {

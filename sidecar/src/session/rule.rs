@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::document::{Invalid, MAX_BYTES, Node, Object, check_depth};
+use super::document::{Invalid, MAX_BYTES, Node, Object, check_depth, peek};
 use super::merge::Merge;
 use super::patch::{Patch, PatchError};
 
@@ -201,6 +201,16 @@ fn put_back<'a>(object: &mut Object<'a>, name: &str, value: Option<Node<'a>>) {
 pub(crate) fn timestamp(ms: i64) -> String {
     let timestamp = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX);
     timestamp.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+/// `metadata.updated` in milliseconds.
+pub(crate) fn version(text: &str) -> Option<i64> {
+    metadata_time(text, "updated")
+}
+
+pub(crate) fn metadata_time(text: &str, name: &str) -> Option<i64> {
+    let metadata = peek(text, "metadata").ok()??;
+    milliseconds(peek(metadata, name).ok()??.trim_matches('"'))
 }
 
 pub(crate) fn milliseconds(text: &str) -> Option<i64> {

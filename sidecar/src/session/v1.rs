@@ -23,7 +23,7 @@ pub fn router() -> Router<App> {
         .route("/v1/sessions/{id}/touch", post(touch))
 }
 
-const JSON_ONLY: &str = "send application/json";
+pub(super) const JSON_ONLY: &str = "send application/json";
 const PATCHES: &str =
     "send application/merge-patch+json, application/json-patch+json, or application/json for a deep merge";
 
@@ -120,7 +120,7 @@ fn answer<T>(sessions: &Sessions, result: Result<T, Error>, render: impl FnOnce(
     result.map_or_else(|error| refuse(sessions, error), render)
 }
 
-fn refuse(sessions: &Sessions, error: Error) -> Response {
+pub(super) fn refuse(sessions: &Sessions, error: Error) -> Response {
     sessions.0.metrics.failed(error.kind());
     let unsupported = matches!(error, Error::UnsupportedMediaType(_));
     let response = error.problem().into_problem_details();

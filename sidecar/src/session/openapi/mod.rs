@@ -1,6 +1,7 @@
 //! Writes `sidecar/openapi.json` from what the product is made of, and holds it to what the router does. A new route
 //! is described beside its siblings in `original.rs` or `v1.rs`; a new error finds its way into the refusals by itself.
 
+mod bulk;
 mod operation;
 mod original;
 mod refusals;
@@ -31,6 +32,7 @@ fn document() -> Value {
         "/v1/sessions": v1::sessions(),
         "/v1/sessions/{id}": v1::session(),
         "/v1/sessions/{id}/touch": v1::touch(),
+        "/v1/sessions:batchGet": bulk::batch_get(),
     });
     json!({
         "openapi": "3.1.0",

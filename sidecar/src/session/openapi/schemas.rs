@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::bulk;
 use super::operation::reference;
 use crate::session::document::{MAX_BYTES, MAX_DEPTH};
 use crate::session::id::MAX_LENGTH;
@@ -9,7 +10,9 @@ use crate::session::id::MAX_LENGTH;
 pub(super) fn schemas() -> Value {
     let mut schemas = requests();
     let all = schemas.as_object_mut().expect("an object");
-    all.extend(answers().as_object().expect("an object").clone());
+    for more in [answers(), bulk::schemas()] {
+        all.extend(more.as_object().expect("an object").clone());
+    }
     all.insert("Session".to_owned(), session());
     schemas
 }
