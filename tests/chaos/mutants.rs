@@ -7,8 +7,7 @@ use tests::history::{Rule, check, rules};
 use crate::run::run;
 use crate::sound::seeds;
 
-const CREATE: &str = include_str!("../../sidecar/src/session/create.lua");
-const UPDATE: &str = include_str!("../../sidecar/src/session/update.lua");
+const WRITE: &str = include_str!("../../sidecar/src/session/write.lua");
 const TOUCH: &str = include_str!("../../sidecar/src/session/touch.lua");
 
 /// Caught by one of `by` within five pinned seeds, or the checker is blind.
@@ -39,20 +38,19 @@ fn mutant(change: impl FnOnce(&mut Rules)) -> Rules {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mutant_without_compare_and_set_is_caught() {
-    let mutant = mutant(|rules| rules.scripts.update = without(UPDATE, "sha1hex", ""));
+    let mutant = mutant(|rules| rules.scripts.write = without(WRITE, "sha1hex", ""));
     caught(mutant, &[Rule::Lost, Rule::Fork, Rule::Edge]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mutant_that_creates_on_update_is_caught() {
-    let blind = UPDATE.replace("if redis.sha1hex(bytes)", "if bytes and redis.sha1hex(bytes)");
-    let mutant = mutant(|rules| rules.scripts.update = without(&blind, "'MISSING'", ""));
+    let mutant = mutant(|rules| rules.scripts.write = without(WRITE, "'MISSING'", ""));
     caught(mutant, &[Rule::Resurrection]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mutant_without_a_tombstone_is_caught() {
-    let mutant = mutant(|rules| rules.scripts.create = without(CREATE, "'DELETED'", ""));
+    let mutant = mutant(|rules| rules.scripts.write = without(WRITE, "'DELETED'", ""));
     caught(mutant, &[Rule::Resurrection]).await;
 }
 
@@ -65,7 +63,7 @@ async fn mutant_that_makes_what_it_touches_is_caught() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mutant_that_writes_without_a_deadline_is_caught() {
-    let mutant = mutant(|rules| rules.scripts.update = without(UPDATE, "'LATE'", ""));
+    let mutant = mutant(|rules| rules.scripts.write = without(WRITE, "'LATE'", ""));
     caught(mutant, &[Rule::Late, Rule::Ghost]).await;
 }
 

@@ -4,6 +4,7 @@
 mod common;
 mod compose;
 
+mod ambiguous;
 mod api;
 mod bulk;
 mod concurrent;

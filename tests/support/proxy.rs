@@ -23,6 +23,8 @@ pub enum Mode {
     Stall,
     /// What is sent now is lost, and the connection it was sent on is dead for good without a word.
     BlackHole,
+    /// Commands arrive. On a connection where one holds these bytes, what Redis answers is lost from then on.
+    Mute(&'static str),
     /// Commands arrive later by so much, in order; a stall that begins meanwhile holds them too.
     Delay(Duration),
     /// Whatever reads or writes data is answered with this error; PING, TIME and the like with the truth.
@@ -113,6 +115,7 @@ struct Connection {
     number: u64,
     shared: Arc<Shared>,
     dead: AtomicBool,
+    mute: AtomicBool,
     to_client: Mutex<OwnedWriteHalf>,
 }
 
@@ -132,8 +135,8 @@ impl Connection {
         let (from_client, to_client) = client.into_split();
         let (from_redis, to_redis) = redis.into_split();
         let mut half_closed = shared.half_closed.subscribe();
-        let this =
-            Connection { number, shared, dead: AtomicBool::new(false), to_client: Mutex::new(to_client) };
+        let (dead, mute) = (AtomicBool::new(false), AtomicBool::new(false));
+        let this = Connection { number, shared, dead, mute, to_client: Mutex::new(to_client) };
         tokio::select! {
             end = this.requests(from_client, to_redis, mode.clone()) => end,
             end = this.replies(from_redis, mode.clone()) => end,
@@ -155,14 +158,18 @@ impl Connection {
         while client.read_buf(&mut buffer).await? > 0 {
             while let Some(length) = command_length(&buffer) {
                 let command: Vec<u8> = buffer.drain(..length).collect();
-                match self.delayed(&mut mode).await {
+                let settled = self.delayed(&mut mode).await;
+                if matches!(settled, Mode::Mute(word) if holds(&command, word)) {
+                    self.mute.store(true, Ordering::SeqCst);
+                }
+                match settled {
                     Mode::BlackHole => {}
                     // Redis itself says the error, so that it comes in its turn among other answers.
                     Mode::Refuse(error) if is_data(&command) => redis.write_all(&saying(error)).await?,
                     Mode::Answer(reply) if !is_greeting(&command) => {
                         self.to_client.lock().await.write_all(reply).await?;
                     }
-                    Mode::Pass | Mode::Delay(_) | Mode::Refuse(_) | Mode::Answer(_) => {
+                    Mode::Pass | Mode::Mute(_) | Mode::Delay(_) | Mode::Refuse(_) | Mode::Answer(_) => {
                         redis.write_all(&command).await?
                     }
                     Mode::Cut | Mode::Stall => return Ok(()),
@@ -175,10 +182,20 @@ impl Connection {
     async fn replies(&self, mut redis: OwnedReadHalf, mut mode: watch::Receiver<Mode>) -> io::Result<()> {
         let mut buffer = Vec::new();
         while redis.read_buf(&mut buffer).await? > 0 {
-            match self.settle(&mut mode).await {
+            let settled = self.settle(&mut mode).await;
+            if self.mute.load(Ordering::SeqCst) {
+                buffer.clear();
+                continue;
+            }
+            match settled {
                 Mode::BlackHole => {}
                 Mode::Cut => return Ok(()),
-                Mode::Pass | Mode::Stall | Mode::Delay(_) | Mode::Refuse(_) | Mode::Answer(_) => {
+                Mode::Pass
+                | Mode::Stall
+                | Mode::Mute(_)
+                | Mode::Delay(_)
+                | Mode::Refuse(_)
+                | Mode::Answer(_) => {
                     self.to_client.lock().await.write_all(&buffer).await?;
                 }
             }
@@ -218,6 +235,10 @@ fn is_greeting(command: &[u8]) -> bool {
 
 fn is_data(command: &[u8]) -> bool {
     [b"EVAL".as_slice(), b"EVALSHA", b"GET", b"SET", b"DEL"].contains(&name(command).as_slice())
+}
+
+fn holds(command: &[u8], word: &str) -> bool {
+    command.windows(word.len()).any(|bytes| bytes == word.as_bytes())
 }
 
 /// A command that Redis answers with `error`.

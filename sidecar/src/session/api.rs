@@ -51,7 +51,7 @@ async fn read(
         return check(State(app)).await;
     }
     let result = if id.is_empty() {
-        app.sessions.create(&body::origin(&headers), None).await.map(|session| {
+        app.sessions.create(&body::origin(&headers), None, Budget::begin()).await.map(|session| {
             let body = format!(
                 r#"{{"success":true,"sessionId":"{}","session":{},"message":"New session created"}}"#,
                 session.id,

@@ -75,6 +75,13 @@ impl Error {
         }
     }
 
+    /// Of an operation that may have been applied; `last` is how its last attempt failed.
+    pub(crate) fn doubtful(last: Option<Error>) -> Error {
+        let reason = last.and_then(|error| error.cause());
+        let reason = reason.unwrap_or_else(|| "the session was changed meanwhile".to_owned());
+        Error::OutcomeUnknown { reason }
+    }
+
     pub(crate) fn no_time() -> Error {
         Error::Unavailable {
             reason: "too many writers of one session, or a slow body, left no time for an attempt".to_owned(),

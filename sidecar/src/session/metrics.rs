@@ -12,6 +12,7 @@ pub(crate) struct Metrics {
     pub(crate) touched: Counter,
     pub(crate) deleted: Counter,
     pub(crate) conflicts: Counter,
+    pub(crate) resent: Counter,
     errors: Family<Kind, Counter>,
 }
 
@@ -23,7 +24,7 @@ struct Kind {
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Metrics {
         let metrics = Metrics::default();
-        let Metrics { created, updated, touched, deleted, conflicts, errors } = &metrics;
+        let Metrics { created, updated, touched, deleted, conflicts, resent, errors } = &metrics;
         registry.register("sessions_created", "Sessions written that did not exist", created.clone());
         registry.register("sessions_updated", "Writes to existing sessions", updated.clone());
         registry.register(
@@ -36,6 +37,11 @@ impl Metrics {
             "sessions_conflicts",
             "Writes repeated over another writer's bytes",
             conflicts.clone(),
+        );
+        registry.register(
+            "sessions_resent",
+            "Attempts repeated because what became of the one before is not known",
+            resent.clone(),
         );
         registry.register("sessions_errors", "Session requests that failed, by kind", errors.clone());
         metrics

@@ -1,6 +1,7 @@
 //! Sessions: read → rule → compare-and-set, three steps that do not know each other.
 
 pub mod api;
+mod attempt;
 mod batch;
 mod body;
 mod budget;
@@ -14,6 +15,7 @@ mod fuzz;
 mod id;
 mod merge;
 mod metrics;
+mod op;
 #[cfg(test)]
 mod openapi;
 mod patch;
@@ -79,7 +81,7 @@ impl Sessions {
         stop: CancellationToken,
     ) -> (Sessions, impl Future<Output = ()> + Send + use<>) {
         let config::Session { ttl_seconds, allow_client_ids, allow_identity_writes } = *settings;
-        let store = Store::new(redis, rules.scripts.clone(), u64::from(ttl_seconds) * 1000);
+        let store = Store::new(redis, &rules, u64::from(ttl_seconds) * 1000);
         let identity = if allow_identity_writes { Identity::Writable } else { Identity::Kept };
         let metrics = Metrics::register(registry);
         let turns = Turns::default();

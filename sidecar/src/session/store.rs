@@ -3,19 +3,19 @@
 use redis::Script;
 use sha1::{Digest, Sha1};
 
-use super::{Error, SessionId};
+use super::op::OpId;
+use super::{Error, Rules, SessionId};
 use crate::key::SessionKeys;
 use crate::redis::Redis;
 
-/// No late write of ours outlives its deadline by as much as this.
-const TOMBSTONE_MS: u64 = 600_000;
+/// So long is an operation's id remembered: far longer than anybody sends it again.
+const REMEMBERED_MS: u64 = 600_000;
 
 /// The protocol itself, so that a test can break one rule of it and see that somebody notices.
 #[derive(Debug, Clone)]
 pub struct Scripts {
     pub read: Script,
-    pub create: Script,
-    pub update: Script,
+    pub write: Script,
     pub touch: Script,
     pub delete: Script,
 }
@@ -24,8 +24,7 @@ impl Default for Scripts {
     fn default() -> Scripts {
         Scripts {
             read: Script::new(include_str!("read.lua")),
-            create: Script::new(include_str!("create.lua")),
-            update: Script::new(include_str!("update.lua")),
+            write: Script::new(include_str!("write.lua")),
             touch: Script::new(include_str!("touch.lua")),
             delete: Script::new(include_str!("delete.lua")),
         }
@@ -40,8 +39,17 @@ pub(crate) struct Stored {
     pub(crate) left_ms: i64,
 }
 
+/// One compare-and-set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Write<'a> {
+    pub(crate) op: OpId,
+    /// The digest of the bytes that `text` was made from; without one there must be no session.
+    pub(crate) base: Option<&'a str>,
+    pub(crate) text: &'a str,
+}
+
 /// What Redis decided about a write.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome<T = ()> {
     Done(T),
     /// There is no such session.
@@ -50,7 +58,14 @@ pub(crate) enum Outcome<T = ()> {
     Deleted,
     /// Its bytes are others than the writer knew.
     Conflict(Stored),
-    /// The attempt arrived after its deadline and was refused.
+}
+
+/// What Redis answered to one attempt at a write.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer<T = ()> {
+    /// `certain`: an earlier attempt at the same operation was not applied either, or the outcome would say so.
+    Decided { outcome: Outcome<T>, certain: bool },
+    /// It arrived after its deadline and was refused.
     Late,
 }
 
@@ -68,11 +83,13 @@ pub(crate) struct Store {
     redis: Redis,
     scripts: std::sync::Arc<Scripts>,
     life_ms: u64,
+    tombstone_ms: u64,
 }
 
 impl Store {
-    pub(crate) fn new(redis: Redis, scripts: Scripts, life_ms: u64) -> Store {
-        Store { redis, scripts: std::sync::Arc::new(scripts), life_ms }
+    pub(crate) fn new(redis: Redis, rules: &Rules, life_ms: u64) -> Store {
+        let tombstone_ms = u64::try_from(rules.tombstone.as_millis()).unwrap_or(u64::MAX);
+        Store { redis, scripts: std::sync::Arc::new(rules.scripts.clone()), life_ms, tombstone_ms }
     }
 
     pub(crate) fn life_ms(&self) -> u64 {
@@ -81,55 +98,51 @@ impl Store {
 
     pub(crate) async fn read(&self, id: &SessionId) -> Result<Option<Stored>, Error> {
         let keys = SessionKeys::new(id);
-        let reply = self.run(&self.scripts.read, &[&keys.session], &[]).await.map_err(Error::read)?;
-        reply.stored()
+        let answer = self.redis.run(&self.scripts.read, &[&keys.session], &[]).await;
+        let (word, left_ms, bytes) = answer.map_err(Error::read)?;
+        Reply { word, left_ms, bytes }.stored()
     }
 
-    pub(crate) async fn create(&self, id: &SessionId, text: &str) -> Result<Outcome, Error> {
-        let (keys, life) = (SessionKeys::new(id), self.life_ms.to_string());
-        let args = [text.as_bytes(), life.as_bytes()];
-        self.write(&self.scripts.create, &keys.both(), &args).await?.outcome(|_| Ok(()))
-    }
-
-    pub(crate) async fn update(&self, id: &SessionId, base: &str, text: &str) -> Result<Outcome, Error> {
-        let (keys, life) = (SessionKeys::new(id), self.life_ms.to_string());
-        let args = [base.as_bytes(), text.as_bytes(), life.as_bytes()];
-        self.write(&self.scripts.update, &keys.both(), &args).await?.outcome(|_| Ok(()))
+    pub(crate) async fn write(&self, id: &SessionId, write: &Write<'_>) -> Result<Answer, Error> {
+        let Write { op, base, text } = write;
+        let (life, remembered) = (self.life_ms.to_string(), REMEMBERED_MS.to_string());
+        let base = base.unwrap_or_default().as_bytes();
+        let args = [op.as_bytes(), base, text.as_bytes(), life.as_bytes(), remembered.as_bytes()];
+        self.attempt(&self.scripts.write, &SessionKeys::new(id).both(), &args, |_| Ok(())).await
     }
 
     /// Renews the life when 1 % of it has passed. `base` is the digest that the bytes must have, if any.
-    pub(crate) async fn touch(&self, id: &SessionId, base: Option<&str>) -> Result<Outcome<Stored>, Error> {
+    pub(crate) async fn touch(&self, id: &SessionId, base: Option<&str>) -> Result<Answer<Stored>, Error> {
         let (life, enough) = (self.life_ms.to_string(), (self.life_ms - self.life_ms / 100).to_string());
         let keys = SessionKeys::new(id);
         let args = [life.as_bytes(), enough.as_bytes(), base.unwrap_or_default().as_bytes()];
-        self.write(&self.scripts.touch, &[&keys.session], &args).await?.outcome(Reply::current)
+        self.attempt(&self.scripts.touch, &[&keys.session], &args, Reply::current).await
     }
 
     /// `base` as in `touch`.
-    pub(crate) async fn delete(&self, id: &SessionId, base: Option<&str>) -> Result<Outcome, Error> {
-        let (keys, tombstone) = (SessionKeys::new(id), TOMBSTONE_MS.to_string());
-        let args = [base.unwrap_or_default().as_bytes(), tombstone.as_bytes()];
-        self.write(&self.scripts.delete, &keys.both(), &args).await?.outcome(|_| Ok(()))
+    pub(crate) async fn delete(&self, id: &SessionId, op: OpId, base: Option<&str>) -> Result<Answer, Error> {
+        let tombstone = self.tombstone_ms.to_string();
+        let args = [op.as_bytes(), base.unwrap_or_default().as_bytes(), tombstone.as_bytes()];
+        self.attempt(&self.scripts.delete, &SessionKeys::new(id).both(), &args, |_| Ok(())).await
     }
 
-    async fn write(&self, script: &Script, keys: &[&str], args: &[&[u8]]) -> Result<Reply, Error> {
-        let deadline = self.redis.deadline_us(keys[0]).await.to_string();
-        let args: Vec<&[u8]> = std::iter::once(deadline.as_bytes()).chain(args.iter().copied()).collect();
-        self.run(script, keys, &args).await.map_err(Error::write)
-    }
-
-    async fn run(
+    async fn attempt<T>(
         &self,
         script: &Script,
         keys: &[&str],
         args: &[&[u8]],
-    ) -> Result<Reply, crate::redis::Error> {
-        let (word, left_ms, bytes) = self.redis.run(script, keys, args).await?;
-        Ok(Reply { word, left_ms, bytes })
+        done: impl FnOnce(Reply) -> Result<T, Error>,
+    ) -> Result<Answer<T>, Error> {
+        let deadline = self.redis.deadline_us(keys[0]).await.to_string();
+        let args: Vec<&[u8]> = std::iter::once(deadline.as_bytes()).chain(args.iter().copied()).collect();
+        let answer = self.redis.run(script, keys, &args).await;
+        let (word, left_ms, bytes, forgetful): (_, _, _, i64) = answer.map_err(Error::write)?;
+        let Some(outcome) = Reply { word, left_ms, bytes }.outcome(done)? else { return Ok(Answer::Late) };
+        Ok(Answer::Decided { outcome, certain: forgetful == 0 })
     }
 }
 
-/// What every script answers.
+/// What every script answers first.
 struct Reply {
     word: String,
     left_ms: i64,
@@ -145,15 +158,16 @@ impl Reply {
         }
     }
 
-    fn outcome<T>(self, done: impl FnOnce(Reply) -> Result<T, Error>) -> Result<Outcome<T>, Error> {
-        Ok(match self.word.as_str() {
-            "OK" => Outcome::Done(done(self)?),
+    /// None if the attempt came late.
+    fn outcome<T>(self, done: impl FnOnce(Reply) -> Result<T, Error>) -> Result<Option<Outcome<T>>, Error> {
+        Ok(Some(match self.word.as_str() {
+            "OK" | "APPLIED" => Outcome::Done(done(self)?),
             "MISSING" => Outcome::Missing,
             "DELETED" => Outcome::Deleted,
             "CONFLICT" => Outcome::Conflict(self.current()?),
-            "LATE" => Outcome::Late,
+            "LATE" => return Ok(None),
             _ => return Err(self.unknown_word()),
-        })
+        }))
     }
 
     fn current(self) -> Result<Stored, Error> {

@@ -28,6 +28,7 @@ const PATCHES: &str =
     "send application/merge-patch+json, application/json-patch+json, or application/json for a deep merge";
 
 async fn create(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
+    let budget = Budget::begin();
     let created = async {
         let text = body::text(body).await?;
         let fields = match Media::of(&headers) {
@@ -36,7 +37,7 @@ async fn create(State(app): State<App>, headers: HeaderMap, body: Body) -> Respo
             _ => return Err(Error::UnsupportedMediaType(JSON_ONLY)),
         };
         let fields = fields.as_ref().map(|fields| (fields, Identity::Writable));
-        app.sessions.create(&body::origin(&headers), fields).await
+        app.sessions.create(&body::origin(&headers), fields, budget).await
     };
     answer(&app.sessions, created.await, |session| {
         let location = format!("/v1/sessions/{}", session.id);

@@ -3,10 +3,12 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use super::attempt::Attempts;
 use super::budget::Budget;
 use super::condition::Condition;
+use super::op::OpId;
 use super::rule::{Change, Identity, Origin};
-use super::store::{Outcome, digest};
+use super::store::{Outcome, Write, digest};
 use super::{Error, Session, SessionId, Sessions, now_ms, random, rule};
 
 /// A write that loses against this many others in a row gives up; each loss is another pod's success.
@@ -17,18 +19,34 @@ impl Sessions {
         &self,
         origin: &Origin,
         fields: Option<(&Change, Identity)>,
+        budget: Budget,
     ) -> Result<Session, Error> {
         let now_ms = now_ms();
         let text = rule::create(origin, fields, now_ms)?;
         let id = SessionId::mint(now_ms, random()?);
-        match self.0.store.create(&id, &text).await? {
+        match self.cas(&id, &Write { op: OpId::mint()?, base: None, text: &text }, budget).await? {
             Outcome::Done(()) => {
                 self.0.metrics.created.inc();
                 Ok(Session::written(id, text))
             }
-            Outcome::Late => Err(Error::late()),
             Outcome::Missing | Outcome::Deleted | Outcome::Conflict(_) => {
                 Err(Error::Internal { reason: "128 random bits came twice".to_owned() })
+            }
+        }
+    }
+
+    /// Sent again while its outcome is unknown and there is time.
+    pub(super) async fn cas(
+        &self,
+        id: &SessionId,
+        write: &Write<'_>,
+        budget: Budget,
+    ) -> Result<Outcome, Error> {
+        let mut attempts = Attempts::new(budget, &self.0.metrics.resent);
+        loop {
+            let answer = self.0.store.write(id, write).await;
+            if let ControlFlow::Break(settled) = attempts.settle(answer).await {
+                return settled;
             }
         }
     }
@@ -43,6 +61,7 @@ impl Sessions {
     ) -> Result<Session, Error> {
         let _turn = self.0.turns.take(&id, budget.left()).await.ok_or_else(Error::no_time)?;
         let mut current = self.stored(&id, condition).await?;
+        let op = OpId::mint()?;
         for attempt in 0..ATTEMPTS {
             if budget.is_spent() {
                 break;
@@ -50,13 +69,12 @@ impl Sessions {
             let base = digest(&current.text);
             condition.check(&base)?;
             let text = rule::update(&current.text, change, identity, now_ms())?;
-            match self.0.store.update(&id, &base, &text).await? {
+            match self.cas(&id, &Write { op, base: Some(&base), text: &text }, budget).await? {
                 Outcome::Done(()) => {
                     self.0.metrics.updated.inc();
                     return Ok(Session::written(id, text));
                 }
                 Outcome::Missing | Outcome::Deleted => return Err(condition.absent()),
-                Outcome::Late => return Err(Error::late()),
                 Outcome::Conflict(fresh) => current = fresh,
             }
             self.0.metrics.conflicts.inc();
@@ -95,7 +113,7 @@ impl Sessions {
             return Err(Error::no_time());
         }
         let text = rule::create(origin, Some((change, self.0.identity)), now_ms())?;
-        match self.0.store.create(&id, &text).await? {
+        match self.cas(&id, &Write { op: OpId::mint()?, base: None, text: &text }, budget).await? {
             Outcome::Done(()) => {
                 self.0.metrics.created.inc();
                 Ok(Session::written(id, text))
@@ -104,7 +122,6 @@ impl Sessions {
                 self.update(id, change, &Condition::default(), self.0.identity, budget).await
             }
             Outcome::Missing | Outcome::Deleted => Err(Error::NotFound),
-            Outcome::Late => Err(Error::late()),
         }
     }
 
@@ -117,7 +134,13 @@ impl Sessions {
     ) -> Result<Session, Error> {
         let mut base = self.checked_base(&id, condition).await?;
         while !budget.is_spent() {
-            let outcome = self.0.store.touch(&id, base.as_deref()).await?;
+            let mut attempts = Attempts::new(budget, &self.0.metrics.resent);
+            let outcome = loop {
+                let answer = self.0.store.touch(&id, base.as_deref()).await;
+                if let ControlFlow::Break(settled) = attempts.settle(answer).await {
+                    break settled?;
+                }
+            };
             match self.settled(outcome, condition)? {
                 ControlFlow::Break(stored) => {
                     self.0.metrics.touched.inc();
@@ -136,8 +159,15 @@ impl Sessions {
         budget: Budget,
     ) -> Result<(), Error> {
         let mut base = self.checked_base(id, condition).await?;
+        let op = OpId::mint()?;
         while !budget.is_spent() {
-            let outcome = self.0.store.delete(id, base.as_deref()).await?;
+            let mut attempts = Attempts::new(budget, &self.0.metrics.resent);
+            let outcome = loop {
+                let answer = self.0.store.delete(id, op, base.as_deref()).await;
+                if let ControlFlow::Break(settled) = attempts.settle(answer).await {
+                    break settled?;
+                }
+            };
             match self.settled(outcome, condition)? {
                 ControlFlow::Break(()) => {
                     self.0.metrics.deleted.inc();
@@ -158,7 +188,6 @@ impl Sessions {
         match outcome {
             Outcome::Done(done) => Ok(ControlFlow::Break(done)),
             Outcome::Missing | Outcome::Deleted => Err(condition.absent()),
-            Outcome::Late => Err(Error::late()),
             Outcome::Conflict(current) => {
                 let fresh = digest(&current.text);
                 condition.check(&fresh)?;
