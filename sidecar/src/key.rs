@@ -24,6 +24,12 @@ impl SessionKeys {
     }
 }
 
+/// `hyperpage:inc`, the record of a Redis' incarnation; in a cluster each master has one of its own, and `tag` is what
+/// makes it lie in a slot of that master.
+pub(crate) fn incarnation(tag: Option<u32>) -> String {
+    tag.map_or_else(|| "hyperpage:inc".to_owned(), |tag| format!("hyperpage:inc:{{{tag}}}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

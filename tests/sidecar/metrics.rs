@@ -12,7 +12,7 @@ use crate::common::{PROMPT, new_session, pair};
 const STOP: Duration = Duration::from_secs(20);
 
 /// The sum over all series whose name ends so.
-async fn total(sidecar: &Sidecar, name: &str) -> f64 {
+pub(crate) async fn total(sidecar: &Sidecar, name: &str) -> f64 {
     values(sidecar, name, &[]).await.into_iter().sum()
 }
 

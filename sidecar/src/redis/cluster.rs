@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use redis::{ErrorKind, Pipeline, Script, ServerErrorKind, Value};
+use redis::{ErrorKind, Pipeline, ServerErrorKind, Value};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -16,10 +16,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::dial::{self, Address, Place};
 use super::error::Error;
-use super::link::{ATTEMPT, Failed, Link, Snapshot};
-use super::metrics::Metrics;
+use super::link::{ATTEMPT, Ask, Failed, Link, Snapshot};
 use super::slots::{self, Range};
 use super::target::{Destination, Source, Target};
+use super::wires::Wires;
+use super::witness::Sighting;
 
 const REFRESH: Duration = Duration::from_secs(1);
 /// However many calls were sent astray.
@@ -50,14 +51,14 @@ struct Map {
 impl Cluster {
     pub(super) fn new(
         source: Arc<Source>,
-        metrics: Metrics,
+        wires: Wires,
         stop: CancellationToken,
     ) -> (Cluster, impl Future<Output = ()> + Send + 'static) {
         let cluster = Cluster(Arc::default());
         let keeper = Keeper {
             cluster: cluster.clone(),
             source,
-            metrics,
+            wires,
             stop: stop.clone(),
             tasks: JoinSet::new(),
             guards: HashMap::new(),
@@ -80,6 +81,8 @@ impl Cluster {
         };
         Snapshot {
             connection: snapshots.iter().find_map(|snapshot| snapshot.connection.clone()).filter(|_| all),
+            enrolled: None,
+            evicting: snapshots.iter().any(|snapshot| snapshot.evicting),
             reason,
             ever: snapshots.iter().any(|snapshot| snapshot.ever),
             lost: None,
@@ -96,19 +99,17 @@ impl Cluster {
     pub(super) async fn evaluate(
         &self,
         key: &str,
-        script: &Script,
-        command: Pipeline,
+        mut ask: Ask<'_>,
         end: Instant,
-    ) -> Result<Value, Failed> {
+    ) -> Result<(Value, Sighting), Failed> {
         let unowned =
             || Error::unavailable("Redis not connected: no node of the cluster owns the key's slot");
-        let mut command = command;
         let mut failed = Failed::from(unowned());
         let mut next = slots::owner(&self.map().ranges, slots::slot(key)).cloned();
         for _ in 0..REDIRECTS {
             let Some(node) = next else { break };
             let Some(link) = self.map().links.get(&node).cloned() else { break };
-            failed = match link.evaluate(script, &command, end).await {
+            failed = match link.evaluate(&ask, end).await {
                 Ok(value) => return Ok(value),
                 Err(failed) => failed,
             };
@@ -118,7 +119,7 @@ impl Cluster {
                 break;
             }
             if let Redirect::Ask = redirect {
-                command = asking(&command);
+                ask.command = asking(&ask.command);
             }
             next = Some(to);
         }
@@ -176,7 +177,7 @@ fn asking(commands: &Pipeline) -> Pipeline {
 struct Keeper {
     cluster: Cluster,
     source: Arc<Source>,
-    metrics: Metrics,
+    wires: Wires,
     stop: CancellationToken,
     tasks: JoinSet<()>,
     /// Dropping one ends its link.
@@ -273,18 +274,21 @@ impl Keeper {
             if links.contains_key(&range.node) {
                 continue;
             }
-            let link =
-                before.links.get(&range.node).cloned().unwrap_or_else(|| self.link(range.node.clone()));
+            let link = before
+                .links
+                .get(&range.node)
+                .cloned()
+                .unwrap_or_else(|| self.link(range.node.clone(), before.ever));
             links.insert(range.node.clone(), link);
         }
         self.guards.retain(|node, _| links.contains_key(node));
         self.cluster.set_map(Map { ranges, links, ever: true });
     }
 
-    fn link(&mut self, node: Address) -> Link {
+    fn link(&mut self, node: Address, heir: bool) -> Link {
         let stop = self.stop.child_token();
         let place = Place::Node(node.clone());
-        let (link, task) = Link::new(self.source.clone(), place, self.metrics.clone(), stop.clone());
+        let (link, task) = Link::new(self.source.clone(), place, self.wires.clone(), heir, stop.clone());
         self.tasks.spawn(task);
         self.guards.insert(node, stop.drop_guard());
         link

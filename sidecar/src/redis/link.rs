@@ -1,21 +1,22 @@
-//! One supervised connection: dials, asks PING and TIME ten times a second, drops what does not answer, dials again.
+//! Calls to one Redis over the connection that a supervisor keeps.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::{ErrorKind, Pipeline, RedisError, RedisResult, Script, ServerErrorKind, Value};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
-use super::dial::{self, Connection, Held, Place};
+use super::dial::{Connection, Place};
 use super::error::{Error, words};
-use super::lease::{Action, Event, PING_TIMEOUT, State, step};
-use super::metrics::{Metrics, Share};
-use super::policy;
-use super::report::Reporter;
+use super::incarnation::{Enrolled, Incarnation};
+use super::lease::Event;
+use super::supervisor::Supervisor;
 use super::target::Source;
+use super::wires::Wires;
+use super::witness::{Sighting, micros};
 
 /// A call's answer must be there by then, wherever it got stuck.
 pub(super) const ATTEMPT: Duration = Duration::from_millis(250);
@@ -23,14 +24,15 @@ const NO_SCRIPT: ErrorKind = ErrorKind::Server(ServerErrorKind::NoScript);
 const IN_FLIGHT: usize = 1_024;
 /// A connection lost this recently may be back in a moment, and a call waits for that; in an outage it does not.
 const BLINK: Duration = Duration::from_millis(500);
-/// The URL's file is read and sentinels are asked, and Redis is asked what it is, every so many PINGs.
-const MASTER_EVERY: u64 = 20;
-const POLICY_EVERY: u64 = 300;
 
 /// What is known of the connection; `reason` says why there is none.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Snapshot {
     pub(super) connection: Option<Connection>,
+    /// The record of the node at the other end, where one could be had.
+    pub(super) enrolled: Option<Arc<Enrolled>>,
+    /// It throws away what it should keep.
+    pub(super) evicting: bool,
     pub(super) reason: String,
     /// It has answered PONG at least once.
     pub(super) ever: bool,
@@ -38,12 +40,21 @@ pub(super) struct Snapshot {
     pub(super) warning: Option<String>,
 }
 
+/// A script's call, by its hash.
+#[derive(Clone)]
+pub(super) struct Ask<'a> {
+    pub(super) script: &'a Script,
+    pub(super) command: Pipeline,
+    /// Whether the node's record is read after it.
+    pub(super) seen: bool,
+}
+
 #[derive(Debug, Clone)]
-pub(super) struct Link(Arc<Shared>);
+pub(super) struct Link(pub(super) Arc<Shared>);
 
 #[derive(Debug)]
-struct Shared {
-    snapshot: watch::Sender<Snapshot>,
+pub(super) struct Shared {
+    pub(super) snapshot: watch::Sender<Snapshot>,
     clock: Mutex<Clock>,
     /// A place for one doubt: the first is as good as all.
     doubt: mpsc::Sender<Event>,
@@ -51,11 +62,12 @@ struct Shared {
 }
 
 impl Link {
-    /// The caller owns the future, and runs it.
+    /// The caller owns the future, and runs it. An `heir` has taken over from another node what that one had.
     pub(super) fn new(
         source: Arc<Source>,
         place: Place,
-        metrics: Metrics,
+        wires: Wires,
+        heir: bool,
         stop: CancellationToken,
     ) -> (Link, impl Future<Output = ()> + Send + 'static) {
         let (doubt, doubts) = mpsc::channel(1);
@@ -67,20 +79,7 @@ impl Link {
             places: Semaphore::new(IN_FLIGHT),
         };
         let link = Link(Arc::new(shared));
-        let reporter = Reporter::new(&place);
-        let (up, evicts) = (Share::of(&metrics.up), Share::of(&metrics.evicts));
-        let supervisor = Supervisor {
-            link: link.clone(),
-            source,
-            place,
-            metrics,
-            up,
-            evicts,
-            reporter,
-            doubts,
-            held: None,
-            pings: 0,
-        };
+        let supervisor = Supervisor::new(link.clone(), source, place, wires, heir, doubts);
         (link, async move {
             // Dropping the supervisor drops the connection.
             stop.run_until_cancelled_owned(supervisor.run()).await;
@@ -95,9 +94,22 @@ impl Link {
         self.clock(|clock| clock.now_us(now))
     }
 
+    pub(super) fn incarnation(&self) -> Option<Incarnation> {
+        Some(self.0.snapshot.borrow().enrolled.as_ref()?.incarnation.clone())
+    }
+
     /// Sends the commands in one write; the answer to the last is the answer.
     pub(super) async fn call(&self, commands: &Pipeline, end: Instant) -> Result<Value, Failed> {
-        let mut connection = self.connection().await?;
+        let (mut connection, _) = self.connection().await?;
+        last(self.send(&mut connection, commands, end).await?).map_err(|error| self.failed(error))
+    }
+
+    async fn send(
+        &self,
+        connection: &mut Connection,
+        commands: &Pipeline,
+        end: Instant,
+    ) -> Result<Vec<Value>, Failed> {
         let end = end.min(Instant::now() + ATTEMPT).into();
         let Ok(Ok(_place)) = timeout_at(end, self.0.places.acquire()).await else {
             return Err(Error::unavailable("too many calls wait for Redis").into());
@@ -106,26 +118,44 @@ impl Link {
         else {
             return Err(Error::Unknown { reason: "no answer in time".to_owned() }.into());
         };
-        answer.and_then(last).map_err(|error| {
-            self.doubt(&error);
-            Failed { error: (&error).into(), redis: Some(error) }
-        })
+        answer.map_err(|error| self.failed(error))
     }
 
-    /// `command` evaluates the script by its hash; where Redis does not know it, it is loaded first.
-    pub(super) async fn evaluate(
-        &self,
-        script: &Script,
-        command: &Pipeline,
-        end: Instant,
-    ) -> Result<Value, Failed> {
-        match self.call(command, end).await {
+    /// What the answer may be concluded from is read after it, on the same connection.
+    async fn ask(&self, ask: &Ask<'_>, end: Instant) -> Result<(Value, Sighting), Failed> {
+        let (mut connection, enrolled) = self.connection().await?;
+        let Some(enrolled) = enrolled.filter(|_| ask.seen) else {
+            let value = last(self.send(&mut connection, &ask.command, end).await?);
+            return Ok((value.map_err(|error| self.failed(error))?, Sighting::Nothing));
+        };
+        let mut pipe = ask.command.clone();
+        pipe.cmd("GET").arg(&enrolled.key).cmd("TIME");
+        let mut answers = self.send(&mut connection, &pipe, end).await?;
+        let (time, record) = (answers.pop(), answers.pop());
+        let value = last(answers).map_err(|error| self.failed(error))?;
+        let record = record.and_then(|record| Incarnation::read(Ok(record)).ok().flatten());
+        let now_us = time.and_then(|time| micros(time).ok());
+        let Some(now_us) = now_us.filter(|_| record.as_ref() == Some(&enrolled.incarnation)) else {
+            // The supervisor asks at once, and enrols.
+            let _full_is_fine = self.0.doubt.try_send(Event::Doubted);
+            return Ok((value, Sighting::Nothing));
+        };
+        let age_us = now_us.saturating_sub(enrolled.incarnation.since_us);
+        let evicting = self.0.snapshot.borrow().evicting;
+        Ok((value, Sighting::Record { age_us, evicting }))
+    }
+
+    /// Where Redis does not know the script, it is loaded first.
+    pub(super) async fn evaluate(&self, ask: &Ask<'_>, end: Instant) -> Result<(Value, Sighting), Failed> {
+        let call = || self.ask(ask, end);
+        match call().await {
             Err(Failed { redis: Some(error), .. }) if error.kind() == NO_SCRIPT => {}
             answer => return answer,
         }
-        let mut connection = self.connection().await?;
-        match timeout_at(end.min(Instant::now() + ATTEMPT).into(), script.load_async(&mut connection)).await {
-            Ok(Ok(_hash)) => self.call(command, end).await,
+        let (mut connection, _) = self.connection().await?;
+        let loaded = ask.script.load_async(&mut connection);
+        match timeout_at(end.min(Instant::now() + ATTEMPT).into(), loaded).await {
+            Ok(Ok(_hash)) => call().await,
             Ok(Err(error)) => {
                 self.doubt(&error);
                 Err(not_loaded(error))
@@ -145,11 +175,17 @@ impl Link {
         let _in_time = timeout_at((lost + BLINK).into(), back).await;
     }
 
-    async fn connection(&self) -> Result<Connection, Error> {
+    /// The connection, and the record that is held for it.
+    async fn connection(&self) -> Result<(Connection, Option<Arc<Enrolled>>), Error> {
         self.blinked().await;
         let snapshot = self.0.snapshot.borrow();
         let absent = || Error::unavailable(format!("Redis not connected: {}", snapshot.reason));
-        snapshot.connection.clone().ok_or_else(absent)
+        Ok((snapshot.connection.clone().ok_or_else(absent)?, snapshot.enrolled.clone()))
+    }
+
+    fn failed(&self, error: RedisError) -> Failed {
+        self.doubt(&error);
+        Failed { error: (&error).into(), redis: Some(error) }
     }
 
     fn doubt(&self, error: &RedisError) {
@@ -161,7 +197,7 @@ impl Link {
         let _full_is_fine = self.0.doubt.try_send(doubt);
     }
 
-    fn clock<T>(&self, act: impl FnOnce(&mut Clock) -> T) -> T {
+    pub(super) fn clock<T>(&self, act: impl FnOnce(&mut Clock) -> T) -> T {
         act(&mut self.0.clock.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -189,177 +225,6 @@ fn not_loaded(error: RedisError) -> Failed {
     match error.kind() {
         ErrorKind::Io | ErrorKind::Parse => Error::unavailable(words(&error)).into(),
         _ => Failed { error: (&error).into(), redis: Some(error) },
-    }
-}
-
-struct Supervisor {
-    link: Link,
-    source: Arc<Source>,
-    place: Place,
-    metrics: Metrics,
-    up: Share,
-    evicts: Share,
-    reporter: Reporter,
-    doubts: mpsc::Receiver<Event>,
-    held: Option<Held>,
-    pings: u64,
-}
-
-impl Supervisor {
-    async fn run(mut self) {
-        let mut state = State::Absent { failures: 0 };
-        let mut event = Event::Due;
-        loop {
-            let jitter = getrandom::u32().map_or(0, |number| number.to_le_bytes()[0]);
-            let (next, action) = step(state, event, Instant::now(), jitter);
-            self.publish(state, next);
-            state = next;
-            event = match action {
-                Action::Wait(wait) => self.wait(wait).await,
-                Action::Drop(wait) => {
-                    self.drop_connection();
-                    self.wait(wait).await
-                }
-                Action::Dial => self.dial().await,
-                Action::Ping => self.ping().await,
-            };
-        }
-    }
-
-    async fn wait(&mut self, wait: Duration) -> Event {
-        match timeout(wait, self.doubts.recv()).await {
-            Ok(Some(doubt)) => {
-                if doubt == Event::ReadOnly {
-                    self.reporter.why("READONLY: it is not the master".to_owned());
-                }
-                doubt
-            }
-            Ok(None) | Err(_) => Event::Due,
-        }
-    }
-
-    fn drop_connection(&mut self) {
-        self.held = None;
-        self.link.clock(Clock::forget);
-    }
-
-    async fn dial(&mut self) -> Event {
-        self.drop_connection();
-        self.metrics.dials.inc();
-        match dial::dial(&self.source, &self.place).await {
-            Ok(held) => {
-                self.held = Some(held);
-                // Doubts about the connection before.
-                while self.doubts.try_recv().is_ok() {}
-                self.pings = 0;
-                Event::Dialed
-            }
-            Err(failure) => {
-                self.reporter.why(failure.reason);
-                if failure.rejected { Event::Rejected } else { Event::Unreachable }
-            }
-        }
-    }
-
-    async fn ping(&mut self) -> Event {
-        let Some(held) = self.held.clone() else { return Event::Lost };
-        let mut pinging = held.connection.clone();
-        let look = self.pings.is_multiple_of(MASTER_EVERY) && self.pings > 0;
-        let (answer, left) = tokio::join!(timeout(PING_TIMEOUT, ping(&mut pinging)), async {
-            if look { dial::left(&self.source, &held).await } else { None }
-        });
-        let event = match (answer, left) {
-            (Ok(Ok(redis_us)), None) => {
-                self.link.clock(|clock| clock.observe(redis_us, Instant::now()));
-                Event::Pong
-            }
-            (_, Some(reason)) => {
-                self.reporter.why(reason.to_owned());
-                Event::Demoted
-            }
-            (Ok(Err((event, reason))), None) => {
-                self.reporter.why(reason);
-                event
-            }
-            (Err(_), None) => {
-                self.reporter.why(format!("no answer to PING within {} ms", PING_TIMEOUT.as_millis()));
-                Event::Silent
-            }
-        };
-        if event == Event::Pong {
-            self.look_at_server(held.connection).await;
-            self.pings += 1;
-        }
-        event
-    }
-
-    /// Best effort, and seldom: many a service does not let its users ask.
-    async fn look_at_server(&mut self, mut connection: Connection) {
-        if !self.pings.is_multiple_of(POLICY_EVERY) {
-            return;
-        }
-        let Ok(Some(server)) = timeout(PING_TIMEOUT, policy::ask(&mut connection)).await else { return };
-        self.evicts.set(server.evicts());
-        let warning = server.warning();
-        if self.link.0.snapshot.borrow().warning == warning {
-            return;
-        }
-        if let Some(warning) = &warning {
-            tracing::warn!(node = self.reporter.node(), "{warning}");
-        }
-        self.link.0.snapshot.send_modify(|snapshot| snapshot.warning = warning);
-    }
-
-    fn publish(&mut self, before: State, after: State) {
-        let (was, is) = (matches!(before, State::Up { .. }), matches!(after, State::Up { .. }));
-        self.reporter.report(is, Instant::now());
-        if was == is {
-            if !is {
-                self.link.0.snapshot.send_if_modified(|snapshot| {
-                    let changed = snapshot.reason != self.reporter.reason();
-                    snapshot.reason = self.reporter.reason().to_owned();
-                    changed
-                });
-            }
-            return;
-        }
-        self.up.set(is);
-        let connection = self.held.as_ref().filter(|_| is).map(|held| held.connection.clone());
-        let reason = self.reporter.reason().to_owned();
-        self.link.0.snapshot.send_modify(|snapshot| {
-            snapshot.connection = connection;
-            snapshot.ever |= is;
-            snapshot.lost = was.then(Instant::now);
-            snapshot.reason = reason;
-        });
-    }
-}
-
-impl Drop for Supervisor {
-    fn drop(&mut self) {
-        let stopping = Snapshot { reason: "the sidecar is stopping".to_owned(), ..Snapshot::default() };
-        self.link.0.snapshot.send_replace(stopping);
-    }
-}
-
-/// Redis' clock in microseconds, or what is wrong.
-async fn ping(connection: &mut Connection) -> Result<i64, (Event, String)> {
-    let mut pipe = redis::pipe();
-    pipe.cmd("PING").cmd("TIME").ignore_errors();
-    let answers: Vec<RedisResult<Value>> = match pipe.query_async(connection).await {
-        Ok(answers) => answers,
-        Err(error) if error.kind() == ErrorKind::Io => return Err((Event::Lost, words(&error))),
-        Err(error) => return Err((Event::Garbage, words(&error))),
-    };
-    let Ok([pong, time]) = <[_; 2]>::try_from(answers) else {
-        return Err((Event::Garbage, "not the answers to PING and TIME".to_owned()));
-    };
-    match (pong, time.map(redis::from_redis_value::<(i64, i64)>)) {
-        (Err(error), _) | (_, Err(error)) => Err((Event::Refused, words(&error))),
-        (Ok(Value::SimpleString(pong)), Ok(Ok((seconds, micros)))) if pong == "PONG" => {
-            Ok(seconds.saturating_mul(1_000_000).saturating_add(micros))
-        }
-        (Ok(_), Ok(_)) => Err((Event::Garbage, "not the answers to PING and TIME".to_owned())),
     }
 }
 

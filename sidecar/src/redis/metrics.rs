@@ -14,6 +14,9 @@ pub(super) struct Metrics {
     pub(super) up: Gauge,
     pub(super) dials: Counter,
     pub(super) evicts: Gauge,
+    pub(super) evicting: Gauge,
+    pub(super) incarnations: Counter,
+    pub(super) losses: Counter,
     pub(super) errors: Family<ErrorLabels, Counter>,
     pub(super) calls: Histogram,
 }
@@ -29,17 +32,27 @@ impl Metrics {
             up: Gauge::default(),
             dials: Counter::default(),
             evicts: Gauge::default(),
+            evicting: Gauge::default(),
+            incarnations: Counter::default(),
+            losses: Counter::default(),
             errors: Family::default(),
             calls: Histogram::new(LATENCY_BUCKETS),
         };
         let registry = registry.sub_registry_with_prefix("hyperpage_redis");
-        let Metrics { up, dials, evicts, errors, calls } = metrics.clone();
+        let Metrics { up, dials, evicts, evicting, incarnations, losses, errors, calls } = metrics.clone();
         registry.register("connections", "Connections that answer PING; one, or one for each node", up);
         registry.register("dials", "Attempts to connect", dials);
         registry.register(
             "evicts",
             "Nodes whose maxmemory-policy is not noeviction: sessions may be lost",
             evicts,
+        );
+        registry.register("evicting", "Nodes that have lately evicted keys: absence is not proven", evicting);
+        registry.register("incarnations", "Incarnations of a node's data that were met", incarnations);
+        registry.register(
+            "losses",
+            "Incarnations that took the place of a known one: data may have been lost",
+            losses,
         );
         registry.register("errors", "Calls that failed", errors);
         registry.register("call_seconds", "Time of a call, answered or not", calls);

@@ -5,29 +5,38 @@ mod clock;
 mod cluster;
 mod dial;
 mod error;
+mod incarnation;
 mod lease;
 mod link;
 mod metrics;
 mod policy;
 mod report;
 mod slots;
+mod supervisor;
 mod target;
+mod wires;
+mod witness;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
-use redis::{FromRedisValue, Script, Value};
+use redis::{FromRedisValue, Script};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use error::Error;
+pub use incarnation::Incarnation;
 pub use target::{Mode, Source, Url, has_password};
+pub use wires::Changes;
+pub use witness::Sighting;
 
 use cluster::Cluster;
 use dial::Place;
-use link::{ATTEMPT, Failed, Link};
+use link::{ATTEMPT, Ask, Link};
 use metrics::{ErrorLabels, Metrics};
+use wires::Wires;
 
 /// All of a call: a cluster may redirect it, and a script may have to be loaded first.
 const CALL: Duration = Duration::from_millis(700);
@@ -36,7 +45,8 @@ const CALL: Duration = Duration::from_millis(700);
 #[derive(Clone)]
 pub struct Redis {
     topology: Topology,
-    metrics: Metrics,
+    wires: Wires,
+    started: Instant,
 }
 
 #[derive(Clone)]
@@ -67,19 +77,19 @@ impl Redis {
     ) -> (Redis, impl Future<Output = ()> + Send + 'static) {
         // Features of other crates must not decide which one; a second installation changes nothing.
         let _installed_before = rustls::crypto::ring::default_provider().install_default();
-        let metrics = Metrics::new(registry);
+        let wires = Wires::new(Metrics::new(registry));
         let source = Arc::new(source);
         let (topology, task) = match source.mode {
             Mode::Standalone | Mode::Sentinel => {
-                let (link, task) = Link::new(source, Place::Master, metrics.clone(), stop);
+                let (link, task) = Link::new(source, Place::Master, wires.clone(), false, stop);
                 (Topology::Single(link), futures::future::Either::Left(task))
             }
             Mode::Cluster => {
-                let (cluster, task) = Cluster::new(source, metrics.clone(), stop);
+                let (cluster, task) = Cluster::new(source, wires.clone(), stop);
                 (Topology::Cluster(cluster), futures::future::Either::Right(task))
             }
         };
-        (Redis { topology, metrics }, task)
+        (Redis { topology, wires, started: Instant::now() }, task)
     }
 
     /// Runs `script` on the node that owns `keys[0]`, by its hash; loads it first where Redis does not know it.
@@ -90,27 +100,47 @@ impl Redis {
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<T, Error> {
-        let start = Instant::now();
-        let answer = self.evaluate(script, keys, args, start + CALL).await;
-        self.metrics.calls.observe(start.elapsed().as_secs_f64());
-        let answer = answer.map_err(|failed| failed.error).and_then(|value| {
-            redis::from_redis_value(value)
-                .map_err(|error| Error::Unexpected { reason: format!("a value of another type: {error}") })
-        });
-        if let Err(error) = &answer {
-            self.metrics.errors.get_or_create(&ErrorLabels { kind: error.kind() }).inc();
+        Ok(self.evaluate(script, keys, args, false).await?.0)
+    }
+
+    /// Like `run`, and what may be concluded from an answer that says that there is nothing.
+    pub async fn run_seen<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+    ) -> Result<(T, Sighting), Error> {
+        self.evaluate(script, keys, args, true).await
+    }
+
+    /// Which incarnation of its data the node that owns `key` has, while it is connected.
+    pub fn incarnation(&self, key: &str) -> Option<Incarnation> {
+        self.owner(key)?.incarnation()
+    }
+
+    /// Since when the node that owns `key` is not connected. None while it is.
+    pub fn down_since(&self, key: &str) -> Option<Instant> {
+        let Some(link) = self.owner(key) else { return Some(self.started) };
+        let snapshot = link.snapshot();
+        snapshot.connection.is_none().then(|| snapshot.lost.unwrap_or(self.started))
+    }
+
+    /// Changes when a connection comes or goes, and when data may have been lost.
+    pub fn changes(&self) -> watch::Receiver<Changes> {
+        self.wires.changes.subscribe()
+    }
+
+    fn owner(&self, key: &str) -> Option<Link> {
+        match &self.topology {
+            Topology::Single(link) => Some(link.clone()),
+            Topology::Cluster(cluster) => cluster.owner(key),
         }
-        answer
     }
 
     /// The latest Redis TIME, in microseconds, at which a call started now may still act. Scripts that write
     /// take it as an argument and refuse (`LATE`) when TIME is past it. It holds for the node that owns `key`.
     pub async fn deadline_us(&self, key: &str) -> i64 {
-        let link = match &self.topology {
-            Topology::Single(link) => Some(link.clone()),
-            Topology::Cluster(cluster) => cluster.owner(key),
-        };
-        let redis_us = match link {
+        let redis_us = match self.owner(key) {
             Some(link) => {
                 link.blinked().await;
                 link.now_us(Instant::now())
@@ -136,21 +166,34 @@ impl Redis {
         }
     }
 
-    async fn evaluate(
+    async fn evaluate<T: FromRedisValue>(
         &self,
         script: &Script,
         keys: &[&str],
         args: &[&[u8]],
-        end: Instant,
-    ) -> Result<Value, Failed> {
+        seen: bool,
+    ) -> Result<(T, Sighting), Error> {
+        let start = Instant::now();
+        let end = start + CALL;
         let mut command = redis::pipe();
         command.cmd("EVALSHA").arg(script.get_hash()).arg(keys.len()).arg(keys).arg(args);
-        match &self.topology {
-            Topology::Single(link) => link.evaluate(script, &command, end).await,
+        let ask = Ask { script, command, seen };
+        let answer = match &self.topology {
+            Topology::Single(link) => link.evaluate(&ask, end).await,
             Topology::Cluster(cluster) => {
-                cluster.evaluate(keys.first().copied().unwrap_or_default(), script, command, end).await
+                cluster.evaluate(keys.first().copied().unwrap_or_default(), ask, end).await
             }
+        };
+        self.wires.metrics.calls.observe(start.elapsed().as_secs_f64());
+        let answer = answer.map_err(|failed| failed.error).and_then(|(value, sighting)| {
+            let value = redis::from_redis_value(value)
+                .map_err(|error| Error::Unexpected { reason: format!("a value of another type: {error}") })?;
+            Ok((value, sighting))
+        });
+        if let Err(error) = &answer {
+            self.wires.metrics.errors.get_or_create(&ErrorLabels { kind: error.kind() }).inc();
         }
+        answer
     }
 }
 

@@ -10,21 +10,32 @@ const OLDEST: u32 = 7;
 pub(super) struct Server {
     version: Option<String>,
     eviction: Option<String>,
+    evicted: Option<u64>,
 }
 
 /// None where it cannot be known.
 pub(super) async fn ask(connection: &mut Connection) -> Option<Server> {
     let mut pipe = redis::pipe();
     // An old Redis takes one section at a time.
-    pipe.cmd("INFO").arg("server").cmd("INFO").arg("memory");
-    let (server, memory): (String, String) = pipe.query_async(connection).await.ok()?;
-    Some(Server::read(&server, &memory))
+    pipe.cmd("INFO").arg("server").cmd("INFO").arg("memory").cmd("INFO").arg("stats");
+    let (server, memory, stats): (String, String, String) = pipe.query_async(connection).await.ok()?;
+    Some(Server::read(&server, &memory, &stats))
 }
 
 impl Server {
-    fn read(server: &str, memory: &str) -> Server {
+    fn read(server: &str, memory: &str, stats: &str) -> Server {
+        let evicted = field(stats, "evicted_keys").and_then(|count| count.parse().ok());
         let field = |info, name| field(info, name).map(str::to_owned);
-        Server { version: field(server, "redis_version"), eviction: field(memory, "maxmemory_policy") }
+        Server {
+            version: field(server, "redis_version"),
+            eviction: field(memory, "maxmemory_policy"),
+            evicted,
+        }
+    }
+
+    /// Keys thrown away since it started.
+    pub(super) fn evicted(&self) -> Option<u64> {
+        self.evicted
     }
 
     pub(super) fn evicts(&self) -> bool {
@@ -56,16 +67,17 @@ mod tests {
     fn server(version: &str, policy: &str) -> Server {
         let server = format!("# Server\r\nredis_version:{version}\r\nredis_mode:standalone\r\n");
         let memory = format!("# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:{policy}\r\nmem:1\r\n");
-        Server::read(&server, &memory)
+        Server::read(&server, &memory, "# Stats\r\nevicted_keys:17\r\n")
     }
 
     #[test]
     fn only_noeviction_is_safe() {
         let evicting = server("7.0.15", "allkeys-lru");
+        assert_eq!(evicting.evicted(), Some(17));
         assert!(evicting.evicts() && evicting.warning().unwrap().contains("allkeys-lru"));
         let safe = server("7.0.15", "noeviction");
         assert_eq!((safe.evicts(), safe.warning()), (false, None));
-        let unknown = Server::read("# Server", "# Memory");
+        let unknown = Server::read("# Server", "# Memory", "");
         assert_eq!((unknown.evicts(), unknown.warning()), (false, None));
     }
 

@@ -52,6 +52,12 @@ pub(super) fn whole(ranges: &[Range]) -> bool {
     covered(ranges) == u32::from(SLOTS)
 }
 
+/// The first number that, as a hash tag, lies in one of the node's slots.
+pub(super) fn tag(ranges: &[Range], node: &Address) -> Option<u32> {
+    // A single slot out of all is found within these but once in a million times.
+    (0..14 * u32::from(SLOTS)).find(|tag| owner(ranges, slot(&format!("{{{tag}}}"))) == Some(node))
+}
+
 /// The answer to CLUSTER SLOTS; a node that does not know its own name is called as it was reached.
 pub(super) fn parse(answer: Value, asked: &str) -> Option<Vec<Range>> {
     let Value::Array(entries) = answer else { return None };
@@ -90,6 +96,17 @@ mod tests {
         }
         assert_eq!(slot("hyperpage:session:a.b"), slot("{hyperpage:session:a.b}:m"));
         assert_ne!(slot("{}a"), slot("{}b"));
+    }
+
+    #[test]
+    fn every_node_has_a_tag_of_its_own() {
+        let node = |name: &str| (name.to_owned(), 1);
+        let ranges = [Range::new(0, 8_190, node("a")), Range::new(8_191, 8_191, node("b"))];
+        for name in ["a", "b"] {
+            let tag = tag(&ranges, &node(name)).unwrap();
+            assert_eq!(owner(&ranges, slot(&crate::key::incarnation(Some(tag)))), Some(&node(name)));
+        }
+        assert_eq!(tag(&ranges, &node("c")), None);
     }
 
     #[test]
