@@ -1,6 +1,8 @@
 //! Every Redis key of the sidecar. A session's id cannot contain braces, so its sibling, whose hash tag is the
 //! session's whole key, is always in the session's slot, and one script may act on both.
 
+use sha2::{Digest, Sha256};
+
 use crate::session::SessionId;
 
 /// The two keys of one session.
@@ -30,6 +32,50 @@ pub(crate) fn incarnation(tag: Option<u32>) -> String {
     tag.map_or_else(|| "hyperpage:inc".to_owned(), |tag| format!("hyperpage:inc:{{{tag}}}"))
 }
 
+/// The keys of one user, all in one slot; hardly ever in that of one of the user's sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UserKeys {
+    /// `{hyperpage:user:UID}`, a sorted set: the user's sessions, by their expiry.
+    pub(crate) index: String,
+    /// `{hyperpage:user:UID}:since`, a sorted set: when they became the user's.
+    pub(crate) since: String,
+    /// `{hyperpage:user:UID}:nb`: which of them are the user's no longer.
+    pub(crate) not_before: String,
+}
+
+impl UserKeys {
+    pub(crate) fn new(user: &str) -> UserKeys {
+        UserKeys::tagged(format!("{{{USER}{}}}", user_name(user)))
+    }
+
+    fn tagged(index: String) -> UserKeys {
+        UserKeys { since: format!("{index}:since"), not_before: format!("{index}:nb"), index }
+    }
+}
+
+const USER: &str = "hyperpage:user:";
+const LONGEST_USER: usize = 128;
+
+/// Users are named by others, with braces perhaps, and at any length: each has a name that is short, safe, and of
+/// nobody else.
+fn user_name(user: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:@|".contains(&byte);
+    let mut name = String::new();
+    for byte in user.bytes() {
+        if plain(byte) {
+            name.push(char::from(byte));
+        } else {
+            name.push_str(&format!("%{byte:02x}"));
+        }
+        if name.len() > LONGEST_USER {
+            return Sha256::digest(user)
+                .iter()
+                .fold("#".to_owned(), |name, byte| format!("{name}{byte:02x}"));
+        }
+    }
+    name
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +87,23 @@ mod tests {
             keys.both(),
             ["hyperpage:session:mwpb19rt-psaxzqngk", "{hyperpage:session:mwpb19rt-psaxzqngk}:m"]
         );
+    }
+
+    #[test]
+    fn a_user_has_keys_of_one_slot_whatever_the_name() {
+        let keys = UserKeys::new("github:1");
+        assert_eq!(keys.index, "{hyperpage:user:github:1}");
+        assert_eq!(keys.since, "{hyperpage:user:github:1}:since");
+        assert_eq!(keys.not_before, "{hyperpage:user:github:1}:nb");
+        let long = "x".repeat(LONGEST_USER + 1);
+        let names =
+            ["a}b{", "a%7db%7b", "é", "#", "a\0", &long, &long[1..], &"{".repeat(99), &"}".repeat(99)];
+        let all: std::collections::HashSet<_> = names.iter().map(|name| UserKeys::new(name).index).collect();
+        assert_eq!(all.len(), names.len());
+        for name in names {
+            let keys = UserKeys::new(name);
+            assert_eq!(keys.index.matches(['{', '}']).count(), 2, "{name}");
+            assert!(keys.index.len() < 160 && keys.index.is_ascii(), "{name}");
+        }
     }
 }

@@ -22,4 +22,5 @@ mod slow;
 mod stop;
 mod tls;
 mod topology;
+mod users;
 mod v1;

@@ -2,18 +2,21 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 
 use super::body::{self, Media};
 use super::budget::Budget;
+use super::owned::{Ended, Wanted};
 use super::{Error, batch, v1};
 use crate::app::App;
 
 pub fn router() -> Router<App> {
-    Router::new().route("/v1/sessions:batchGet", post(batch_get))
+    Router::new()
+        .route("/v1/sessions:batchGet", post(batch_get))
+        .route("/v1/users/{id}/sessions", get(of_user).delete(sign_out))
 }
 
 async fn batch_get(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
@@ -26,6 +29,25 @@ async fn batch_get(State(app): State<App>, headers: HeaderMap, body: Body) -> Re
     };
     match asked.await {
         Ok(ids) => json(batch::get(&app.sessions, ids, budget).await),
+        Err(error) => v1::refuse(&app.sessions, error),
+    }
+}
+
+async fn of_user(
+    State(app): State<App>,
+    Path(user): Path<String>,
+    Query(parameters): Query<Vec<(String, String)>>,
+) -> Response {
+    let budget = Budget::begin();
+    let told = async { app.sessions.of_user(&user, Wanted::parse(&parameters)?, budget).await };
+    told.await.map_or_else(|error| v1::refuse(&app.sessions, error), json)
+}
+
+async fn sign_out(State(app): State<App>, Path(user): Path<String>) -> Response {
+    match app.sessions.sign_out(&user, Budget::begin()).await {
+        Ok(Ended { deleted, failed, complete }) => {
+            json(format!(r#"{{"deleted":{deleted},"failed":{failed},"complete":{complete}}}"#))
+        }
         Err(error) => v1::refuse(&app.sessions, error),
     }
 }

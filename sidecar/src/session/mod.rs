@@ -13,13 +13,16 @@ mod error;
 #[cfg(test)]
 mod fuzz;
 mod id;
+mod index;
 mod merge;
 mod metrics;
 mod op;
 #[cfg(test)]
 mod openapi;
+mod owned;
 mod patch;
 mod read;
+mod recent;
 mod renewal;
 mod rule;
 mod rules;
@@ -27,6 +30,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod user;
 pub mod v1;
 mod write;
 
@@ -40,6 +44,7 @@ use crate::config;
 use crate::redis::Redis;
 pub use error::Error;
 pub use id::SessionId;
+use index::Index;
 use metrics::Metrics;
 use renewal::Renewal;
 use rule::Identity;
@@ -47,6 +52,7 @@ pub use rules::Rules;
 pub use store::Scripts;
 use store::{Store, digest};
 use turns::Turns;
+use user::Users;
 
 /// A cheap handle to the sessions in Redis.
 #[derive(Debug, Clone)]
@@ -58,6 +64,7 @@ struct Inner {
     rules: Rules,
     metrics: Metrics,
     turns: Turns,
+    users: Users,
     allow_client_ids: bool,
     /// What `/api/sessions` may do to a session's identity.
     identity: Identity,
@@ -81,12 +88,18 @@ impl Sessions {
         stop: CancellationToken,
     ) -> (Sessions, impl Future<Output = ()> + Send + use<>) {
         let config::Session { ttl_seconds, allow_client_ids, allow_identity_writes } = *settings;
-        let store = Store::new(redis, &rules, u64::from(ttl_seconds) * 1000);
+        let life_ms = u64::from(ttl_seconds) * 1000;
+        let store = Store::new(redis.clone(), &rules, life_ms);
+        let (users, named) = Users::new(Index::new(redis, life_ms), life_ms, registry);
         let identity = if allow_identity_writes { Identity::Writable } else { Identity::Kept };
         let metrics = Metrics::register(registry);
         let turns = Turns::default();
-        let sessions = Sessions(Arc::new(Inner { store, rules, metrics, turns, allow_client_ids, identity }));
-        (sessions, async move { stop.cancelled().await })
+        let sessions =
+            Sessions(Arc::new(Inner { store, rules, metrics, turns, users, allow_client_ids, identity }));
+        let at_work = sessions.clone();
+        (sessions, async move {
+            stop.run_until_cancelled_owned(at_work.0.users.work(named)).await;
+        })
     }
 }
 

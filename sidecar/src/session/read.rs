@@ -1,8 +1,10 @@
 //! Reads: what a session is, or why that cannot be said.
 
+use super::budget::Budget;
 use super::condition::Condition;
 use super::renewal::Renewal;
 use super::store::Stored;
+use super::user::Standing;
 use super::{Error, Session, SessionId, Sessions, now_ms, rule};
 
 impl Sessions {
@@ -14,7 +16,33 @@ impl Sessions {
 
     pub(super) async fn stored(&self, id: &SessionId, condition: &Condition) -> Result<Stored, Error> {
         let stored = self.0.store.read(id).await.map_err(self.0.rules.read_failed)?;
-        stored.ok_or_else(|| condition.absent())
+        self.admitted(id, stored.ok_or_else(|| condition.absent())?, condition).await
+    }
+
+    /// What came from Redis, unless its user has signed out everywhere since: then it is deleted.
+    pub(super) async fn admitted(
+        &self,
+        id: &SessionId,
+        stored: Stored,
+        condition: &Condition,
+    ) -> Result<Stored, Error> {
+        match self.0.users.read(id, &stored).await.map_err(self.0.rules.read_failed)? {
+            Standing::Valid => Ok(stored),
+            Standing::SignedOut => self.refused(id, &stored.text, condition).await,
+        }
+    }
+
+    /// It is over, whether or not it can be deleted now.
+    pub(super) async fn refused<T>(
+        &self,
+        id: &SessionId,
+        text: &str,
+        condition: &Condition,
+    ) -> Result<T, Error> {
+        if let Err(error) = self.end(id, text, Budget::begin()).await {
+            tracing::debug!(%error, "a session that is signed out stays until it is read again");
+        }
+        Err(condition.absent())
     }
 
     pub(super) fn session(&self, id: SessionId, stored: Stored) -> Result<Session, Error> {

@@ -9,6 +9,7 @@ use super::condition::Condition;
 use super::op::OpId;
 use super::rule::{Change, Identity, Origin};
 use super::store::{Outcome, Write, digest};
+use super::user::Standing;
 use super::{Error, Session, SessionId, Sessions, now_ms, random, rule};
 
 /// A write that loses against this many others in a row gives up; each loss is another pod's success.
@@ -24,6 +25,7 @@ impl Sessions {
         let now_ms = now_ms();
         let text = rule::create(origin, fields, now_ms)?;
         let id = SessionId::mint(now_ms, random()?);
+        self.0.users.write(&id, None, &text).await?;
         match self.cas(&id, &Write { op: OpId::mint()?, base: None, text: &text }, budget).await? {
             Outcome::Done(()) => {
                 self.0.metrics.created.inc();
@@ -69,6 +71,9 @@ impl Sessions {
             let base = digest(&current.text);
             condition.check(&base)?;
             let text = rule::update(&current.text, change, identity, now_ms())?;
+            if self.0.users.write(&id, Some(&current.text), &text).await? == Standing::SignedOut {
+                return self.refused(&id, &current.text, condition).await;
+            }
             match self.cas(&id, &Write { op, base: Some(&base), text: &text }, budget).await? {
                 Outcome::Done(()) => {
                     self.0.metrics.updated.inc();
@@ -113,6 +118,7 @@ impl Sessions {
             return Err(Error::no_time());
         }
         let text = rule::create(origin, Some((change, self.0.identity)), now_ms())?;
+        self.0.users.write(&id, None, &text).await?;
         match self.cas(&id, &Write { op: OpId::mint()?, base: None, text: &text }, budget).await? {
             Outcome::Done(()) => {
                 self.0.metrics.created.inc();
@@ -143,6 +149,7 @@ impl Sessions {
             };
             match self.settled(outcome, condition)? {
                 ControlFlow::Break(stored) => {
+                    let stored = self.admitted(&id, stored, condition).await?;
                     self.0.metrics.touched.inc();
                     return self.session(id, stored);
                 }
@@ -161,13 +168,7 @@ impl Sessions {
         let mut base = self.checked_base(id, condition).await?;
         let op = OpId::mint()?;
         while !budget.is_spent() {
-            let mut attempts = Attempts::new(budget, &self.0.metrics.resent);
-            let outcome = loop {
-                let answer = self.0.store.delete(id, op, base.as_deref()).await;
-                if let ControlFlow::Break(settled) = attempts.settle(answer).await {
-                    break settled?;
-                }
-            };
+            let outcome = self.del(id, op, base.as_deref(), budget).await?;
             match self.settled(outcome, condition)? {
                 ControlFlow::Break(()) => {
                     self.0.metrics.deleted.inc();
@@ -177,6 +178,23 @@ impl Sessions {
             }
         }
         Err(Error::no_time())
+    }
+
+    /// Sent again like `cas`.
+    pub(super) async fn del(
+        &self,
+        id: &SessionId,
+        op: OpId,
+        base: Option<&str>,
+        budget: Budget,
+    ) -> Result<Outcome, Error> {
+        let mut attempts = Attempts::new(budget, &self.0.metrics.resent);
+        loop {
+            let answer = self.0.store.delete(id, op, base).await;
+            if let ControlFlow::Break(settled) = attempts.settle(answer).await {
+                return settled;
+            }
+        }
     }
 
     /// Whether what needed no new bytes is done, or goes on over those of another writer.

@@ -14,8 +14,54 @@ pub(super) fn batch_get() -> Value {
     })
 }
 
-pub(super) fn schemas() -> Value {
+pub(super) fn of_user() -> Value {
+    let query = |name: &str, schema: Value| json!({ "name": name, "in": "query", "schema": schema });
     json!({
+        "parameters": [reference("parameters", "UserId")],
+        "get": operation(Surface::V1, "List a user's sessions", "listUserSessions")
+            .parameters([
+                query("cursor", json!({ "type": "string", "description": "As the page before gave it." })),
+                query("limit", json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 100 })),
+                query("contents", json!({ "type": "boolean", "default": false })),
+            ])
+            .answer("200", "A page of them, in the order of their expiry", JSON, "UserSessions")
+            .refusals(&[400, 500, 502, 503]),
+        "delete": operation(Surface::V1, "Sign a user out everywhere", "signOutUser")
+            .answer("200", "No session that was the user's by now is valid any more", JSON, "SignedOut")
+            .refusals(&[400, 500, 502, 503]),
+    })
+}
+
+pub(super) fn schemas() -> Value {
+    let version = json!({ "type": ["integer", "null"], "description": "metadata.updated in milliseconds." });
+    json!({
+        "UserSessions": {
+            "type": "object",
+            "properties": {
+                "sessions": { "type": "array", "maxItems": 100, "items": {
+                    "type": "object",
+                    "properties": {
+                        "id": { "type": "string" },
+                        "version": version,
+                        "lastActivity": { "type": ["string", "null"] },
+                        "session": reference("schemas", "Session"),
+                    },
+                    "required": ["id", "version", "lastActivity"],
+                } },
+                "cursor": { "type": ["string", "null"], "description": "null after the last page." },
+            },
+            "required": ["sessions", "cursor"],
+        },
+        "SignedOut": {
+            "type": "object",
+            "description": "Sessions that are not deleted yet (failed, or not complete) end when they are next read.",
+            "properties": {
+                "deleted": { "type": "integer" },
+                "failed": { "type": "integer" },
+                "complete": { "type": "boolean" },
+            },
+            "required": ["deleted", "failed", "complete"],
+        },
         "Ids": {
             "type": "object",
             "properties": { "ids": { "type": "array", "maxItems": 100, "items": { "type": "string" } } },
@@ -30,7 +76,7 @@ pub(super) fn schemas() -> Value {
                     "id": { "type": "string" },
                     "status": { "type": "integer" },
                     "etag": { "type": "string" },
-                    "version": { "type": ["integer", "null"], "description": "metadata.updated in milliseconds." },
+                    "version": version,
                     "session": reference("schemas", "Session"),
                     "code": { "type": "string" },
                     "detail": { "type": "string" },

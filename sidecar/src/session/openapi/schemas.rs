@@ -137,6 +137,8 @@ pub(super) fn parameters() -> Value {
     let tags = json!({ "type": "string" });
     json!({
         "SessionId": { "name": "id", "in": "path", "required": true, "schema": id },
+        "UserId": { "name": "id", "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 },
+                    "description": "What sessions have as userId." },
         "SessionIdQuery": { "name": "sessionId", "in": "query", "required": true, "schema": id },
         "Merge": { "name": "merge", "in": "query", "schema": { "enum": ["deep", "shallow"] },
                    "description": "How application/json is laid over the session, if not as the method does." },
