@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 
 use sidecar::config::{Config, Exit};
+use sidecar::session::Rules;
 use sidecar::{run, telemetry};
 
 /// As sysexits(3): the command was used incorrectly.
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
         }
     };
     telemetry::init(config.telemetry.log_level, config.dev);
-    match run::block(config) {
+    match run::block(config, Rules::default()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

@@ -30,18 +30,18 @@ const ADMIN_HEAD_BYTES: usize = 8 * 1024;
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
 /// `run` on threads of its own.
-pub fn block(config: Config) -> anyhow::Result<()> {
+pub fn block(config: Config, rules: Rules) -> anyhow::Result<()> {
     // Two threads serve a pod's app, and few names are looked up: each thread costs memory in every pod.
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).max_blocking_threads(4).enable_all().build()?;
-    let ended = runtime.block_on(run(config));
+    let ended = runtime.block_on(run(config, rules));
     // A name that is still being looked up is not waited for.
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
 }
 
 /// Binds, connects, serves, and ends after SIGTERM or SIGINT; with an error if a part ended by itself.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, rules: Rules) -> anyhow::Result<()> {
     let Config { server, redis, session, telemetry, dev: _, notes } = config;
     let mut signals = Signals::new()?;
     // Ports first: the commonest mistake is reported before anything is started.
@@ -58,8 +58,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let stops = Stops::default();
     let mut registry = Registry::default();
     let (redis, supervisor) = Redis::connect(source, &mut registry, stops.redis.clone());
-    let (app, metrics, sessions) =
-        App::new(redis, &session, Rules::default(), registry, stops.sessions.clone());
+    let (app, metrics, sessions) = App::new(redis, &session, rules, registry, stops.sessions.clone());
     let draining = app.lifecycle.draining.clone();
     let limits =
         Limits { connections: CONNECTIONS, head: IDLE, head_bytes: HEAD_BYTES, drain: server.drain() };

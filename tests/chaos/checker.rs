@@ -1,130 +1,352 @@
-//! The checker itself: forged histories that it must object to, and a sound one that it must not.
+//! The checker itself: forged histories that it must object to, and sound ones that it must not.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use tests::history::{Action, Event, Outcome, Rule, check, rules};
+use tests::history::{
+    Action, Answer, Consistency, Document, Durability, Event, Fault, History, Loss, Outcome, Pod, Rule, check,
+};
 
-fn event(invoked: u64, ended: u64, action: Action, outcome: Outcome) -> Event {
-    let ms = Duration::from_millis;
-    Event { session: 0, invoked: ms(invoked), ended: ms(ended), action, outcome }
+const READ: Action = Action::Read(Consistency::Default);
+const FRESH: Action = Action::Read(Consistency::NoCache);
+const MINUTE: u64 = 60_000;
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
 }
 
-fn ok(etag: &str) -> Outcome {
-    Outcome::Ok { etag: Some(etag.to_owned()), log: None }
+fn event(invoked: u64, ended: u64, action: Action, outcome: impl Into<Outcome>) -> Event {
+    Event { session: 0, pod: 0, invoked: ms(invoked), ended: ms(ended), action, outcome: outcome.into() }
 }
 
-fn seen(log: &[u64]) -> Outcome {
-    Outcome::Ok { etag: None, log: Some(log.to_vec()) }
-}
-
-fn write(op: u64, base: &str) -> Action {
-    Action::Write { op, base: Some(base.to_owned()) }
+fn write(op: u64) -> Action {
+    Action::Write { op, dialect: "deep" }
 }
 
 fn create() -> Event {
-    event(0, 1, Action::Create { op: 1 }, ok("a"))
+    event(0, 1, Action::Create { op: 1 }, redis().named("a"))
+}
+
+/// An answer of today's `redis` that shows nothing.
+fn redis() -> Answer {
+    Answer { durability: Some(Durability::Redis), ..Answer::default() }
+}
+
+fn local() -> Answer {
+    Answer { durability: Some(Durability::Local), ..Answer::default() }
+}
+
+/// A document with these marks, the last by who claims it.
+fn seen(marks: &[u64]) -> Answer {
+    let document = Document { marks: marks.to_vec(), last: marks.last().copied() };
+    Answer { document: Some(document), ..Answer::default() }
+}
+
+trait More {
+    fn named(self, etag: &str) -> Answer;
+    fn over(self, base: &str) -> Answer;
+    fn within(self, bound: u64) -> Answer;
+    fn stale(self, stale: u64) -> Answer;
+}
+
+impl More for Answer {
+    fn named(self, etag: &str) -> Answer {
+        Answer { etag: Some(etag.to_owned()), ..self }
+    }
+
+    fn over(self, base: &str) -> Answer {
+        Answer { base: Some(base.to_owned()), ..self }
+    }
+
+    fn within(self, bound: u64) -> Answer {
+        Answer { bound: ms(bound), ..self }
+    }
+
+    fn stale(self, stale: u64) -> Answer {
+        Answer { stale: Some(ms(stale)), ..self }
+    }
+}
+
+fn absent() -> Outcome {
+    Outcome::Absent(Duration::ZERO)
+}
+
+fn of(events: &[Event]) -> History {
+    History { events: events.to_vec(), faults: Vec::new(), pods: vec![Pod::default(); 2] }
+}
+
+/// Redis lost data between 100 and 101 ms.
+fn losing(events: &[Event], after: Option<&[u64]>) -> History {
+    let of_it = |marks: &[u64]| HashMap::from([(0, marks.to_vec())]);
+    let lost = Loss { before: of_it(&[1, 2]), after: after.map(of_it).unwrap_or_default() };
+    let fault = Fault {
+        name: "lost",
+        pod: None,
+        begun: ms(100),
+        ended: ms(101),
+        effect: "lost".to_owned(),
+        lost: Some(lost),
+    };
+    History { faults: vec![fault], ..of(events) }
 }
 
 /// One rule, and no other, is broken.
-fn objects(to: &[Event], rule: Rule) {
+#[track_caller]
+fn objects(to: &History, rule: Rule) {
     let found = check(to);
-    assert_eq!(rules(&found), [rule].into(), "{found:#?}");
+    let mut rules: Vec<_> = found.iter().map(|violation| violation.rule).collect();
+    rules.dedup();
+    assert_eq!(rules, [rule], "{found:#?}");
+}
+
+#[track_caller]
+fn accepts(history: &History) {
+    assert_eq!(check(history), []);
 }
 
 #[test]
 fn a_sound_history_is_sound() {
-    let history = [
+    accepts(&of(&[
         create(),
-        event(2, 9, write(2, "a"), ok("b")),
-        event(3, 8, write(3, "b"), ok("c")),
-        event(4, 5, write(4, "a"), Outcome::Fail),
-        event(4, 30, Action::Write { op: 5, base: None }, Outcome::Unknown),
-        event(5, 6, Action::Read, seen(&[1])),
-        event(5, 7, Action::Read, seen(&[1, 2])),
-        event(10, 11, Action::Read, seen(&[1, 2, 3])),
-        event(12, 13, Action::Read, seen(&[1, 2, 3, 5])),
-        event(14, 15, Action::Delete, seen(&[])),
-        event(14, 16, Action::Read, Outcome::Absent),
-        event(20, 21, Action::Read, Outcome::Absent),
-    ];
-    // A delete shows no log.
-    let mut history = history.to_vec();
-    history[9].outcome = Outcome::Ok { etag: None, log: None };
-    assert_eq!(check(&history), []);
+        event(2, 9, write(2), redis().over("a").named("b")),
+        event(3, 8, write(3), redis().over("b").named("c")),
+        event(4, 5, write(4), Outcome::Fail),
+        event(4, 30, write(5), Outcome::Unknown),
+        event(5, 6, READ, seen(&[1]).named("a")),
+        event(5, 7, FRESH, seen(&[1, 2])),
+        event(10, 11, FRESH, seen(&[1, 2, 3])),
+        event(12, 13, READ, seen(&[1, 2, 3, 5])),
+        event(14, 15, Action::Delete, redis()),
+        event(14, 16, FRESH, absent()),
+        event(20, 21, READ, absent()),
+    ]));
+}
+
+#[test]
+fn a_batch_is_one_step_with_several_writes() {
+    let member =
+        |op| event(2, 9, write(op), Answer { durability: Some(Durability::Redis), ..seen(&[1, 2, 3]) });
+    let batch = [2, 3].map(|op| Event { outcome: named(member(op), "a", "c"), ..member(op) });
+    let read = event(10, 11, FRESH, seen(&[1, 2, 3]).named("c"));
+    accepts(&of(&[create(), batch[0].clone(), batch[1].clone(), read]));
+}
+
+fn named(event: Event, base: &str, etag: &str) -> Outcome {
+    event.ok().unwrap().clone().over(base).named(etag).into()
 }
 
 #[test]
 fn a_lost_update_is_seen() {
-    let read = event(6, 7, Action::Read, seen(&[1, 3]));
-    objects(&[create(), event(2, 3, write(2, "a"), ok("b")), read], Rule::Lost);
+    let read = event(6, 7, FRESH, seen(&[1]));
+    objects(&of(&[create(), event(2, 3, write(2), redis().named("b")), read]), Rule::Lost);
 }
 
 #[test]
 fn a_write_with_two_effects_is_seen() {
-    let read = event(6, 7, Action::Read, seen(&[1, 2, 2]));
-    objects(
-        &[create(), event(2, 3, Action::Write { op: 2, base: None }, Outcome::Unknown), read],
-        Rule::Twice,
-    );
+    let writes = [2, 3].map(|op| event(2, 5, write(op), Outcome::Unknown));
+    let again = |last| Answer {
+        document: Some(Document { marks: vec![1, 2, 3], last: Some(last) }),
+        ..Answer::default()
+    };
+    let [two, three] = writes;
+    // Over the other's.
+    let reads = event(6, 7, FRESH, again(2));
+    objects(&of(&[create(), two.clone(), three.clone(), reads]), Rule::Twice);
+    // Over its own: the same marks by another name.
+    let reads = ["c", "d"].map(|etag| event(6, 7, FRESH, again(3).named(etag)));
+    objects(&of(&[create(), two, three, reads[0].clone(), reads[1].clone()]), Rule::Twice);
 }
 
 #[test]
 fn a_failed_write_with_an_effect_is_seen() {
-    let read = event(6, 7, Action::Read, seen(&[1, 2]));
-    objects(&[create(), event(2, 3, write(2, "a"), Outcome::Fail), read], Rule::Ghost);
+    let read = event(6, 7, FRESH, seen(&[1, 2]));
+    let deleting = event(2, 9, Action::Delete, Outcome::Unknown);
+    for refused in [Outcome::Fail, absent()] {
+        let refused = event(2, 3, write(2), refused);
+        objects(&of(&[create(), deleting.clone(), refused, read.clone()]), Rule::Ghost);
+    }
 }
 
 #[test]
 fn a_write_that_acts_late_is_seen() {
-    let write = event(2, 3, Action::Write { op: 2, base: None }, Outcome::Unknown);
-    let reads = [event(600, 601, Action::Read, seen(&[1])), event(700, 701, Action::Read, seen(&[1, 2]))];
-    objects(&[create(), write, reads[0].clone(), reads[1].clone()], Rule::Late);
+    let write = event(2, 3, write(2), Outcome::Unknown);
+    let reads = [event(600, 601, FRESH, seen(&[1])), event(700, 701, FRESH, seen(&[1, 2]))];
+    let mut history = of(&[create(), write, reads[0].clone(), reads[1].clone()]);
+    objects(&history, Rule::Late);
+    // A paused sidecar has not even begun.
+    history.pods[0].paused = vec![(ms(1), ms(650))];
+    accepts(&history);
 }
 
 #[test]
-fn forked_logs_are_seen() {
-    let one = event(6, 7, Action::Read, seen(&[1, 2]));
-    let other = event(6, 7, Action::Read, seen(&[1, 3]));
-    let writes = [2, 3].map(|op| event(2, 9, Action::Write { op, base: None }, Outcome::Unknown));
-    objects(&[create(), writes[0].clone(), writes[1].clone(), one, other], Rule::Fork);
+fn forked_documents_are_seen() {
+    let one = event(6, 7, FRESH, seen(&[1, 2]));
+    let other = event(6, 7, FRESH, seen(&[1, 3]));
+    let writes = [2, 3].map(|op| event(2, 9, write(op), Outcome::Unknown));
+    objects(&of(&[create(), writes[0].clone(), writes[1].clone(), one, other]), Rule::Fork);
 }
 
 #[test]
-fn a_read_that_goes_back_is_seen() {
-    let old = event(6, 7, Action::Read, seen(&[1]));
-    let read = event(8, 9, Action::Read, seen(&[1, 2]));
-    objects(&[create(), event(2, 3, write(2, "a"), ok("b")), old, read], Rule::Order);
+fn two_successors_or_two_ancestors_of_one_version_are_seen() {
+    for (base, etag) in [(["a", "a"], ["b", "c"]), (["a", "x"], ["b", "b"])] {
+        let writes =
+            [0, 1].map(|at| event(2, 9, write(2 + at as u64), redis().over(base[at]).named(etag[at])));
+        objects(&of(&[create(), writes[0].clone(), writes[1].clone()]), Rule::Fork);
+    }
 }
 
 #[test]
-fn a_read_of_the_future_is_seen() {
-    let early = event(2, 3, Action::Read, seen(&[1, 2]));
-    objects(&[create(), early, event(5, 6, write(2, "a"), ok("b"))], Rule::Order);
+fn a_step_that_does_not_hold_its_own_write_is_seen() {
+    let early = event(2, 3, write(2), redis().over("a").named("b"));
+    let liar = event(4, 9, write(3), redis().over("a").named("b"));
+    let reads = [(5, "b", &[1, 2][..]), (10, "c", &[1, 2, 3])]
+        .map(|(at, etag, marks)| event(at, at + 1, FRESH, seen(marks).named(etag)));
+    let first = event(1, 2, FRESH, seen(&[1]).named("a"));
+    objects(&of(&[create(), first, early, liar, reads[0].clone(), reads[1].clone()]), Rule::Fork);
 }
 
 #[test]
 fn effects_against_the_order_of_calls_are_seen() {
-    let writes = [event(2, 3, write(2, "x"), ok("b")), event(4, 5, write(3, "a"), ok("x"))];
-    let read = event(6, 7, Action::Read, seen(&[1, 3, 2]));
-    objects(&[create(), writes[0].clone(), writes[1].clone(), read], Rule::Order);
+    let writes = [event(2, 3, write(2), redis()), event(4, 5, write(3), redis())];
+    let read = event(6, 7, FRESH, seen(&[1, 3, 2]));
+    objects(&of(&[create(), writes[0].clone(), writes[1].clone(), read]), Rule::Order);
 }
 
 #[test]
-fn two_successors_of_one_version_are_seen() {
-    let writes = [event(2, 9, write(2, "a"), ok("b")), event(2, 9, write(3, "a"), ok("c"))];
-    objects(&[create(), writes[0].clone(), writes[1].clone()], Rule::Edge);
+fn a_fresh_answer_of_the_past_or_the_future_is_seen() {
+    let write = event(5, 6, write(2), redis());
+    for fresh in [FRESH, Action::Read(Consistency::Strong), Action::Touch] {
+        let past = event(8, 9, fresh.clone(), seen(&[1]).within(100));
+        let future = event(2, 3, fresh, seen(&[1, 2]));
+        let end = event(10, 11, FRESH, seen(&[1, 2]));
+        objects(&of(&[create(), write.clone(), past, end.clone()]), Rule::NotFresh);
+        let born = event(0, 0, Action::Create { op: 1 }, redis());
+        let unknown = Event { outcome: Outcome::Unknown, ..write.clone() };
+        objects(&of(&[born, unknown, future, end]), Rule::NotFresh);
+    }
+}
+
+#[test]
+fn a_read_out_of_its_bound_is_seen_and_one_within_it_is_not() {
+    let elsewhere = Event { pod: 1, ..event(100, 110, write(2), redis()) };
+    let end = event(500, 501, FRESH, seen(&[1, 2]));
+    let read = |at, bound| event(at, at + 1, READ, seen(&[1]).within(bound));
+    objects(&of(&[create(), elsewhere.clone(), read(200, 80), end.clone()]), Rule::OutOfBound);
+    accepts(&of(&[create(), elsewhere, read(200, 100), end]));
+}
+
+#[test]
+fn a_pod_that_does_not_see_its_own_write_is_seen() {
+    let write = event(100, 110, write(2), redis());
+    let read = event(111, 112, READ, seen(&[1]).within(300));
+    let end = event(500, 501, FRESH, seen(&[1, 2]));
+    objects(&of(&[create(), write, read, end]), Rule::OwnWrite);
+}
+
+#[test]
+fn a_stale_read_that_is_staler_than_it_says_is_seen() {
+    let write = event(100, 110, write(2), redis());
+    let end = event(500, 501, FRESH, seen(&[1, 2]));
+    let read = |stale| event(400, 401, READ, seen(&[1]).stale(stale));
+    objects(&of(&[create(), write.clone(), read(200), end.clone()]), Rule::Staler);
+    accepts(&of(&[create(), write, read(300), end]));
 }
 
 #[test]
 fn absence_of_a_living_session_is_seen() {
-    objects(&[create(), event(2, 3, Action::Read, Outcome::Absent)], Rule::FalseAbsence);
+    for action in [READ, FRESH, write(2), Action::Delete] {
+        objects(&of(&[create(), event(2, 3, action, absent())]), Rule::FalseAbsence);
+    }
+    let deleting = event(3, 9, Action::Delete, Outcome::Unknown);
+    accepts(&of(&[create(), deleting, event(3, 4, READ, absent())]));
+}
+
+#[test]
+fn absence_within_the_repair_window_is_seen() {
+    let soon = event(200, 300, READ, absent());
+    objects(&losing(&[create(), soon], None), Rule::FalseAbsence);
+    let later = event(5200, 5300, READ, absent());
+    accepts(&losing(&[create(), later.clone()], None));
+    // What Redis had not lost is still there.
+    objects(&losing(&[create(), later], Some(&[1])), Rule::FalseAbsence);
+}
+
+#[test]
+fn journaled_writes_come_once_or_are_counted() {
+    let journaled = event(2, 3, write(2), local());
+    let end = |marks: &[u64]| event(MINUTE, MINUTE + 1, FRESH, seen(marks));
+    accepts(&of(&[create(), journaled.clone(), end(&[1, 2])]));
+    let mut history = of(&[create(), journaled.clone(), end(&[1])]);
+    objects(&history, Rule::Vanished);
+    history.pods[0].dropped = 1;
+    accepts(&history);
+    history.pods[0] = Pod { killed: vec![ms(4)], ..Pod::default() };
+    accepts(&history);
+
+    let other = event(4, 5, write(3), Outcome::Unknown);
+    let document = Document { marks: vec![1, 2, 3], last: Some(2) };
+    let twice = Answer { document: Some(document), ..Answer::default() };
+    objects(&of(&[create(), journaled, other, event(6, 7, FRESH, twice)]), Rule::ReplayedTwice);
+}
+
+#[test]
+fn a_journaled_delete_happens_or_is_counted() {
+    let delete = event(2, 3, Action::Delete, local());
+    objects(&of(&[create(), delete.clone(), event(MINUTE, MINUTE, FRESH, seen(&[1]))]), Rule::Vanished);
+    accepts(&of(&[create(), delete, event(MINUTE, MINUTE, FRESH, absent())]));
 }
 
 #[test]
 fn life_after_an_acknowledged_delete_or_an_expiry_is_seen() {
-    let gone = Outcome::Ok { etag: None, log: None };
     for end in [Action::Delete, Action::Expire] {
-        let late = event(6, 7, Action::Write { op: 2, base: None }, ok("b"));
-        objects(&[create(), event(2, 3, end, gone.clone()), late], Rule::Resurrection);
+        let end = event(2, 3, end, redis());
+        let alive = [
+            event(6, 7, write(2), redis()),
+            event(6, 7, FRESH, seen(&[1])),
+            event(400, 401, READ, seen(&[1]).within(300)),
+            event(MINUTE, MINUTE, Action::Touch, redis()),
+        ];
+        for late in alive {
+            objects(&of(&[create(), end.clone(), late]), Rule::Resurrection);
+        }
+        let within = event(200, 201, READ, seen(&[1]).within(300));
+        let promised = event(200, 201, write(2), local());
+        accepts(&of(&[create(), end, within, promised]));
     }
+}
+
+#[test]
+fn a_write_cut_by_a_loss_is_applied_again_or_counted() {
+    let write = event(2, 3, write(2), redis());
+    let end = |marks: &[u64]| event(MINUTE, MINUTE, FRESH, seen(marks));
+    accepts(&losing(&[create(), write.clone(), end(&[1, 2])], Some(&[1])));
+    let mut history = losing(&[create(), write.clone(), end(&[1])], Some(&[1]));
+    objects(&history, Rule::Cut);
+    for excuse in [
+        Pod { forked: 1, ..Pod::default() },
+        Pod { overflowed: 1, ..Pod::default() },
+        Pod { killed: vec![ms(50)], ..Pod::default() },
+    ] {
+        history.pods[0] = excuse;
+        accepts(&history);
+    }
+    // Redis still had it after the loss.
+    let mut history = losing(&[create(), write, end(&[1])], Some(&[1, 2]));
+    history.pods[0].forked = 1;
+    objects(&history, Rule::Cut);
+}
+
+#[test]
+fn a_replicated_write_cut_by_one_fault_is_seen() {
+    let replicated = Answer { durability: Some(Durability::Replicated), ..Answer::default() };
+    let history = [create(), event(2, 3, write(2), replicated), event(MINUTE, MINUTE, FRESH, seen(&[1]))];
+    let mut history = losing(&history, Some(&[1]));
+    history.pods[0].forked = 1;
+    objects(&history, Rule::ReplicatedCut);
+}
+
+#[test]
+fn an_answer_that_no_fault_explains_is_seen() {
+    let strange = Outcome::Strange("500 oops".to_owned());
+    objects(&of(&[create(), event(2, 3, READ, strange)]), Rule::Strange);
 }

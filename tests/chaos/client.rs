@@ -3,129 +3,193 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-use tests::history::{Action, Outcome};
+use tests::history::{Action, Consistency, Event, Outcome};
 use tests::http::{Answer, Request};
 use tests::random::Random;
 
-use crate::run::{Fate, SESSIONS, World, fate};
+use crate::call::{self, DIALECTS, Lost};
+use crate::faults::Family;
+use crate::world::{CLIENTS, Fate, NODES, SESSIONS, World, fate};
 
 /// Between two calls, so that documents stay small and others get a turn.
-const THINK_MS: u64 = 12;
+const THINK_MS: u64 = 30;
+/// An app's own patience; a sidecar answers within two seconds.
+const PATIENCE: Duration = Duration::from_millis(2500);
 /// After an unknown outcome a quiet session is only read for so long, so that the write can show itself late.
-const WAIT: Duration = Duration::from_secs(3);
+const WAIT: Duration = Duration::from_secs(2);
+/// As many of the newest sessions are still of interest.
+const NEW: usize = 6;
+/// Whatever was made and never named.
+const NAMELESS: usize = usize::MAX;
 
 pub(crate) struct Client {
     world: Arc<World>,
     number: usize,
     random: Random,
-    quiet_until: Vec<Duration>,
+    quiet_until: Duration,
 }
 
 impl Client {
     pub(crate) fn new(world: Arc<World>, number: usize, random: Random) -> Client {
-        Client { world, number, random, quiet_until: vec![Duration::ZERO; SESSIONS] }
+        Client { world, number, random, quiet_until: Duration::ZERO }
     }
 
     pub(crate) async fn run(mut self) {
         while !self.world.over() {
-            let own = self.random.below(100) < 30;
-            let session = if own { self.number } else { self.random.below(SESSIONS as u64) as usize };
-            let node = self.random.below(self.world.apps.len() as u64) as usize;
-            self.act(session, node).await;
+            let session = self.choose();
+            let pod = self.random.below(NODES as u64) as usize;
+            self.act(session, pod).await;
             let think = Duration::from_millis(self.random.below(THINK_MS));
             tokio::time::sleep(think).await;
         }
     }
 
-    async fn act(&mut self, session: usize, node: usize) {
+    fn choose(&mut self) -> usize {
+        let mut below = |bound: usize| self.random.below(bound as u64) as usize;
+        // Where a rule is of one kind of session, they are met more often.
+        let (own, busy) = match self.world.family {
+            Family::Stall => (60, 75),
+            Family::Expiry => (15, 30),
+            _ => (25, 75),
+        };
+        match below(100) {
+            dice if dice < own => self.number,
+            dice if dice % 2 == 0 && dice < busy => CLIENTS + below(2),
+            dice if dice < busy => CLIENTS + below(6),
+            30..75 => SESSIONS - 1 - below(5),
+            75..82 => {
+                let all = self.world.sessions();
+                all - 1 - below(NEW.min(all))
+            }
+            _ => below(SESSIONS),
+        }
+    }
+
+    async fn act(&mut self, session: usize, pod: usize) {
         let dice = self.random.below(100);
         match fate(session) {
-            Fate::Busy | Fate::Expired => match dice {
-                0..27 => self.read(session, node).await,
-                27..35 => self.touch(session, node).await,
-                35..70 => self.append(session, node).await,
-                _ => self.compare_and_set(session, node).await,
+            Fate::Busy | Fate::Mortal => match dice {
+                0..30 => self.look(session, pod).await,
+                30..36 => self.touch(session, pod).await,
+                36..38 => self.make(pod).await,
+                38..78 => self.append(session, pod).await,
+                _ => self.conditional(session, pod).await,
             },
             Fate::Quiet => {
-                if session == self.number && self.world.now() > self.quiet_until[session] {
-                    self.append(session, node).await;
+                if session == self.number && self.world.now() > self.quiet_until {
+                    self.append(session, pod).await;
                 } else if dice < 10 {
-                    self.touch(session, node).await;
+                    self.touch(session, pod).await;
                 } else {
-                    self.read(session, node).await;
+                    self.look(session, pod).await;
                 }
             }
             Fate::Deleted => match dice {
-                0..20 => self.read(session, node).await,
-                20..30 => self.touch(session, node).await,
-                30..60 => self.append(session, node).await,
-                60..85 => self.compare_and_set(session, node).await,
-                85..98 => self.create_again(session, node).await,
-                _ => self.delete(session, node).await,
+                0..30 => self.look(session, pod).await,
+                30..40 => self.touch(session, pod).await,
+                40..70 => self.append(session, pod).await,
+                70..84 => self.conditional(session, pod).await,
+                84..97 => self.make_again(session, pod).await,
+                _ => self.delete(session, pod).await,
             },
         }
     }
 
-    fn path(&self, session: usize) -> String {
-        format!("/v1/sessions/{}", self.world.id(session))
-    }
-
     /// Sends, and records under `action` what the answer says.
-    async fn call(&mut self, session: usize, node: usize, action: Action, request: Request) -> Outcome {
-        let invoked = self.world.now();
-        let outcome = match self.world.apps[node].try_send(request).await {
-            Ok(answer) => outcome(&answer),
-            Err(_) => Outcome::Unknown,
-        };
-        if outcome == Outcome::Unknown {
-            self.quiet_until[session] = self.world.now() + WAIT;
+    async fn call(&mut self, session: usize, pod: usize, action: Action, request: Request) -> Outcome {
+        let (invoked, answer) = self.ask(pod, request).await;
+        let outcome = call::outcome(answer);
+        if outcome == Outcome::Unknown && session == self.number {
+            self.quiet_until = self.world.now() + WAIT;
         }
-        self.world.record(session, invoked, action, outcome.clone());
+        self.record(session, pod, invoked, action, outcome.clone());
         outcome
     }
 
-    pub(crate) async fn read(&mut self, session: usize, node: usize) {
-        let request = Request::new("GET", self.path(session));
-        self.call(session, node, Action::Read, request).await;
+    async fn ask(&self, pod: usize, request: Request) -> (Duration, Result<Answer, Lost>) {
+        let (http, invoked) = (self.world.nodes[pod].http(), self.world.now());
+        let answer = match tokio::time::timeout(PATIENCE, http.try_send(request)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if error.is_connect() => Err(Lost::Unsent),
+            Ok(Err(_)) | Err(_) => Err(Lost::Unanswered),
+        };
+        (invoked, answer)
     }
 
-    /// "Still here": the answer shows the session, and none of its bytes is another.
-    async fn touch(&mut self, session: usize, node: usize) {
-        let request = Request::new("PATCH", self.path(session)).json(r#"{"lastActivity":0}"#);
-        self.call(session, node, Action::Read, request).await;
+    fn record(&self, session: usize, pod: usize, invoked: Duration, action: Action, outcome: Outcome) {
+        let ended = self.world.now();
+        self.world.record(Event { session, pod, invoked, ended, action, outcome });
     }
 
-    /// An unconditional write: whatever the log is, one more.
-    async fn append(&mut self, session: usize, node: usize) {
+    async fn look(&mut self, session: usize, pod: usize) {
+        let consistency = match self.random.below(100) {
+            0..65 => Consistency::Default,
+            65..90 => Consistency::NoCache,
+            _ => Consistency::Strong,
+        };
+        self.read(session, pod, consistency).await;
+    }
+
+    pub(crate) async fn read(&mut self, session: usize, pod: usize, consistency: Consistency) -> Outcome {
+        let request = call::read(&self.world.id(session), consistency);
+        self.call(session, pod, Action::Read(consistency), request).await
+    }
+
+    /// "Still here": the answer names the version, and none of its bytes is another.
+    async fn touch(&mut self, session: usize, pod: usize) {
+        let id = self.world.id(session);
+        let request = match self.random.below(2) {
+            0 => Request::new("PATCH", format!("/v1/sessions/{id}")).json(r#"{"lastActivity":0}"#),
+            _ => Request::new("POST", format!("/v1/sessions/{id}/touch")),
+        };
+        self.call(session, pod, Action::Touch, request).await;
+    }
+
+    /// An unconditional write: whatever is there, one mark more.
+    async fn append(&mut self, session: usize, pod: usize) {
+        let dialect = *self.random.choose(&DIALECTS);
         let op = self.world.next_op();
-        let patch = format!(r#"[{{"op":"add","path":"/log/-","value":{op}}}]"#);
-        let request = Request::new("PATCH", self.path(session));
-        let request = request.header("content-type", "application/json-patch+json").body(patch);
-        self.call(session, node, Action::Write { op, base: None }, request).await;
+        let mut request = call::mark(&self.world.id(session), op, dialect);
+        match self.random.below(100) {
+            0..15 => request = request.header("idempotency-key", format!("key-{op}")),
+            15..25 => request = request.header("x-consistency", "strong"),
+            _ => {}
+        }
+        self.call(session, pod, Action::Write { op, dialect }, request).await;
     }
 
-    /// A conditional one: the log as it was read, and one more.
-    async fn compare_and_set(&mut self, session: usize, node: usize) {
-        let read = Request::new("GET", self.path(session));
-        let seen = self.call(session, node, Action::Read, read).await;
-        let Outcome::Ok { etag: Some(etag), log: Some(mut log) } = seen else { return };
+    /// A conditional one: the session as it was read, and one mark more.
+    async fn conditional(&mut self, session: usize, pod: usize) {
+        let consistency = if self.random.below(2) == 0 { Consistency::Default } else { Consistency::NoCache };
+        let Outcome::Ok(seen) = self.read(session, pod, consistency).await else { return };
+        let (Some(etag), Some(document)) = (seen.etag, seen.document) else { return };
+        let (id, op) = (self.world.id(session), self.world.next_op());
+        let (dialect, request) = match (self.random.below(3), document.last) {
+            (0, Some(last)) => ("json-patch test", call::tested(&id, op, last)),
+            (1, _) => ("put if-match", call::put(&id, op, document.marks, &etag)),
+            _ => ("deep if-match", call::mark(&id, op, "deep").header("if-match", &etag)),
+        };
+        self.call(session, pod, Action::Write { op, dialect }, request).await;
+    }
+
+    /// A session under an id that the sidecar chooses; nobody knows it when the answer is lost.
+    async fn make(&mut self, pod: usize) {
         let op = self.world.next_op();
-        log.push(op);
-        let body = serde_json::json!({ "log": log });
-        let request = Request::new("PATCH", self.path(session)).json(body).header("if-match", &etag);
-        self.call(session, node, Action::Write { op, base: Some(etag) }, request).await;
+        let (invoked, answer) = self.ask(pod, call::create(op)).await;
+        let location = answer.as_ref().ok().and_then(|answer| answer.header("location"));
+        let id = location.and_then(|path| path.strip_prefix("/v1/sessions/"));
+        let session = id.map_or(NAMELESS, |id| self.world.add(id.to_owned()));
+        self.record(session, pod, invoked, Action::Create { op }, call::outcome(answer));
     }
 
     /// Makes the session for the first time. Nothing is broken yet, but a machine may be slow.
-    pub(crate) async fn create(&mut self, session: usize) {
+    pub(crate) async fn begin(&mut self, session: usize) {
         for _ in 0..20 {
-            let read = Request::new("GET", self.path(session));
-            let exists = match self.create_with(session, 0).await {
-                Outcome::Ok { .. } => true,
-                Outcome::Absent | Outcome::Fail => false,
+            let exists = match self.make_as(session, 0).await {
+                Outcome::Ok(_) => true,
+                Outcome::Absent(_) | Outcome::Fail | Outcome::Strange(_) => false,
                 Outcome::Unknown => {
-                    matches!(self.call(session, 0, Action::Read, read).await, Outcome::Ok { .. })
+                    matches!(self.read(session, 0, Consistency::NoCache).await, Outcome::Ok(_))
                 }
             };
             if exists {
@@ -135,42 +199,25 @@ impl Client {
         panic!("a healthy Redis makes no session");
     }
 
-    /// On a session that exists this replaces its log, so only sessions that were deleted are made again.
-    async fn create_again(&mut self, session: usize, node: usize) {
-        let read = Request::new("GET", self.path(session));
-        let seen = self.call(session, node, Action::Read, read).await;
-        if seen == Outcome::Absent {
-            self.create_with(session, node).await;
+    /// On a session that exists this replaces its marks, so only sessions that were deleted are made again; and not
+    /// where tombstones may be lost.
+    async fn make_again(&mut self, session: usize, pod: usize) {
+        if self.world.family.loses_data() {
+            return;
+        }
+        if let Outcome::Absent(_) = self.read(session, pod, Consistency::NoCache).await {
+            self.make_as(session, pod).await;
         }
     }
 
-    async fn create_with(&mut self, session: usize, node: usize) -> Outcome {
+    async fn make_as(&mut self, session: usize, pod: usize) -> Outcome {
         let op = self.world.next_op();
-        let id = self.world.id(session);
-        let body = format!(r#"{{"sessionId":"{id}","sessionData":{{"log":[{op}]}}}}"#);
-        let request = Request::new("POST", "/api/sessions").json(body);
-        self.call(session, node, Action::Create { op }, request).await
+        let request = call::create_as(&self.world.id(session), op);
+        self.call(session, pod, Action::Create { op }, request).await
     }
 
-    async fn delete(&mut self, session: usize, node: usize) {
-        let request = Request::new("DELETE", self.path(session));
-        self.call(session, node, Action::Delete, request).await;
+    async fn delete(&mut self, session: usize, pod: usize) {
+        let request = Request::new("DELETE", format!("/v1/sessions/{}", self.world.id(session)));
+        self.call(session, pod, Action::Delete, request).await;
     }
-}
-
-fn outcome(answer: &Answer) -> Outcome {
-    match (answer.status, answer.code().as_str()) {
-        (200..300, _) => {
-            Outcome::Ok { etag: answer.header("etag").map(str::to_owned), log: log(&answer.body) }
-        }
-        (401 | 404, _) => Outcome::Absent,
-        (403 | 409 | 412, _) | (503, "SESSION_STORE_UNAVAILABLE") => Outcome::Fail,
-        (503, "OUTCOME_UNKNOWN") => Outcome::Unknown,
-        _ => panic!("no fault explains {answer:?}"),
-    }
-}
-
-fn log(body: &str) -> Option<Vec<u64>> {
-    let document: Value = serde_json::from_str(body).ok()?;
-    document["log"].as_array()?.iter().map(Value::as_u64).collect()
 }

@@ -1,103 +1,140 @@
-//! Breaks things, one after the other, mends each, and lets sessions expire. It loses no data.
+//! Breaks things, one after the other, mends each, and writes down what came of it.
 
 use std::time::Duration;
 
-use tests::history::{Action, Outcome};
+use tests::history::{Event, Fault, Loss, Outcome};
 use tests::proxy::Mode;
 use tests::random::Random;
 
-use crate::run::{Fate, SESSIONS, World, fate};
+use crate::faults::Kind;
+use crate::loss;
+use crate::world::{NODES, World};
 
-#[derive(Debug, Clone, Copy)]
-enum Fault {
-    Cut,
-    Stall,
-    BlackHole,
-    HalfOpen,
-    HalfClose,
-    Delay,
-    Hang,
-    Restart,
-}
-
-const FAULTS: [Fault; 9] = [
-    Fault::Cut,
-    Fault::Stall,
-    Fault::Stall,
-    Fault::BlackHole,
-    Fault::HalfOpen,
-    Fault::HalfClose,
-    Fault::Delay,
-    Fault::Hang,
-    Fault::Restart,
-];
+/// Load lasts so long at least, and until enough has happened.
+const LENGTH: Duration = Duration::from_secs(4);
+/// Then it is for the run to say that this was not enough.
+const LONGEST: Duration = Duration::from_secs(25);
+pub(crate) const FAULTS: usize = 3;
+pub(crate) const CALLS: usize = 500;
+/// A data loss is judged when the repair of the one before is over.
+const LOSSES: usize = 1;
+/// A call that took so long was held up.
+const SLOW: Duration = Duration::from_millis(150);
 
 pub(crate) async fn run(world: &World, mut random: Random) {
-    let mut mortal: Vec<usize> = (0..SESSIONS).filter(|session| fate(*session) == Fate::Expired).collect();
-    while !world.over() {
-        pause(100 + random.below(300)).await;
-        if let Some(session) = mortal.pop() {
-            // Slow writers are under way when it goes.
-            for proxy in &world.proxies {
-                proxy.set(Mode::Delay(Duration::from_millis(20)));
-            }
-            pause(50 + random.below(100)).await;
-            expire(world, session).await;
-            pause(100).await;
-            for proxy in &world.proxies {
-                proxy.set(Mode::Pass);
-            }
+    let kinds = world.family.kinds();
+    let mut turn = random.below(kinds.len() as u64) as usize;
+    while !enough(world) && world.now() < LONGEST {
+        pause(150 + random.below(250)).await;
+        if world.family.loses_data() && world.faults.lock().unwrap().len() >= LOSSES {
+            continue;
         }
-        let fault = *random.choose(&FAULTS);
-        strike(world, fault, &mut random).await;
+        strike(world, kinds[turn % kinds.len()], &mut random).await;
+        turn += 1;
     }
+    world.end();
 }
 
-/// Begins a fault, and ends it.
-async fn strike(world: &World, fault: Fault, random: &mut Random) {
-    let proxy = &world.proxies[random.below(world.proxies.len() as u64) as usize];
-    let for_a_while = 200 + random.below(1000);
-    let mode = match fault {
-        Fault::Cut => Mode::Cut,
-        Fault::Stall => {
-            // Calls are under way when it begins, and it ends when others have seen that a write has not come.
-            proxy.set(Mode::Delay(Duration::from_millis(80)));
-            pause(200).await;
-            return hold(proxy, Mode::Stall, for_a_while + 1000).await;
+fn enough(world: &World) -> bool {
+    let happened = world.faults.lock().unwrap().iter().filter(|fault| !fault.effect.is_empty()).count();
+    let faults = if world.family.loses_data() { LOSSES } else { FAULTS };
+    world.now() > LENGTH && happened >= faults && world.calls() >= CALLS
+}
+
+/// Begins a fault, ends it, and looks what it did.
+async fn strike(world: &World, kind: Kind, random: &mut Random) {
+    let victim = random.below(NODES as u64) as usize;
+    let connections = || world.nodes.iter().map(|node| node.proxy.connections()).sum::<u64>();
+    let (begun, before) = (world.now(), connections());
+    let (pod, mut effect, lost) = happen(world, kind, victim, random).await;
+    let ended = world.now();
+    // Who was held up has yet to be answered, and half a connection to be found out.
+    pause(if matches!(kind, Kind::HalfOpen | Kind::HalfClose) { 400 } else { 60 }).await;
+    let hurt = world.events().iter().filter(|event| hurt(event, pod, begun)).count();
+    let dialled = connections() - before;
+    if hurt + dialled as usize > 0 {
+        effect = format!("{effect}{hurt} calls failed or waited, {dialled} connections dialled");
+    }
+    world.faults.lock().unwrap().push(Fault { name: kind.name(), pod, begun, ended, effect, lost });
+}
+
+fn hurt(event: &Event, pod: Option<usize>, begun: Duration) -> bool {
+    let here = pod.is_none_or(|pod| event.pod == pod) && event.ended > begun;
+    here && (matches!(event.outcome, Outcome::Unknown | Outcome::Fail) || event.ended - event.invoked > SLOW)
+}
+
+/// The pod that it befell, or all; what is known of it; what was lost.
+async fn happen(
+    world: &World,
+    kind: Kind,
+    victim: usize,
+    random: &mut Random,
+) -> (Option<usize>, String, Option<Loss>) {
+    let for_a_while = 200 + random.below(900);
+    let node = &world.nodes[victim];
+    let one = |effect: &str| (Some(victim), effect.to_owned(), None);
+    let all = |effect: String| (None, effect, None);
+    match kind {
+        Kind::Cut => hold(world, victim, Mode::Cut, for_a_while).await,
+        Kind::BlackHole => hold(world, victim, Mode::BlackHole, for_a_while).await,
+        Kind::Delay => {
+            let delay = Duration::from_millis(20 + random.below(300));
+            hold(world, victim, Mode::Delay(delay), for_a_while).await;
         }
-        Fault::BlackHole => Mode::BlackHole,
-        Fault::Delay => Mode::Delay(Duration::from_millis(20 + random.below(300))),
-        Fault::HalfOpen => return proxy.half_open(),
-        Fault::HalfClose => return proxy.half_close(),
-        Fault::Hang => {
+        Kind::Stall => {
+            // Calls are under way when it begins, and it ends when others have seen that a write has not come.
+            hold(world, victim, Mode::Delay(Duration::from_millis(80)), 250).await;
+            hold(world, victim, Mode::Stall, for_a_while + 900).await;
+        }
+        Kind::HalfOpen => node.proxy.half_open(),
+        Kind::HalfClose => node.proxy.half_close(),
+        Kind::PauseRedis => {
             let redis = world.redis.lock().await;
             redis.hang();
             pause(for_a_while).await;
-            return redis.resume();
+            redis.resume();
+            return all(String::new());
         }
-        Fault::Restart => return world.redis.lock().await.restart().await,
-    };
-    hold(proxy, mode, for_a_while).await;
+        Kind::RestartRedis => {
+            world.redis.lock().await.restart().await;
+            return all("killed, serving again; ".to_owned());
+        }
+        Kind::PauseSidecar => {
+            let sidecar = node.sidecar.lock().await;
+            let begun = world.now();
+            sidecar.pause();
+            pause(for_a_while).await;
+            sidecar.resume();
+            node.pod.lock().unwrap().paused.push((begun, world.now()));
+        }
+        Kind::KillSidecar => {
+            let mut sidecar = node.sidecar.lock().await;
+            sidecar.assert_no_panic();
+            node.pod.lock().unwrap().killed.push(world.now());
+            sidecar.kill();
+            pause(for_a_while / 2).await;
+            node.replace(&mut sidecar).await;
+            return one("killed, another begun; ");
+        }
+        Kind::Expire => {
+            let gone = loss::expire(world, random).await;
+            return all(if gone { "one session gone; ".to_owned() } else { String::new() });
+        }
+        Kind::Swap => return all(format!("{} sessions swapped; ", loss::swap(world).await)),
+        Kind::Flush => return loss::flush(world).await,
+        Kind::Wipe | Kind::Rollback => return loss::restart(world, kind, for_a_while).await,
+    }
+    one("")
 }
 
-async fn hold(proxy: &tests::proxy::Proxy, mode: Mode, ms: u64) {
+async fn hold(world: &World, victim: usize, mode: Mode, ms: u64) {
+    let proxy = &world.nodes[victim].proxy;
     proxy.set(mode);
     pause(ms).await;
     proxy.set(Mode::Pass);
 }
 
-/// As if its time had come: the key goes, and nothing is left that says so.
-async fn expire(world: &World, session: usize) {
-    let invoked = world.now();
-    let key = format!("hyperpage:session:{}", world.id(session));
-    let redis = world.redis.lock().await;
-    let gone: i64 = redis.command(&["DEL", &key]).await.unwrap();
-    if gone == 1 {
-        world.record(session, invoked, Action::Expire, Outcome::Ok { etag: None, log: None });
-    }
-}
-
 /// A fault lasts, and something has to happen meanwhile.
-async fn pause(ms: u64) {
+pub(crate) async fn pause(ms: u64) {
     tokio::time::sleep(Duration::from_millis(ms)).await;
 }

@@ -1,38 +1,73 @@
 //! The product as it is.
 
-use sidecar::session::Rules;
-use tests::history::{Action, Event, Outcome, check};
+use std::io::Write;
+use std::time::{Duration, Instant};
 
+use tests::history::check;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+
+use crate::faults::Family;
 use crate::run::run;
+use crate::totals::{Totals, worth};
 
-/// `SEED` from the environment, or these.
-pub(crate) fn seeds(pinned: &[u64]) -> Vec<u64> {
-    match std::env::var_os("SEED") {
-        Some(seed) => vec![seed.to_str().and_then(|seed| seed.parse().ok()).expect("SEED is a number")],
-        None => pinned.to_vec(),
+const RUNS: u64 = 44;
+
+/// Past the test harness, which shows what a test prints only if it fails.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+fn number(name: &str) -> Option<u64> {
+    let value = std::env::var_os(name)?;
+    let number = value.to_str().and_then(|value| value.parse().ok());
+    Some(number.unwrap_or_else(|| panic!("{name} is a number, not {value:?}")))
+}
+
+/// `SEED` from the environment, or the pinned ones.
+pub(crate) fn seeds(pinned: std::ops::RangeInclusive<u64>) -> Vec<u64> {
+    match number("SEED") {
+        Some(seed) => vec![seed],
+        None => pinned.collect(),
     }
+}
+
+/// How long `make soak` was asked to go on.
+pub(crate) fn soak() -> Option<Duration> {
+    number("DURATION").map(Duration::from_secs)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chaos_sessions_keep_every_promise_under_faults_that_lose_no_data() {
-    for seed in seeds(&[1, 2, 3, 4, 5, 6]) {
-        let history = run(seed, Rules::default()).await;
+    let (begun, soak) = (Instant::now(), soak());
+    let mut seeds = seeds(1..=RUNS).into_iter();
+    let mut fresh = u64::from(std::process::id()) * 100_000;
+    let mut next = move || match soak {
+        Some(duration) => (begun.elapsed() < duration).then(|| {
+            fresh += 1;
+            fresh
+        }),
+        None => seeds.next(),
+    };
+    let (mut totals, mut bad, mut runs) = (Totals::default(), Vec::new(), JoinSet::new());
+    loop {
+        while runs.len() < 8 {
+            let Some(seed) = next() else { break };
+            let on = Handle::current();
+            runs.spawn_blocking(move || (seed, on.block_on(run(seed, Family::of(seed), None))));
+        }
+        let Some(done) = runs.join_next().await else { break };
+        let (seed, history) = done.unwrap();
+        totals.add(&history);
         let found = check(&history);
-        assert!(found.is_empty(), "SEED={seed}: {} violations, the first: {:#?}", found.len(), found[0]);
-        let (writes, doubts) = tally(&history);
-        println!(
-            "seed {seed}: {} calls, {writes} writes, {doubts} outcomes unknown or failed",
-            history.len()
-        );
-        assert!(writes > 100 && doubts > 0, "SEED={seed}: {writes} writes and {doubts} faults prove nothing");
+        let (worth, family) = (worth(&history), Family::of(seed));
+        say(&format!("SEED={seed} {family:?}: {worth:?}, {} violations", found.len()));
+        if !found.is_empty() || worth.is_err() {
+            let file = history.save(&seed.to_string(), &found);
+            let first = found.first().map_or_else(String::new, ToString::to_string);
+            bad.push(format!("SEED={seed} {family:?}: {worth:?}, {}: {first}", file.display()));
+        }
     }
-}
-
-/// How many writes were acknowledged, and how many met a fault.
-fn tally(history: &[Event]) -> (usize, usize) {
-    let write = |event: &&Event| matches!(event.action, Action::Write { .. });
-    let acknowledged = |event: &&Event| matches!(event.outcome, Outcome::Ok { .. });
-    let doubtful = |event: &&Event| matches!(event.outcome, Outcome::Unknown | Outcome::Fail);
-    let writes = || history.iter().filter(write);
-    (writes().filter(acknowledged).count(), writes().filter(doubtful).count())
+    say(&format!("{totals}in {:?}", begun.elapsed()));
+    assert!(bad.is_empty(), "{} runs failed:\n{}", bad.len(), bad.join("\n"));
 }

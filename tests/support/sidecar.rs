@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -20,6 +20,8 @@ const STOP: Duration = Duration::from_secs(20);
 /// Arguments and environment; nothing is inherited but PATH.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
+    /// Another than the product.
+    program: Option<PathBuf>,
     args: Vec<String>,
     env: Vec<(String, String)>,
 }
@@ -34,6 +36,12 @@ impl Settings {
         Settings::default().arg("--listen").arg("127.0.0.1:0").arg("--admin-listen").arg("127.0.0.1:0")
     }
 
+    /// A program of our own that takes the same settings.
+    pub fn program(mut self, program: &str) -> Settings {
+        self.program = Some(program.into());
+        self
+    }
+
     pub fn arg(mut self, arg: impl Into<String>) -> Settings {
         self.args.push(arg.into());
         self
@@ -45,7 +53,7 @@ impl Settings {
     }
 
     fn spawn(&self, dir: &Scratch) -> Leash {
-        let program = ours("hyperpage-sidecar");
+        let program = self.program.clone().unwrap_or_else(|| ours("hyperpage-sidecar"));
         assert!(program.is_file(), "{} is missing: cargo build --bins", program.display());
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut args = vec![OsString::from("-i"), OsString::from("PATH=")];
@@ -124,6 +132,15 @@ impl Sidecar {
         self.process.signal("KILL").expect("the sidecar runs");
     }
 
+    /// SIGSTOP: its ports still accept, nothing answers.
+    pub fn pause(&self) {
+        self.process.signal("STOP").expect("the sidecar runs");
+    }
+
+    pub fn resume(&self) {
+        self.process.signal("CONT").expect("the sidecar is there");
+    }
+
     pub async fn exit(&self, within: Duration) -> i32 {
         self.process.exited(within).await.expect("it ends by itself")
     }
@@ -142,7 +159,7 @@ impl Sidecar {
         self.assert_no_panic();
     }
 
-    fn assert_no_panic(&self) {
+    pub fn assert_no_panic(&self) {
         let logs = self.logs();
         assert!(!logs.contains("panicked at"), "{logs}");
     }

@@ -1,0 +1,132 @@
+//! What can break, and which of it breaks in one run.
+
+/// One thing that breaks and is mended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Cut,
+    HalfOpen,
+    HalfClose,
+    BlackHole,
+    Delay,
+    Stall,
+    PauseRedis,
+    RestartRedis,
+    PauseSidecar,
+    KillSidecar,
+    Expire,
+    /// The database is flushed, and at once holds what it held, the sessions with a mark more.
+    Swap,
+    Flush,
+    /// Killed, and started again with nothing.
+    Wipe,
+    /// Killed, and started again as it was a moment before.
+    Rollback,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Cut => "cut",
+            Kind::HalfOpen => "half-open",
+            Kind::HalfClose => "half-close",
+            Kind::BlackHole => "black hole",
+            Kind::Delay => "delay",
+            Kind::Stall => "stall",
+            Kind::PauseRedis => "redis paused",
+            Kind::RestartRedis => "redis killed, from disk",
+            Kind::PauseSidecar => "sidecar paused",
+            Kind::KillSidecar => "sidecar killed",
+            Kind::Expire => "sessions expire",
+            Kind::Swap => "flushed and refilled",
+            Kind::Flush => "flushed",
+            Kind::Wipe => "redis killed, empty",
+            Kind::Rollback => "redis killed, back in time",
+        }
+    }
+}
+
+/// The faults of one run; all of a family are met with, and only they.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Family {
+    Cut,
+    Half,
+    BlackHole,
+    Stall,
+    Expiry,
+    PausedRedis,
+    RestartedRedis,
+    PausedSidecar,
+    KilledSidecar,
+    Swapped,
+    Mixed,
+    Flushed,
+    Wiped,
+    RolledBack,
+}
+
+/// The first of all.
+const LOSSLESS: usize = 11;
+
+impl Family {
+    const ALL: [Family; 14] = [
+        Family::Cut,
+        Family::Half,
+        Family::BlackHole,
+        Family::Stall,
+        Family::Expiry,
+        Family::PausedRedis,
+        Family::RestartedRedis,
+        Family::PausedSidecar,
+        Family::KilledSidecar,
+        Family::Swapped,
+        Family::Mixed,
+        Family::Flushed,
+        Family::Wiped,
+        Family::RolledBack,
+    ];
+
+    /// A seed chooses one, or `FAMILY` names it.
+    pub(crate) fn of(seed: u64) -> Family {
+        if let Some(name) = std::env::var_os("FAMILY") {
+            let named = |family: &Family| name.eq_ignore_ascii_case(format!("{family:?}"));
+            let family = Family::ALL.into_iter().find(named);
+            return family.unwrap_or_else(|| panic!("no FAMILY {name:?}; there are {:?}", Family::ALL));
+        }
+        Family::ALL[seed as usize % LOSSLESS]
+    }
+
+    pub(crate) fn loses_data(self) -> bool {
+        matches!(self, Family::Flushed | Family::Wiped | Family::RolledBack)
+    }
+
+    pub(crate) fn kinds(self) -> &'static [Kind] {
+        match self {
+            Family::Cut => &[Kind::Cut],
+            Family::Half => &[Kind::HalfOpen, Kind::HalfClose],
+            Family::BlackHole => &[Kind::BlackHole],
+            Family::Stall => &[Kind::Stall, Kind::Stall, Kind::Stall, Kind::Delay],
+            Family::Expiry => &[Kind::Expire, Kind::Expire, Kind::Delay],
+            Family::PausedRedis => &[Kind::PauseRedis],
+            Family::RestartedRedis => &[Kind::RestartRedis],
+            Family::PausedSidecar => &[Kind::PauseSidecar],
+            Family::KilledSidecar => &[Kind::KillSidecar],
+            Family::Swapped => &[Kind::Swap],
+            Family::Mixed => &[
+                Kind::Cut,
+                Kind::HalfOpen,
+                Kind::HalfClose,
+                Kind::BlackHole,
+                Kind::Delay,
+                Kind::Stall,
+                Kind::PauseRedis,
+                Kind::RestartRedis,
+                Kind::PauseSidecar,
+                Kind::KillSidecar,
+                Kind::Swap,
+            ],
+            Family::Flushed => &[Kind::Flush],
+            Family::Wiped => &[Kind::Wipe],
+            Family::RolledBack => &[Kind::Rollback],
+        }
+    }
+}

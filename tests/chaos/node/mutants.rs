@@ -1,0 +1,31 @@
+//! Every mutant: a name, and the product's rules with one of them replaced.
+
+use redis::Script;
+use sidecar::session::{Error, Rules};
+
+const WRITE: &str = include_str!("../../../sidecar/src/session/write.lua");
+const TOUCH: &str = include_str!("../../../sidecar/src/session/touch.lua");
+
+pub(crate) fn rules(name: &str) -> Option<Rules> {
+    let mut rules = Rules::default();
+    match name {
+        "no-compare-and-set" => rules.scripts.write = without(WRITE, "sha1hex", ""),
+        "create-on-update" => rules.scripts.write = without(WRITE, "'MISSING'", ""),
+        "no-tombstone" => rules.scripts.write = without(WRITE, "'DELETED'", ""),
+        "touch-creates" => {
+            let make = r#"if not bytes then bytes = '{}' redis.call('SET', KEYS[1], bytes) end"#;
+            rules.scripts.touch = without(TOUCH, "'MISSING'", make);
+        }
+        "no-deadline" => rules.scripts.write = without(WRITE, "'LATE'", ""),
+        "absent-on-error" => rules.read_failed = |_| Error::NotFound,
+        _ => return None,
+    }
+    Some(rules)
+}
+
+/// `script` with the line that contains `rule` replaced; the line must be there, or the mutant is none.
+fn without(script: &str, rule: &str, instead: &str) -> Script {
+    let line = script.lines().find(|line| line.contains(rule) && !line.starts_with("--"));
+    let line = line.expect("the script holds the rule that the mutant breaks");
+    Script::new(&script.replace(line, instead))
+}

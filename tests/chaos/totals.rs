@@ -1,0 +1,73 @@
+//! What many runs did, in figures.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use tests::history::{Action, Event, History, Outcome};
+
+use crate::nemesis::{CALLS, FAULTS};
+
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    runs: usize,
+    calls: BTreeMap<&'static str, BTreeMap<&'static str, usize>>,
+    /// How many struck, and how many of them were noticed.
+    faults: BTreeMap<&'static str, (usize, usize)>,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, history: &History) {
+        self.runs += 1;
+        for event in history.events.iter().filter(|event| is_call(event)) {
+            *self.calls.entry(event.action.label()).or_default().entry(event.outcome.label()).or_default() +=
+                1;
+        }
+        for fault in &history.faults {
+            let (struck, noticed) = self.faults.entry(fault.name).or_default();
+            *struck += 1;
+            *noticed += usize::from(!fault.effect.is_empty());
+        }
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Totals { runs, calls, faults } = self;
+        let all: usize = calls.values().flat_map(BTreeMap::values).sum();
+        let acknowledged = |outcomes: &BTreeMap<&str, usize>| -> usize {
+            ["ok", "journaled", "stale"].iter().filter_map(|label| outcomes.get(label)).sum()
+        };
+        let good: usize = calls.values().map(acknowledged).sum();
+        writeln!(f, "{runs} runs, {all} calls, {} acknowledged", percent(good, all))?;
+        for (action, outcomes) in calls {
+            let sum = outcomes.values().sum();
+            let each: Vec<_> = outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+            let share = percent(acknowledged(outcomes), sum);
+            writeln!(f, "  {action:<16} {sum:>7} calls, {share} acknowledged: {}", each.join(", "))?;
+        }
+        for (fault, (struck, noticed)) in faults {
+            writeln!(f, "  {fault:<26} {struck:>4} times, {noticed} really happened")?;
+        }
+        Ok(())
+    }
+}
+
+/// A run in which little was done, or nothing broke, proves nothing.
+pub(crate) fn worth(history: &History) -> Result<String, String> {
+    let calls: Vec<_> = history.events.iter().filter(|event| is_call(event)).collect();
+    let good = calls.iter().filter(|event| matches!(event.outcome, Outcome::Ok(_))).count();
+    let happened = history.faults.iter().filter(|fault| !fault.effect.is_empty()).count();
+    let lost = history.faults.iter().any(|fault| fault.lost.is_some());
+    let line =
+        format!("{} calls, {} acknowledged, {happened} faults", calls.len(), percent(good, calls.len()));
+    let enough = calls.len() >= CALLS && good * 2 >= calls.len() && (happened >= FAULTS || lost);
+    if enough { Ok(line) } else { Err(format!("{line}: too little to prove anything")) }
+}
+
+fn is_call(event: &Event) -> bool {
+    !matches!(event.action, Action::Expire | Action::Foreign { .. })
+}
+
+fn percent(part: usize, whole: usize) -> String {
+    format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
+}
