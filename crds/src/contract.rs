@@ -21,6 +21,7 @@ pub mod env {
     pub const LISTEN: &str = "HYPERPAGE_LISTEN";
     pub const ADMIN_LISTEN: &str = "HYPERPAGE_ADMIN_LISTEN";
     pub const LOG_LEVEL: &str = "HYPERPAGE_LOG_LEVEL";
+    pub const MAX_REQUESTS: &str = "HYPERPAGE_MAX_REQUESTS";
     pub const POD_NAME: &str = "POD_NAME";
     pub const REDIS_MODE: &str = "HYPERPAGE_REDIS_MODE";
     pub const DRAIN_SECONDS: &str = "HYPERPAGE_DRAIN_SECONDS";

@@ -7,6 +7,7 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
+use crate::in_flight::InFlight;
 use crate::metrics::{Http, Metrics};
 use crate::redis::Redis;
 use crate::session::{Rules, Sessions};
@@ -16,6 +17,7 @@ pub struct App {
     pub redis: Redis,
     pub sessions: Sessions,
     pub http: Http,
+    pub in_flight: InFlight,
     pub lifecycle: Arc<Lifecycle>,
 }
 
@@ -31,6 +33,7 @@ impl App {
     /// The caller runs the future, which ends after `stop`.
     pub fn new(
         redis: Redis,
+        in_flight: InFlight,
         session: &config::Session,
         rules: Rules,
         mut registry: Registry,
@@ -39,7 +42,7 @@ impl App {
         let (sessions, task) = Sessions::new(redis.clone(), session, rules, &mut registry, stop);
         let http = Http::new(&mut registry);
         let lifecycle = Lifecycle { started: Instant::now(), draining: CancellationToken::new() };
-        let app = App { redis, sessions, http, lifecycle: Arc::new(lifecycle) };
+        let app = App { redis, sessions, http, in_flight, lifecycle: Arc::new(lifecycle) };
         (app, Metrics::new(registry), task)
     }
 }

@@ -59,6 +59,10 @@ pub struct Server {
     #[arg(long, env = env::DRAIN_SECONDS, value_name = "SECONDS", default_value_t = 5,
           value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub drain_seconds: u64,
+    /// Requests of the app in flight at once; one more is answered 503.
+    #[arg(long, env = env::MAX_REQUESTS, value_name = "COUNT", default_value_t = 512,
+          value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=65_536))]
+    pub max_requests: usize,
 }
 
 /// Which Redis.
@@ -95,16 +99,16 @@ struct Redis {
 pub struct Session {
     /// Seconds a session lives after its last write or touch.
     #[arg(long = "session-ttl-seconds", env = env::SESSION_TTL_SECONDS, value_name = "SECONDS",
-          default_value_t = 86_400, value_parser = clap::value_parser!(u32).range(1..))]
+          default_value_t = Session::default().ttl_seconds, value_parser = clap::value_parser!(u32).range(1..))]
     pub ttl_seconds: u32,
     /// Let clients choose the id of a session that does not exist.
     #[arg(long = "session-allow-client-ids", env = env::SESSION_ALLOW_CLIENT_IDS, value_name = "BOOLEAN",
-          default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true",
+          default_value_t = Session::default().allow_client_ids, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true",
           value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_client_ids: bool,
     /// Let clients set `userId`, `user` and `metadata.created` through /api/sessions.
     #[arg(long = "session-allow-identity-writes", env = env::SESSION_ALLOW_IDENTITY_WRITES,
-          value_name = "BOOLEAN", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1,
+          value_name = "BOOLEAN", default_value_t = Session::default().allow_identity_writes, action = clap::ArgAction::Set, num_args = 0..=1,
           default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_identity_writes: bool,
 }
@@ -149,6 +153,12 @@ pub enum Exit {
 impl Server {
     pub fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds)
+    }
+}
+
+impl Default for Session {
+    fn default() -> Session {
+        Session { ttl_seconds: 86_400, allow_client_ids: false, allow_identity_writes: false }
     }
 }
 

@@ -22,6 +22,7 @@ fn defaults_are_the_documented_ones() {
     let config = parse(&["--redis-url", "redis://h"]).ok().unwrap();
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:4100");
     assert_eq!(config.server.admin_listen.to_string(), "0.0.0.0:4101");
+    assert_eq!(config.server.max_requests, 512);
     assert_eq!(config.session.ttl_seconds, 86_400);
     assert!(!config.session.allow_client_ids && !config.session.allow_identity_writes && !config.dev);
     assert!(matches!(config.redis, Store::At(Source { mode: Mode::Standalone, .. })));
@@ -81,6 +82,7 @@ fn contradictions_name_the_settings() {
         (&["--dev", "--listen", "127.0.0.1:9", "--admin-listen", "127.0.0.1:9"], "HYPERPAGE_ADMIN_LISTEN"),
         (&["--dev", "--redis-mode", "ring"], "HYPERPAGE_REDIS_MODE"),
         (&["--dev", "--listen", "nowhere"], "HYPERPAGE_LISTEN"),
+        (&["--dev", "--max-requests", "0"], "HYPERPAGE_MAX_REQUESTS"),
         (&["--dev", "--session-ttl-seconds", "0"], "SESSION_DEFAULT_TTL_SECONDS"),
         (&["--dev", "--log-level", "loud"], "HYPERPAGE_LOG_LEVEL"),
         (&["--dev", "--nonsense"], "--nonsense"),

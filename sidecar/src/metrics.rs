@@ -20,6 +20,7 @@ pub struct Http {
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabels, Histogram>,
     panics: Counter,
+    overloads: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,9 +41,10 @@ impl Http {
             requests: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             panics: Counter::default(),
+            overloads: Counter::default(),
         };
         let registry = registry.sub_registry_with_prefix("hyperpage_http");
-        let Http { requests, seconds, panics } = http.clone();
+        let Http { requests, seconds, panics, overloads } = http.clone();
         registry.register("requests", "Requests answered, by route, method and status", requests);
         registry.register(
             "request_seconds",
@@ -50,6 +52,7 @@ impl Http {
             seconds,
         );
         registry.register("panics", "Handlers that panicked; each answered 500", panics);
+        registry.register("overloads", "Requests refused because too much was in flight", overloads);
         http
     }
 
@@ -61,6 +64,10 @@ impl Http {
 
     pub fn panicked(&self) {
         self.panics.inc();
+    }
+
+    pub fn overloaded(&self) {
+        self.overloads.inc();
     }
 }
 

@@ -10,44 +10,66 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use futures::FutureExt;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use crate::app::App;
 use crate::error::Problem;
+use crate::in_flight::discard;
 use crate::metrics::Http;
-use crate::session;
+use crate::{session, trace};
 
 /// Every request is answered within two seconds, whoever is slow; what is left is for the way.
 const ANSWER: Duration = Duration::from_millis(1_800);
 
 pub fn router(app: App) -> Router {
-    let http = app.http.clone();
     Router::new()
         .merge(session::api::router())
         .merge(session::v1::router())
         .merge(session::bulk::router())
-        .layer(from_fn_with_state(http, answer))
+        .layer(from_fn_with_state(app.clone(), answer))
         .with_state(app)
 }
 
 /// Counts, and sees to it that there is an answer.
-async fn answer(State(http): State<Http>, request: Request, next: Next) -> Response {
+async fn answer(State(app): State<App>, request: Request, next: Next) -> Response {
     let start = Instant::now();
-    let method = request.method().clone();
+    let method = label(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let problem =
-        request.uri().path().starts_with("/v1").then_some(Problem::into_problem_details as fn(_) -> _);
-    let problem = problem.unwrap_or(Problem::into_envelope);
-    let response = match timeout(ANSWER, AssertUnwindSafe(next.run(request)).catch_unwind()).await {
-        Ok(Ok(response)) => response,
+    let v1 = request.uri().path().starts_with("/v1");
+    let problem = if v1 { Problem::into_problem_details } else { Problem::into_envelope };
+    let span = trace::span(request.headers());
+    let made = async {
+        match app.in_flight.enter(request.body()) {
+            Some(_place) => made(&app.http, request, next).await,
+            None => {
+                app.http.overloaded();
+                discard(request.into_body()).await;
+                Err(overloaded())
+            }
+        }
+        .unwrap_or_else(problem)
+    };
+    let response = made.instrument(span).await;
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    app.http.answered(route, method, response.status().as_u16(), start.elapsed());
+    response
+}
+
+async fn made(http: &Http, request: Request, next: Next) -> Result<Response, Problem> {
+    let method = request.method().clone();
+    match timeout(ANSWER, AssertUnwindSafe(next.run(request)).catch_unwind()).await {
+        Ok(Ok(response)) => Ok(response),
         Ok(Err(_panic)) => {
             http.panicked();
-            problem(panicked())
+            Err(panicked())
         }
-        Err(_) => problem(late(&method)),
-    };
-    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
-    http.answered(route, label(&method), response.status().as_u16(), start.elapsed());
-    response
+        Err(_) => Err(late(&method)),
+    }
+}
+
+pub(crate) fn overloaded() -> Problem {
+    let message = "too much is in flight; nothing was changed, try again";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED", message)
 }
 
 pub(crate) fn panicked() -> Problem {

@@ -14,17 +14,24 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::config::{Config, Store, VERSION};
 use crate::dev::PrivateRedis;
+use crate::in_flight::InFlight;
 use crate::redis::Redis;
-use crate::server::{Limits, serve};
+use crate::server::{Limits, Patience, serve};
 use crate::session::Rules;
 use crate::{admin, router};
 
 /// Clients of the app's port keep connections, and a server that closes an idle one may meet a request.
-const IDLE: Duration = Duration::from_secs(300);
+const PATIENCE: Patience = Patience {
+    idle: Duration::from_secs(300),
+    head: Duration::from_secs(5),
+    answer: Duration::from_secs(10),
+};
 const CONNECTIONS: usize = 1_024;
-const HEAD_BYTES: usize = 64 * 1024;
+/// Twice what Node takes from a browser.
+const HEAD_BYTES: usize = 32 * 1024;
 /// Anybody in the cluster's network can open these and be silent, and probes are to find a place.
-const ADMIN_IDLE: Duration = Duration::from_secs(5);
+const ADMIN_PATIENCE: Patience =
+    Patience { idle: Duration::from_secs(5), head: Duration::from_secs(5), answer: Duration::from_secs(5) };
 const ADMIN_CONNECTIONS: usize = 512;
 const ADMIN_HEAD_BYTES: usize = 8 * 1024;
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
@@ -58,13 +65,19 @@ pub async fn run(config: Config, rules: Rules) -> anyhow::Result<()> {
     let stops = Stops::default();
     let mut registry = Registry::default();
     let (redis, supervisor) = Redis::connect(source, &mut registry, stops.redis.clone());
-    let (app, metrics, sessions) = App::new(redis, &session, rules, registry, stops.sessions.clone());
+    let in_flight = InFlight::new(server.max_requests);
+    let stop = stops.sessions.clone();
+    let (app, metrics, sessions) = App::new(redis, in_flight, &session, rules, registry, stop);
     let draining = app.lifecycle.draining.clone();
-    let limits =
-        Limits { connections: CONNECTIONS, head: IDLE, head_bytes: HEAD_BYTES, drain: server.drain() };
+    let limits = Limits {
+        connections: CONNECTIONS,
+        patience: PATIENCE,
+        head_bytes: HEAD_BYTES,
+        drain: server.drain(),
+    };
     let admin_limits = Limits {
         connections: ADMIN_CONNECTIONS,
-        head: ADMIN_IDLE,
+        patience: ADMIN_PATIENCE,
         head_bytes: ADMIN_HEAD_BYTES,
         drain: ADMIN_DRAIN,
     };

@@ -15,7 +15,8 @@ pub fn init(level: LevelFilter, dev: bool) {
     let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("sidecar", level);
     let terminal = std::io::stdout().is_terminal();
     let human = fmt::layer().with_ansi(terminal);
-    let layer = if dev || terminal { human.boxed() } else { fmt::layer().json().flatten_event(true).boxed() };
+    let machine = fmt::layer().json().flatten_event(true).with_span_list(false);
+    let layer = if dev || terminal { human.boxed() } else { machine.boxed() };
     registry().with(layer.with_filter(targets)).init();
     std::panic::set_hook(Box::new(log_panic));
 }

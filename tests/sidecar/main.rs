@@ -11,6 +11,7 @@ mod concurrent;
 mod demo;
 mod faults;
 mod golden;
+mod guards;
 mod incarnation;
 mod input;
 mod lifecycle;

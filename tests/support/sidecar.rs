@@ -123,6 +123,13 @@ impl Sidecar {
         self.process.pid()
     }
 
+    /// Memory that it holds now.
+    pub fn rss_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse::<u64>().ok()).expect("/proc/PID/status tells VmRSS") * 1024
+    }
+
     pub fn terminate(&self) {
         self.process.signal("TERM").expect("the sidecar runs");
     }

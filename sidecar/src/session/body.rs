@@ -12,7 +12,7 @@ use super::merge::Merge;
 use super::rule::{Change, Origin};
 
 /// Twice a document, for what whitespace, an envelope or the words of a patch add.
-const MAX_BODY: usize = 2 * MAX_BYTES;
+pub(crate) const MAX_BODY: usize = 2 * MAX_BYTES;
 /// Whoever sends more than `MAX_BODY` is read up to here, because an answer sent before is often lost.
 const MAX_DRAINED: usize = 8 * 1024 * 1024;
 /// Leaves Redis its time: a request is answered within two seconds.

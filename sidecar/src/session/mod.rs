@@ -42,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::redis::Redis;
+pub(crate) use body::MAX_BODY;
 pub use error::Error;
 pub use id::SessionId;
 use index::Index;

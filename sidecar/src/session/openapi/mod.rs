@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::config;
+use crate::in_flight::InFlight;
 use crate::redis::{Mode, Redis, Source, Url};
 
 /// What an error is on the one surface that cannot have it.
@@ -117,9 +118,9 @@ async fn openapi_json_names_every_method_of_every_path_and_no_other() {
     // Nobody runs the supervisor, so Redis is never there: what answers is told from what does not exist.
     let stop = CancellationToken::new();
     let (redis, _supervisor) = Redis::connect(source, &mut registry, stop.clone());
-    let settings = config::Session { ttl_seconds: 60, allow_client_ids: false, allow_identity_writes: false };
+    let settings = config::Session::default();
     let (app, _metrics, _sessions) =
-        App::new(redis, &settings, crate::session::Rules::default(), registry, stop);
+        App::new(redis, InFlight::new(1), &settings, crate::session::Rules::default(), registry, stop);
     let service = TowerToHyperService::new(crate::router::router(app));
     for (path, described) in document()["paths"].as_object().unwrap() {
         for method in ["get", "post", "put", "patch", "delete", "options"] {

@@ -35,7 +35,8 @@ pub(super) fn sessions() -> Value {
             .parameters([reference("parameters", "SessionIdQuery")])
             .answer("200", "Deleted", JSON, "Deleted")
             .refusals(&READ),
-        "options": operation(Surface::Original, "List the methods in Allow", "sessionOptions").empty("204", "Allow names them"),
+        "options": operation(Surface::Original, "List the methods in Allow", "sessionOptions").empty("204", "Allow names them")
+            .refusals(&[500, 503]),
     })
 }
 

@@ -59,7 +59,7 @@ fn problems(surface: Surface) -> Vec<Problem> {
     };
     let mut problems: Vec<Problem> = errors().flat_map(told).collect();
     problems.extend([Method::GET, Method::POST].iter().map(router::late));
-    problems.push(router::panicked());
+    problems.extend([router::panicked(), router::overloaded()]);
     problems
 }
 

@@ -1,0 +1,118 @@
+//! Serves a router on a listener: bounded, patient with idle connections, and done in time when told to stop.
+
+mod patience;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderValue, Request, header};
+use axum::middleware::map_response;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+pub use patience::Patience;
+use patience::{Patient, Places, Turn};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// When fewer places than this part of all are free, nobody keeps one for a request to come.
+const SCARCE: usize = 8;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub connections: usize,
+    pub patience: Patience,
+    /// Line and headers of a request; hyper wants 8 KiB at least.
+    pub head_bytes: usize,
+    /// For requests in flight, after the stop.
+    pub drain: Duration,
+}
+
+/// Ends after `stop`: no new connection, no new request, and those in flight within `limits.drain`.
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+    let connections = TaskTracker::new();
+    let free = Arc::new(Semaphore::new(limits.connections));
+    let places = Places { free: free.clone(), few: limits.connections / SCARCE };
+    let scarce = places.clone();
+    let router = router.layer(map_response(move |mut response: Response| {
+        if scarce.are_scarce() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        std::future::ready(response)
+    }));
+    loop {
+        // More connections wait in the backlog.
+        let Some(Ok(place)) = stop.run_until_cancelled(free.clone().acquire_owned()).await else { break };
+        match stop.run_until_cancelled(listener.accept()).await {
+            Some(Ok((stream, _))) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "a connection ended before it began");
+                    continue;
+                }
+                let turn = Turn::default();
+                let stream = Patient::new(stream, limits.patience, places.clone(), turn.clone());
+                let connection = connection(stream, router.clone(), turn, limits, stop.clone(), place);
+                connections.spawn(connection);
+            }
+            Some(Err(error)) => {
+                // Out of file descriptors, mostly: they come back, and until then there is no use in haste.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            None => break,
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+async fn connection(
+    stream: Patient<TcpStream>,
+    router: Router,
+    turn: Turn,
+    limits: Limits,
+    stop: CancellationToken,
+    _place: OwnedSemaphorePermit,
+) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request: Request<Incoming>| {
+        turn.next();
+        let answer = router.call(request);
+        let turn = turn.clone();
+        async move {
+            let answer = answer.await;
+            turn.next();
+            answer
+        }
+    });
+    let mut server = http1::Builder::new();
+    // The stream itself knows how long to wait.
+    server.header_read_timeout(None).max_buf_size(limits.head_bytes);
+    let connection = server.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = match stop.run_until_cancelled(connection.as_mut()).await {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            let Ok(ended) = timeout(limits.drain, connection).await else {
+                tracing::warn!("a request in flight was given up");
+                return;
+            };
+            ended
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended with an error");
+    }
+}
+
+#[cfg(test)]
+mod tests;
