@@ -195,8 +195,9 @@ fn print(mut seen: Seen, elapsed: f64, usage: Option<(Usage, Usage)>) {
     let at = |part: f64| {
         seen.micros.get(((count as f64 * part) as usize).min(count.saturating_sub(1))).copied().unwrap_or(0)
     };
-    let (p50, p99) = (f64::from(at(0.5)) / 1000.0, f64::from(at(0.99)) / 1000.0);
-    print!("rate={:.0} refused={} p50={p50:.3} p99={p99:.3}", count as f64 / elapsed, seen.refused);
+    let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|part| f64::from(at(part)) / 1000.0);
+    let rate = count as f64 / elapsed;
+    print!("rate={rate:.0} refused={} p50={p50:.3} p99={p99:.3} p999={p999:.3}", seen.refused);
     if let Some((before, after)) = usage {
         let cpu = (after.micros - before.micros) / (count as f64).max(1.0);
         print!(" cpu={cpu:.1} rss={:.1}", after.kib as f64 / 1024.0);

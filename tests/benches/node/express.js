@@ -1,4 +1,4 @@
-// Sessions as a Node developer keeps them today: express, express-session and connect-redis with their defaults.
+// Sessions as a Node developer keeps them today: express, express-session, connect-redis and ioredis with their defaults.
 //
 //   node express.js PORT REDIS_URL SESSIONS COUNT
 //
@@ -9,14 +9,15 @@ import { writeFileSync } from 'node:fs';
 import express from 'express';
 import session from 'express-session';
 import { RedisStore } from 'connect-redis';
-import { createClient } from 'redis';
+import Redis from 'ioredis';
 import { document } from './document.js';
 
 const [port, url, file, count] = process.argv.slice(2);
 const SECRET = 'bench';
 
-const client = createClient({ url });
-await client.connect();
+const client = new Redis(url);
+// It connects again by itself; without a listener each failure would be printed.
+client.on('error', () => {});
 const store = new RedisStore({ client, ttl: 86_400 });
 
 const cookies = [];
@@ -35,8 +36,12 @@ app.set('etag', false);
 app.use(express.json());
 app.use(session({ store, secret: SECRET, resave: false, saveUninitialized: false }));
 app.get('/session', (req, res) => { res.json(req.session); });
+app.get('/document', (req, res) => { res.json(document()); });
 app.patch('/session', (req, res) => {
   Object.assign(req.session.uiState, req.body.uiState);
   req.session.save(() => res.json({ success: true }));
+});
+app.delete('/session', (req, res) => {
+  req.session.destroy((error) => res.status(error ? 500 : 200).json({ success: !error }));
 });
 app.listen(Number(port), '127.0.0.1', () => console.log('ready'));

@@ -1,0 +1,151 @@
+//! As fast as answers come, and at steady rates whose waits count from when a request was due (no coordinated
+//! omission). Each server has its turn in each round, so that a noisy minute meets all of them.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use tests::redis::RedisServer;
+
+use crate::contender::{Field, Server, program};
+use crate::{Settings, progress};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Case {
+    ReadL1,
+    ReadRedis,
+    ReadFloor,
+    ReadBare,
+    ReadExpress,
+    ReadDaprd,
+    Write,
+    WriteExpress,
+    Benchmark,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Pace {
+    Fast,
+    /// Requests per second.
+    Open(u32),
+}
+
+/// Of each metric the median over the rounds.
+#[derive(Default)]
+pub(crate) struct Speed(HashMap<(Case, Pace), Vec<HashMap<String, f64>>>);
+
+impl Speed {
+    pub(crate) fn figure(&self, case: Case, pace: Pace, metric: &str) -> Option<f64> {
+        let mut values: Vec<f64> =
+            self.0.get(&(case, pace))?.iter().filter_map(|round| round.get(metric).copied()).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len().checked_sub(1)? / 2).copied()
+    }
+}
+
+pub(crate) const CASES: [Case; 8] = [
+    Case::ReadL1,
+    Case::ReadRedis,
+    Case::ReadFloor,
+    Case::ReadBare,
+    Case::ReadExpress,
+    Case::ReadDaprd,
+    Case::Write,
+    Case::WriteExpress,
+];
+
+pub(crate) async fn measure(settings: &Settings, field: &Field, redis: &RedisServer) -> Result<Speed> {
+    let mut speed = Speed::default();
+    let mut paces = vec![Pace::Fast];
+    paces.extend(settings.rates.iter().map(|rate| Pace::Open(*rate)));
+    for round in 1..=settings.rounds {
+        progress(&format!("round {round} of {}", settings.rounds));
+        for case in CASES {
+            let Some(server) = server(field, case) else { continue };
+            let file = field.yard.path(&format!("{case:?}"));
+            std::fs::write(&file, requests(field, case))?;
+            for pace in &paces {
+                let words = load(settings, server, &file, *pace)?;
+                speed.0.entry((case, *pace)).or_default().push(words);
+            }
+        }
+        let rate = benchmark(settings, redis, &field.ids[0])?;
+        let rate = HashMap::from([("rate".to_owned(), rate)]);
+        speed.0.entry((Case::Benchmark, Pace::Fast)).or_default().push(rate);
+    }
+    Ok(speed)
+}
+
+fn server(field: &Field, case: Case) -> Option<&Server> {
+    match case {
+        Case::ReadL1 => Some(&field.cached),
+        Case::ReadRedis | Case::Write => Some(&field.uncached),
+        Case::ReadFloor => Some(&field.floor),
+        Case::ReadBare => Some(&field.bare),
+        Case::ReadExpress | Case::WriteExpress => Some(&field.express),
+        Case::ReadDaprd => field.daprd.as_ref(),
+        Case::Benchmark => None,
+    }
+}
+
+/// In the words of `load`: method, path, body and headers, a line for each session.
+fn requests(field: &Field, case: Case) -> String {
+    const CHANGE: &str = r#"{"uiState":{"dashboardLayout":"%N"}}"#;
+    let mut text = String::new();
+    let ids = || field.ids.iter();
+    let mut line = |words: std::fmt::Arguments<'_>| {
+        let _never_fails = writeln!(text, "{words}");
+    };
+    match case {
+        Case::ReadL1 => ids().for_each(|id| line(format_args!("GET\t/v1/sessions/{id}\t"))),
+        Case::ReadRedis => {
+            ids().for_each(|id| line(format_args!("GET\t/v1/sessions/{id}\t\tCache-Control: no-cache")))
+        }
+        Case::ReadFloor | Case::ReadBare => ids().for_each(|id| line(format_args!("GET\t/sessions/{id}\t"))),
+        Case::ReadDaprd => ids().for_each(|id| line(format_args!("GET\t/v1.0/state/store/dapr-{id}\t"))),
+        Case::ReadExpress => {
+            field.cookies.iter().for_each(|cookie| line(format_args!("GET\t/session\t\tCookie: {cookie}")));
+        }
+        Case::Write => ids().for_each(|id| {
+            line(format_args!(
+                "PATCH\t/v1/sessions/{id}\t{CHANGE}\tContent-Type: application/merge-patch+json"
+            ));
+        }),
+        Case::WriteExpress => field.cookies.iter().for_each(|cookie| {
+            line(format_args!("PATCH\t/session\t{CHANGE}\tContent-Type: application/json\tCookie: {cookie}"));
+        }),
+        Case::Benchmark => {}
+    }
+    text
+}
+
+fn load(
+    settings: &Settings,
+    server: &Server,
+    file: &std::path::Path,
+    pace: Pace,
+) -> Result<HashMap<String, f64>> {
+    let mut command = Command::new(settings.bin.join("examples/load"));
+    command.arg(server.address.to_string()).arg(file);
+    command.args(["--connections", &settings.connections.to_string()]);
+    command.args(["--seconds", &settings.each().as_secs_f64().to_string()]);
+    command.args(["--watch", &server.process.pid().to_string()]);
+    if let Pace::Open(rate) = pace {
+        command.args(["--rate", &rate.to_string()]);
+    }
+    let words = tests::binaries::output(&mut command)?;
+    let pairs = words.split_whitespace().filter_map(|word| word.split_once('='));
+    pairs.map(|(name, value)| Ok((name.to_owned(), value.parse()?))).collect()
+}
+
+fn benchmark(settings: &Settings, redis: &RedisServer, id: &str) -> Result<f64> {
+    let mut command = Command::new(program("redis-benchmark")?);
+    command.args(["-p", &redis.port().to_string(), "-c", &settings.connections.to_string()]);
+    command.args(["-n", "100000", "-q", "--csv", "GET", &format!("hyperpage:session:{id}")]);
+    let csv = tests::binaries::output(&mut command)?;
+    let last = csv.lines().rfind(|line| line.contains(',')).context("redis-benchmark said nothing")?;
+    let rate = last.split(',').nth(1).context("no rate")?.trim_matches('"').parse()?;
+    ensure!(rate > 0.0, "{csv}");
+    Ok(rate)
+}
