@@ -1,5 +1,7 @@
 //! The routes that are about more than one session.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -9,13 +11,16 @@ use axum::routing::{get, post};
 
 use super::body::{self, Media};
 use super::budget::Budget;
+use super::import::{self, Mode};
 use super::owned::{Ended, Wanted};
 use super::{Error, batch, v1};
 use crate::app::App;
+use crate::router;
 
 pub fn router() -> Router<App> {
     Router::new()
         .route("/v1/sessions:batchGet", post(batch_get))
+        .route("/v1/sessions:import", post(import))
         .route("/v1/users/{id}/sessions", get(of_user).delete(sign_out))
 }
 
@@ -31,6 +36,23 @@ async fn batch_get(State(app): State<App>, headers: HeaderMap, body: Body) -> Re
         Ok(ids) => json(batch::get(&app.sessions, ids, budget).await),
         Err(error) => v1::refuse(&app.sessions, error),
     }
+}
+
+/// The answer begins at once, and only a line has a time limit, not the whole.
+async fn import(
+    State(app): State<App>,
+    Query(parameters): Query<Vec<(String, String)>>,
+    body: Body,
+) -> Response {
+    let mode = match Mode::parse(&parameters) {
+        Ok(mode) => mode,
+        Err(error) => return v1::refuse(&app.sessions, error),
+    };
+    let Ok(place) = Arc::clone(&app.sessions.0.imports).try_acquire_owned() else {
+        return router::overloaded().into_problem_details();
+    };
+    let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
+    (headers, import::results(app.sessions, body, mode, place)).into_response()
 }
 
 async fn of_user(

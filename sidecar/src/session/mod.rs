@@ -8,12 +8,15 @@ mod budget;
 pub mod bulk;
 mod condition;
 mod document;
+mod entry;
 mod equal;
 mod error;
 #[cfg(test)]
 mod fuzz;
 mod id;
+mod import;
 mod index;
+mod lines;
 mod merge;
 mod metrics;
 mod op;
@@ -38,6 +41,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
@@ -66,6 +70,8 @@ struct Inner {
     metrics: Metrics,
     turns: Turns,
     users: Users,
+    /// Places for imports.
+    imports: Arc<Semaphore>,
     allow_client_ids: bool,
     /// What `/api/sessions` may do to a session's identity.
     identity: Identity,
@@ -95,8 +101,17 @@ impl Sessions {
         let identity = if allow_identity_writes { Identity::Writable } else { Identity::Kept };
         let metrics = Metrics::register(registry);
         let turns = Turns::default();
-        let sessions =
-            Sessions(Arc::new(Inner { store, rules, metrics, turns, users, allow_client_ids, identity }));
+        let imports = Arc::new(Semaphore::new(import::IMPORTS));
+        let sessions = Sessions(Arc::new(Inner {
+            store,
+            rules,
+            metrics,
+            turns,
+            users,
+            imports,
+            allow_client_ids,
+            identity,
+        }));
         let at_work = sessions.clone();
         (sessions, async move {
             stop.run_until_cancelled_owned(at_work.0.users.work(named)).await;

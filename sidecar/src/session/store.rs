@@ -15,6 +15,7 @@ const REMEMBERED_MS: u64 = 600_000;
 #[derive(Debug, Clone)]
 pub struct Scripts {
     pub read: Script,
+    pub look: Script,
     pub write: Script,
     pub touch: Script,
     pub delete: Script,
@@ -24,6 +25,7 @@ impl Default for Scripts {
     fn default() -> Scripts {
         Scripts {
             read: Script::new(include_str!("read.lua")),
+            look: Script::new(include_str!("import_look.lua")),
             write: Script::new(include_str!("write.lua")),
             touch: Script::new(include_str!("touch.lua")),
             delete: Script::new(include_str!("delete.lua")),
@@ -103,9 +105,20 @@ impl Store {
         Reply { word, left_ms, bytes }.stored()
     }
 
-    pub(crate) async fn write(&self, id: &SessionId, write: &Write<'_>) -> Result<Answer, Error> {
+    /// What an import would meet: the bytes, and whether the session was deleted lately.
+    pub(crate) async fn look(&self, id: &SessionId) -> Result<(Option<String>, bool), Error> {
+        let answer = self.redis.run(&self.scripts.look, &SessionKeys::new(id).both(), &[]).await;
+        answer.map_err(Error::read)
+    }
+
+    pub(crate) async fn write(
+        &self,
+        id: &SessionId,
+        write: &Write<'_>,
+        life_ms: u64,
+    ) -> Result<Answer, Error> {
         let Write { op, base, text } = write;
-        let (life, remembered) = (self.life_ms.to_string(), REMEMBERED_MS.to_string());
+        let (life, remembered) = (life_ms.to_string(), REMEMBERED_MS.to_string());
         let base = base.unwrap_or_default().as_bytes();
         let args = [op.as_bytes(), base, text.as_bytes(), life.as_bytes(), remembered.as_bytes()];
         self.attempt(&self.scripts.write, &SessionKeys::new(id).both(), &args, |_| Ok(())).await

@@ -138,6 +138,24 @@ impl Users {
         }
     }
 
+    /// Before a session is put back as it once was: it is the user's for no less long than it says. With a life it
+    /// is named in the index too.
+    pub(super) async fn restore(
+        &self,
+        id: &SessionId,
+        text: &str,
+        life_ms: Option<u64>,
+    ) -> Result<Standing, Error> {
+        let Some(user) = of(text) else { return Ok(Standing::Valid) };
+        let keys = UserKeys::new(&user);
+        let standing = self.judged(&keys, id, text).await?;
+        if let (Standing::Valid, Some(life_ms)) = (standing, life_ms) {
+            self.index.add(&keys, id, life_ms, Tie::Old).await.map_err(index::failed)?;
+            self.metrics.indexed.inc();
+        }
+        Ok(standing)
+    }
+
     async fn standing(&self, keys: &UserKeys, id: &SessionId, text: &str) -> Result<Standing, Error> {
         if self.unmarked.get(&keys.index).is_some_and(|read| read.elapsed() < UNMARKED) {
             return Ok(Standing::Valid);

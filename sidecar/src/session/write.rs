@@ -44,9 +44,20 @@ impl Sessions {
         write: &Write<'_>,
         budget: Budget,
     ) -> Result<Outcome, Error> {
+        self.cas_for(id, write, self.0.store.life_ms(), budget).await
+    }
+
+    /// With a life of the session's own.
+    pub(super) async fn cas_for(
+        &self,
+        id: &SessionId,
+        write: &Write<'_>,
+        life_ms: u64,
+        budget: Budget,
+    ) -> Result<Outcome, Error> {
         let mut attempts = Attempts::new(budget, &self.0.metrics.resent);
         loop {
-            let answer = self.0.store.write(id, write).await;
+            let answer = self.0.store.write(id, write, life_ms).await;
             if let ControlFlow::Break(settled) = attempts.settle(answer).await {
                 return settled;
             }

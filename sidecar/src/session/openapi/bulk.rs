@@ -5,12 +5,29 @@ use serde_json::{Value, json};
 use super::operation::{JSON, operation, reference};
 use super::refusals::Surface;
 
+const NDJSON: &str = "application/x-ndjson";
+
 pub(super) fn batch_get() -> Value {
     json!({
         "post": operation(Surface::V1, "Read many sessions; each answers for itself", "batchGetSessions")
             .body(&[(JSON, "Ids")])
             .answer("200", "An answer for each id, in their order", JSON, "Sessions")
             .refusals(&[400, 408, 413, 415, 500, 503]),
+    })
+}
+
+pub(super) fn import() -> Value {
+    let query = |name: &str, schema: Value| json!({ "name": name, "in": "query", "schema": schema });
+    json!({
+        "post": operation(Surface::V1, "Import sessions that were kept elsewhere", "importSessions")
+            .parameters([
+                query("dryRun", json!({ "type": "boolean", "default": false })),
+                query("overwrite", json!({ "const": "older", "description": "By metadata.updated." })),
+            ])
+            .body(&[(NDJSON, "ImportLine")])
+            .answer("200", "A line for each that is not blank; an answer that breaks off is not the whole", NDJSON,
+                    "ImportResult")
+            .refusals(&[400, 500, 503]),
     })
 }
 
@@ -51,6 +68,28 @@ pub(super) fn schemas() -> Value {
                 "cursor": { "type": ["string", "null"], "description": "null after the last page." },
             },
             "required": ["sessions", "cursor"],
+        },
+        "ImportLine": {
+            "type": "object",
+            "description": "An id (id, sessionId, or key as in Redis) and a document (session, data, or value as in \
+                            Redis; an object or a string that holds one), at most 131072 bytes together. \
+                            hyperpage_session_id alone asks whether the session exists.",
+            "properties": {
+                "id": { "type": "string" },
+                "session": reference("schemas", "Session"),
+                "ttlSeconds": { "type": "integer", "minimum": 1, "description": "At most, and by default, our own." },
+            },
+        },
+        "ImportResult": {
+            "type": "object",
+            "properties": {
+                "line": { "type": "integer" },
+                "id": { "type": ["string", "null"] },
+                "status": { "enum": ["created", "replaced", "exists", "missing", "conflict", "tombstoned", "invalid",
+                                     "unavailable", "unknown"] },
+                "reason": { "type": "string" },
+            },
+            "required": ["line", "id", "status"],
         },
         "SignedOut": {
             "type": "object",
