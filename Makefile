@@ -1,5 +1,5 @@
 # One line of real command per target; `make help` lists them.
-.PHONY: help doctor up down status kubeconfig images demo check test bench
+.PHONY: help doctor up down status kubeconfig images demo check test soak bench
 .DEFAULT_GOAL := help
 
 help:       ## this list
@@ -22,5 +22,7 @@ check:      ## the inner loop: format, lints, unit tests; needs only Rust
 	@tests/check.sh
 test:       ## everything, or LEVEL=unit|sidecar|operator|cluster|chaos
 	@tests/test.sh
+soak:       ## sessions under faults for DURATION=30m, their availability; MUTANTS=1: how soon each mutant is caught
+	@tests/chaos/soak.sh
 bench:      ## figures beside their targets; BENCH=sidecar|operator: one half
 	@tests/benches/bench.sh

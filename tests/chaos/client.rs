@@ -26,12 +26,13 @@ pub(crate) struct Client {
     world: Arc<World>,
     number: usize,
     random: Random,
-    quiet_until: Duration,
+    /// The outcome of a write of the own session is not known: until when, and which pod was asked.
+    doubt: (Duration, usize),
 }
 
 impl Client {
     pub(crate) fn new(world: Arc<World>, number: usize, random: Random) -> Client {
-        Client { world, number, random, quiet_until: Duration::ZERO }
+        Client { world, number, random, doubt: (Duration::ZERO, 0) }
     }
 
     pub(crate) async fn run(mut self) {
@@ -76,8 +77,13 @@ impl Client {
                 _ => self.conditional(session, pod).await,
             },
             Fate::Quiet => {
-                if session == self.number && self.world.now() > self.quiet_until {
+                let (until, asked) = self.doubt;
+                if session == self.number && self.world.now() > until {
                     self.append(session, pod).await;
+                } else if session == self.number {
+                    // The others know whether it has come.
+                    let other = (asked + 1 + pod % (NODES - 1)) % NODES;
+                    self.look(session, other).await;
                 } else if dice < 10 {
                     self.touch(session, pod).await;
                 } else {
@@ -100,7 +106,7 @@ impl Client {
         let (invoked, answer) = self.ask(pod, request).await;
         let outcome = call::outcome(answer);
         if outcome == Outcome::Unknown && session == self.number {
-            self.quiet_until = self.world.now() + WAIT;
+            self.doubt = (self.world.now() + WAIT, pod);
         }
         self.record(session, pod, invoked, action, outcome.clone());
         outcome
@@ -200,9 +206,9 @@ impl Client {
     }
 
     /// On a session that exists this replaces its marks, so only sessions that were deleted are made again; and not
-    /// where tombstones may be lost.
+    /// where tombstones may be gone.
     async fn make_again(&mut self, session: usize, pod: usize) {
-        if self.world.family.loses_data() {
+        if self.world.family.loses_data() || self.world.family.forgets_deletes() {
             return;
         }
         if let Outcome::Absent(_) = self.read(session, pod, Consistency::NoCache).await {

@@ -99,12 +99,17 @@ impl Family {
         matches!(self, Family::Flushed | Family::Wiped | Family::RolledBack)
     }
 
+    /// Tombstones are short there, so that a write which they alone hold off is seen.
+    pub(crate) fn forgets_deletes(self) -> bool {
+        matches!(self, Family::Stall)
+    }
+
     pub(crate) fn kinds(self) -> &'static [Kind] {
         match self {
             Family::Cut => &[Kind::Cut],
             Family::Half => &[Kind::HalfOpen, Kind::HalfClose],
             Family::BlackHole => &[Kind::BlackHole],
-            Family::Stall => &[Kind::Stall, Kind::Stall, Kind::Stall, Kind::Delay],
+            Family::Stall => &[Kind::Stall, Kind::Stall, Kind::Stall, Kind::Stall, Kind::Delay],
             Family::Expiry => &[Kind::Expire, Kind::Expire, Kind::Delay],
             Family::PausedRedis => &[Kind::PauseRedis],
             Family::RestartedRedis => &[Kind::RestartRedis],

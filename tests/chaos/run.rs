@@ -15,6 +15,8 @@ use crate::nemesis;
 use crate::world::{CLIENTS, NODES, SESSIONS, World};
 
 const RECOVERY: Duration = Duration::from_secs(30);
+/// Of the rule `short-tombstone`.
+const TOMBSTONE: Duration = Duration::from_millis(1500);
 /// Runs mostly wait; so many at a time leave the machine some air.
 static AT_A_TIME: Semaphore = Semaphore::const_new(5);
 
@@ -60,6 +62,9 @@ async fn serving(world: &World) {
 /// Everything works again, and what was to be repaired has had its time.
 async fn healed(world: &World) {
     serving(world).await;
+    if world.family.forgets_deletes() {
+        tokio::time::sleep(2 * TOMBSTONE).await;
+    }
     let lost = world
         .faults
         .lock()

@@ -11,8 +11,16 @@ use crate::nemesis::{CALLS, FAULTS};
 pub(crate) struct Totals {
     runs: usize,
     calls: BTreeMap<&'static str, BTreeMap<&'static str, usize>>,
-    /// How many struck, and how many of them were noticed.
-    faults: BTreeMap<&'static str, (usize, usize)>,
+    faults: BTreeMap<&'static str, OfFault>,
+}
+
+#[derive(Debug, Default)]
+struct OfFault {
+    struck: usize,
+    noticed: usize,
+    /// Calls to the pods that it befell, while it lasted.
+    calls: usize,
+    acknowledged: usize,
 }
 
 impl Totals {
@@ -23,9 +31,16 @@ impl Totals {
                 1;
         }
         for fault in &history.faults {
-            let (struck, noticed) = self.faults.entry(fault.name).or_default();
-            *struck += 1;
-            *noticed += usize::from(!fault.effect.is_empty());
+            let of_it = self.faults.entry(fault.name).or_default();
+            of_it.struck += 1;
+            of_it.noticed += usize::from(!fault.effect.is_empty());
+            let during = |event: &&Event| event.invoked < fault.ended && event.ended > fault.begun;
+            let there = |event: &&Event| fault.pod.is_none_or(|pod| event.pod == pod);
+            let calls = history.events.iter().filter(|event| is_call(event)).filter(during).filter(there);
+            for event in calls {
+                of_it.calls += 1;
+                of_it.acknowledged += usize::from(event.ok().is_some());
+            }
         }
     }
 }
@@ -45,8 +60,12 @@ impl fmt::Display for Totals {
             let share = percent(acknowledged(outcomes), sum);
             writeln!(f, "  {action:<16} {sum:>7} calls, {share} acknowledged: {}", each.join(", "))?;
         }
-        for (fault, (struck, noticed)) in faults {
-            writeln!(f, "  {fault:<26} {struck:>4} times, {noticed} really happened")?;
+        for (fault, OfFault { struck, noticed, calls, acknowledged }) in faults {
+            let share = percent(*acknowledged, *calls);
+            writeln!(
+                f,
+                "  {fault:<26} {struck:>4} times, {noticed} really happened: {calls} calls, {share} acknowledged"
+            )?;
         }
         Ok(())
     }

@@ -58,7 +58,9 @@ impl World {
     pub(crate) async fn new(seed: u64, family: Family, mutant: Option<&'static str>) -> World {
         let redis =
             if family.loses_data() { RedisServer::start().await } else { RedisServer::durable().await };
-        let nodes = (0..NODES).map(|number| Node::start(number, redis.port(), mutant));
+        let forgetful = family.forgets_deletes().then_some("short-tombstone");
+        let rules: Vec<_> = [mutant, forgetful].into_iter().flatten().collect();
+        let nodes = (0..NODES).map(|number| Node::start(number, redis.port(), rules.join(" ")));
         let nodes = futures::future::join_all(nodes).await;
         World {
             family,
@@ -138,7 +140,8 @@ impl World {
 /// One pod: a sidecar, and its way to Redis. A new sidecar has a new address and the old way.
 pub(crate) struct Node {
     number: usize,
-    mutant: Option<&'static str>,
+    /// By their names, those that are not the product's.
+    rules: String,
     pub(crate) proxy: Proxy,
     http: RwLock<Http>,
     pub(crate) sidecar: tokio::sync::Mutex<Sidecar>,
@@ -146,12 +149,12 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    async fn start(number: usize, redis: u16, mutant: Option<&'static str>) -> Node {
+    async fn start(number: usize, redis: u16, rules: String) -> Node {
         let proxy = Proxy::start(redis).await;
-        let sidecar = Sidecar::spawn(&settings(number, &proxy, mutant)).await;
+        let sidecar = Sidecar::spawn(&settings(number, &proxy, &rules)).await;
         let http = RwLock::new(Http::new(sidecar.app_address));
         let sidecar = tokio::sync::Mutex::new(sidecar);
-        Node { number, mutant, proxy, http, sidecar, pod: Mutex::default() }
+        Node { number, rules, proxy, http, sidecar, pod: Mutex::default() }
     }
 
     pub(crate) fn http(&self) -> Http {
@@ -160,19 +163,16 @@ impl Node {
 
     /// Another process in the place of one that is gone.
     pub(crate) async fn replace(&self, sidecar: &mut Sidecar) {
-        *sidecar = Sidecar::spawn(&settings(self.number, &self.proxy, self.mutant)).await;
+        *sidecar = Sidecar::spawn(&settings(self.number, &self.proxy, &self.rules)).await;
         *self.http.write().unwrap() = Http::new(sidecar.app_address);
     }
 }
 
-fn settings(number: usize, proxy: &Proxy, mutant: Option<&'static str>) -> Settings {
-    let settings = Settings::redis(proxy.url())
+fn settings(number: usize, proxy: &Proxy, rules: &str) -> Settings {
+    Settings::redis(proxy.url())
         .program(env!("CARGO_BIN_EXE_chaos-node"))
         .env("POD_NAME", format!("pod-{number}"))
         .env("SESSION_TTL_SECONDS", "3600")
-        .env("SESSION_ALLOW_CLIENT_IDS", "true");
-    match mutant {
-        Some(name) => settings.env("MUTANT", name),
-        None => settings,
-    }
+        .env("SESSION_ALLOW_CLIENT_IDS", "true")
+        .env("MUTANT", rules)
 }

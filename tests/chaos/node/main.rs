@@ -1,20 +1,18 @@
-//! The sidecar with one of its rules broken, by the name in `MUTANT`, or none; everything else is its own `main`.
+//! The sidecar with the rules replaced that `MUTANT` names; everything else is its own `main`.
 
 mod mutants;
 
-use anyhow::Context;
+use anyhow::ensure;
 use sidecar::config::{Config, Exit};
 use sidecar::session::Rules;
 use sidecar::{run, telemetry};
 
 fn main() -> anyhow::Result<()> {
-    let rules = match std::env::var_os("MUTANT") {
-        Some(name) => {
-            let rules = name.to_str().and_then(mutants::rules);
-            rules.with_context(|| format!("there is no mutant {name:?}"))?
-        }
-        None => Rules::default(),
-    };
+    let mut rules = Rules::default();
+    let names = std::env::var_os("MUTANT").unwrap_or_default().into_string().unwrap_or_default();
+    for name in names.split_whitespace() {
+        ensure!(mutants::replace(&mut rules, name), "there is no mutant {name}");
+    }
     let config = Config::from_process().map_err(|exit| match exit {
         Exit::Answered(text) | Exit::Misused(text) => anyhow::Error::msg(text),
     })?;

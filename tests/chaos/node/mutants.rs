@@ -1,4 +1,6 @@
-//! Every mutant: a name, and the product's rules with one of them replaced.
+//! Every mutant: a name, and which of the product's rules is another by it.
+
+use std::time::Duration;
 
 use redis::Script;
 use sidecar::session::{Error, Rules};
@@ -6,8 +8,8 @@ use sidecar::session::{Error, Rules};
 const WRITE: &str = include_str!("../../../sidecar/src/session/write.lua");
 const TOUCH: &str = include_str!("../../../sidecar/src/session/touch.lua");
 
-pub(crate) fn rules(name: &str) -> Option<Rules> {
-    let mut rules = Rules::default();
+/// Whether there is one of that name.
+pub(crate) fn replace(rules: &mut Rules, name: &str) -> bool {
     match name {
         "no-compare-and-set" => rules.scripts.write = without(WRITE, "sha1hex", ""),
         "create-on-update" => rules.scripts.write = without(WRITE, "'MISSING'", ""),
@@ -18,9 +20,11 @@ pub(crate) fn rules(name: &str) -> Option<Rules> {
         }
         "no-deadline" => rules.scripts.write = without(WRITE, "'LATE'", ""),
         "absent-on-error" => rules.read_failed = |_| Error::NotFound,
-        _ => return None,
+        // No mutant: what a tombstone would hide comes to light within a run.
+        "short-tombstone" => rules.tombstone = Duration::from_millis(1500),
+        _ => return false,
     }
-    Some(rules)
+    true
 }
 
 /// `script` with the line that contains `rule` replaced; the line must be there, or the mutant is none.

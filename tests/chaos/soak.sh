@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# `make soak`: histories with fresh seeds for as long as asked, and what was available meanwhile.
+# DURATION=90 seconds, 30m, 2h; MUTANTS=1: how many runs out of 50 each mutant takes; FAMILY=cut: one kind of fault.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+main() {
+    local seconds tests=(chaos_sessions)
+    seconds=$(in_seconds "${DURATION:-10m}") || exit 64
+    if [[ -n ${MUTANTS:-} ]]; then tests+=(mutant_); fi
+    command -v redis-server >/dev/null || { echo "soak: redis-server is not on the PATH; apt-get install redis-server" >&2; exit 1; }
+    echo "soak: $seconds s; a run that fails leaves its history in target/test"
+    DURATION=$seconds cargo test --locked --workspace --test chaos -- --test-threads="${TEST_THREADS:-6}" "${tests[@]}"
+}
+
+in_seconds() {
+    case $1 in
+        *[!0-9smh]* | [smh]* | '') echo "soak: DURATION is seconds, or 30m, or 2h; not '$1'" >&2; return 1 ;;
+        *h) echo $((${1%h} * 3600)) ;;
+        *m) echo $((${1%m} * 60)) ;;
+        *) echo "${1%s}" ;;
+    esac
+}
+
+main
