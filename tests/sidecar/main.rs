@@ -18,6 +18,7 @@ mod lifecycle;
 mod metrics;
 mod migrating;
 mod openapi;
+mod original;
 mod settings;
 mod slow;
 mod stop;
