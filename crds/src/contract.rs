@@ -33,6 +33,7 @@ pub mod env {
     pub const REDIS_CA_FILE: &str = "HYPERPAGE_REDIS_CA_FILE";
     /// In the sidecar always without a password; only the app's holds one.
     pub const REDIS_URL: &str = "REDIS_URL";
+    pub const REPAIR_WINDOW_MS: &str = "HYPERPAGE_REPAIR_WINDOW_MS";
     pub const SESSION_ALLOW_CLIENT_IDS: &str = "SESSION_ALLOW_CLIENT_IDS";
     pub const SESSION_ALLOW_IDENTITY_WRITES: &str = "SESSION_ALLOW_IDENTITY_WRITES";
     pub const SESSION_TTL_SECONDS: &str = "SESSION_DEFAULT_TTL_SECONDS";

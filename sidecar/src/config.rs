@@ -111,6 +111,11 @@ pub struct Session {
           value_name = "BOOLEAN", default_value_t = Session::default().allow_identity_writes, action = clap::ArgAction::Set, num_args = 0..=1,
           default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_identity_writes: bool,
+    /// Milliseconds after Redis may have lost data (a restart, a failover, a flush) in which no session is said to be
+    /// absent: 503 instead of 401, and Retry-After, while sidecars bring back what they know.
+    #[arg(long, env = env::REPAIR_WINDOW_MS, value_name = "MILLISECONDS", default_value_t = 5_000,
+          value_parser = clap::value_parser!(u64).range(0..=600_000))]
+    pub repair_window_ms: u64,
 }
 
 /// What it says about itself.
@@ -158,7 +163,12 @@ impl Server {
 
 impl Default for Session {
     fn default() -> Session {
-        Session { ttl_seconds: 86_400, allow_client_ids: false, allow_identity_writes: false }
+        Session {
+            ttl_seconds: 86_400,
+            allow_client_ids: false,
+            allow_identity_writes: false,
+            repair_window_ms: 5_000,
+        }
     }
 }
 

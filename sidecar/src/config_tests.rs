@@ -24,6 +24,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.server.admin_listen.to_string(), "0.0.0.0:4101");
     assert_eq!(config.server.max_requests, 512);
     assert_eq!(config.session.ttl_seconds, 86_400);
+    assert_eq!(config.session.repair_window_ms, 5_000);
     assert!(!config.session.allow_client_ids && !config.session.allow_identity_writes && !config.dev);
     assert!(matches!(config.redis, Store::At(Source { mode: Mode::Standalone, .. })));
     assert!(config.notes.is_empty());

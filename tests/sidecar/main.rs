@@ -4,6 +4,7 @@
 mod common;
 mod compose;
 
+mod absence;
 mod ambiguous;
 mod api;
 mod bulk;

@@ -17,7 +17,7 @@ pub(crate) async fn total(sidecar: &Sidecar, name: &str) -> f64 {
 }
 
 /// All series whose name ends so and that have these labels, in their order.
-async fn values(sidecar: &Sidecar, name: &str, labels: &[&str]) -> Vec<f64> {
+pub(crate) async fn values(sidecar: &Sidecar, name: &str, labels: &[&str]) -> Vec<f64> {
     let text = sidecar.admin.get("/metrics").await.expect(200).body;
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let of_name = |line: &&str| line.split(['{', ' ']).next().is_some_and(|series| series.ends_with(name));

@@ -27,13 +27,18 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Both ports of its own choice, and Redis there.
+    /// Both ports of its own choice, and Redis there. A new Redis says at once that a session does not exist.
     pub fn redis(url: impl Into<String>) -> Settings {
         Settings::bare().env("REDIS_URL", url)
     }
 
     pub fn bare() -> Settings {
-        Settings::default().arg("--listen").arg("127.0.0.1:0").arg("--admin-listen").arg("127.0.0.1:0")
+        Settings::default()
+            .arg("--listen")
+            .arg("127.0.0.1:0")
+            .arg("--admin-listen")
+            .arg("127.0.0.1:0")
+            .env("HYPERPAGE_REPAIR_WINDOW_MS", "0")
     }
 
     /// A program of our own that takes the same settings.
@@ -48,6 +53,7 @@ impl Settings {
     }
 
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Settings {
+        self.env.retain(|(known, _)| known != name);
         self.env.push((name.to_owned(), value.into()));
         self
     }

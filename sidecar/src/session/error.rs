@@ -16,7 +16,7 @@ pub enum Error {
     MissingId,
     #[error("Invalid sessionId")]
     InvalidId,
-    /// The absence was read, from a Redis that answered.
+    /// The absence is proven.
     #[error("Session not found or expired")]
     NotFound,
     #[error("the body is {0}")]
@@ -39,6 +39,11 @@ pub enum Error {
     ClientIdRefused,
     #[error("the stored session is unreadable; delete it or repair the key in Redis")]
     Unreadable { reason: String },
+    /// It was not found, and nothing follows from that.
+    #[error(
+        "whether the session exists cannot be said yet: Redis may have lost data; nothing was changed, try again"
+    )]
+    Unproven { reason: &'static str },
     /// The request had no effect and never will have.
     #[error("the session store is unavailable; nothing was changed, try again")]
     Unavailable { reason: String },
@@ -105,6 +110,7 @@ impl Error {
             Error::UnfitPatch(_) | Error::PreconditionFailed => "precondition",
             Error::ClientIdRefused => "client_id_refused",
             Error::Unreadable { .. } => "unreadable",
+            Error::Unproven { .. } => "unproven",
             Error::Unavailable { .. } => "unavailable",
             Error::OutcomeUnknown { .. } => "outcome_unknown",
             Error::Internal { .. } => "internal",
@@ -125,7 +131,9 @@ impl Error {
             Error::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE"),
             Error::ClientIdRefused => (StatusCode::FORBIDDEN, "CLIENT_ID_REFUSED"),
             Error::Unreadable { .. } => (StatusCode::BAD_GATEWAY, "SESSION_UNREADABLE"),
-            Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "SESSION_STORE_UNAVAILABLE"),
+            Error::Unavailable { .. } | Error::Unproven { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "SESSION_STORE_UNAVAILABLE")
+            }
             Error::OutcomeUnknown { .. } => (StatusCode::SERVICE_UNAVAILABLE, "OUTCOME_UNKNOWN"),
             Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR"),
         };
@@ -138,6 +146,7 @@ impl Error {
             | Error::Unavailable { reason }
             | Error::OutcomeUnknown { reason }
             | Error::Internal { reason } => Some(reason.clone()),
+            Error::Unproven { reason } => Some((*reason).to_owned()),
             _ => None,
         }
     }

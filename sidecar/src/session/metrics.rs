@@ -13,6 +13,7 @@ pub(crate) struct Metrics {
     pub(crate) deleted: Counter,
     pub(crate) conflicts: Counter,
     pub(crate) resent: Counter,
+    unproven: Family<Reason, Counter>,
     errors: Family<Kind, Counter>,
 }
 
@@ -21,10 +22,15 @@ struct Kind {
     kind: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Metrics {
         let metrics = Metrics::default();
-        let Metrics { created, updated, touched, deleted, conflicts, resent, errors } = &metrics;
+        let Metrics { created, updated, touched, deleted, conflicts, resent, unproven, errors } = &metrics;
         registry.register("sessions_created", "Sessions written that did not exist", created.clone());
         registry.register("sessions_updated", "Writes to existing sessions", updated.clone());
         registry.register(
@@ -43,8 +49,17 @@ impl Metrics {
             "Attempts repeated because what became of the one before is not known",
             resent.clone(),
         );
+        registry.register(
+            "sessions_unproven",
+            "Sessions not found of which nobody can say that they do not exist",
+            unproven.clone(),
+        );
         registry.register("sessions_errors", "Session requests that failed, by kind", errors.clone());
         metrics
+    }
+
+    pub(crate) fn unproven(&self, reason: &'static str) {
+        self.unproven.get_or_create(&Reason { reason }).inc();
     }
 
     pub(crate) fn failed(&self, kind: &'static str) {

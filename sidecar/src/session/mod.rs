@@ -1,5 +1,6 @@
 //! Sessions: read → rule → compare-and-set, three steps that do not know each other.
 
+mod absence;
 pub mod api;
 mod attempt;
 mod batch;
@@ -39,6 +40,7 @@ mod write;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
@@ -72,6 +74,8 @@ struct Inner {
     users: Users,
     /// Places for imports.
     imports: Arc<Semaphore>,
+    /// How long after data may have been lost nobody is told that a session does not exist.
+    window: Duration,
     allow_client_ids: bool,
     /// What `/api/sessions` may do to a session's identity.
     identity: Identity,
@@ -94,8 +98,10 @@ impl Sessions {
         registry: &mut Registry,
         stop: CancellationToken,
     ) -> (Sessions, impl Future<Output = ()> + Send + use<>) {
-        let config::Session { ttl_seconds, allow_client_ids, allow_identity_writes } = *settings;
+        let config::Session { ttl_seconds, allow_client_ids, allow_identity_writes, repair_window_ms } =
+            *settings;
         let life_ms = u64::from(ttl_seconds) * 1000;
+        let window = Duration::from_millis(repair_window_ms);
         let store = Store::new(redis.clone(), &rules, life_ms);
         let (users, named) = Users::new(Index::new(redis, life_ms), life_ms, registry);
         let identity = if allow_identity_writes { Identity::Writable } else { Identity::Kept };
@@ -109,6 +115,7 @@ impl Sessions {
             turns,
             users,
             imports,
+            window,
             allow_client_ids,
             identity,
         }));

@@ -16,7 +16,11 @@ impl Sessions {
 
     pub(super) async fn stored(&self, id: &SessionId, condition: &Condition) -> Result<Stored, Error> {
         let stored = self.0.store.read(id).await.map_err(self.0.rules.read_failed)?;
-        self.admitted(id, stored.ok_or_else(|| condition.absent())?, condition).await
+        let stored = match stored {
+            Some(stored) => stored,
+            None => self.found(id, condition).await?,
+        };
+        self.admitted(id, stored, condition).await
     }
 
     /// What came from Redis, unless its user has signed out everywhere since: then it is deleted.

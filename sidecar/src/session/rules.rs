@@ -16,10 +16,17 @@ pub struct Rules {
     pub read_failed: fn(Error) -> Error,
     /// How long a deleted session cannot be made again.
     pub tombstone: Duration,
+    /// No session is said to be absent within the repair window.
+    pub unproven_in_window: bool,
 }
 
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { scripts: Scripts::default(), read_failed: |error| error, tombstone: TOMBSTONE }
+        Rules {
+            scripts: Scripts::default(),
+            read_failed: |error| error,
+            tombstone: TOMBSTONE,
+            unproven_in_window: true,
+        }
     }
 }

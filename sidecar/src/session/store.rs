@@ -6,7 +6,7 @@ use sha1::{Digest, Sha1};
 use super::op::OpId;
 use super::{Error, Rules, SessionId};
 use crate::key::SessionKeys;
-use crate::redis::Redis;
+use crate::redis::{Redis, Sighting};
 
 /// So long is an operation's id remembered: far longer than anybody sends it again.
 const REMEMBERED_MS: u64 = 600_000;
@@ -16,6 +16,7 @@ const REMEMBERED_MS: u64 = 600_000;
 pub struct Scripts {
     pub read: Script,
     pub look: Script,
+    pub seek: Script,
     pub write: Script,
     pub touch: Script,
     pub delete: Script,
@@ -26,6 +27,7 @@ impl Default for Scripts {
         Scripts {
             read: Script::new(include_str!("read.lua")),
             look: Script::new(include_str!("import_look.lua")),
+            seek: Script::new(include_str!("seek.lua")),
             write: Script::new(include_str!("write.lua")),
             touch: Script::new(include_str!("touch.lua")),
             delete: Script::new(include_str!("delete.lua")),
@@ -48,6 +50,15 @@ pub(crate) struct Write<'a> {
     /// The digest of the bytes that `text` was made from; without one there must be no session.
     pub(crate) base: Option<&'a str>,
     pub(crate) text: &'a str,
+}
+
+/// What became of a session that was not found.
+#[derive(Debug)]
+pub(crate) enum Sought {
+    Found(Stored),
+    /// Within the life of a tombstone.
+    Deleted,
+    Missing(Sighting),
 }
 
 /// What Redis decided about a write.
@@ -109,6 +120,16 @@ impl Store {
     pub(crate) async fn look(&self, id: &SessionId) -> Result<(Option<String>, bool), Error> {
         let answer = self.redis.run(&self.scripts.look, &SessionKeys::new(id).both(), &[]).await;
         answer.map_err(Error::read)
+    }
+
+    pub(crate) async fn seek(&self, id: &SessionId) -> Result<Sought, Error> {
+        let answer = self.redis.run_seen(&self.scripts.seek, &SessionKeys::new(id).both(), &[]).await;
+        let ((word, left_ms, bytes), sighting) = answer.map_err(Error::read)?;
+        let reply = Reply { word, left_ms, bytes };
+        match reply.word.as_str() {
+            "DELETED" => Ok(Sought::Deleted),
+            _ => Ok(reply.stored()?.map_or(Sought::Missing(sighting), Sought::Found)),
+        }
     }
 
     pub(crate) async fn write(

@@ -90,7 +90,8 @@ impl Sessions {
                     self.0.metrics.updated.inc();
                     return Ok(Session::written(id, text));
                 }
-                Outcome::Missing | Outcome::Deleted => return Err(condition.absent()),
+                Outcome::Missing => current = self.found(&id, condition).await?,
+                Outcome::Deleted => return Err(condition.absent()),
                 Outcome::Conflict(fresh) => current = fresh,
             }
             self.0.metrics.conflicts.inc();
@@ -158,7 +159,7 @@ impl Sessions {
                     break settled?;
                 }
             };
-            match self.settled(outcome, condition)? {
+            match self.settled(&id, outcome, condition).await? {
                 ControlFlow::Break(stored) => {
                     let stored = self.admitted(&id, stored, condition).await?;
                     self.0.metrics.touched.inc();
@@ -180,7 +181,7 @@ impl Sessions {
         let op = OpId::mint()?;
         while !budget.is_spent() {
             let outcome = self.del(id, op, base.as_deref(), budget).await?;
-            match self.settled(outcome, condition)? {
+            match self.settled(id, outcome, condition).await? {
                 ControlFlow::Break(()) => {
                     self.0.metrics.deleted.inc();
                     return Ok(());
@@ -209,21 +210,22 @@ impl Sessions {
     }
 
     /// Whether what needed no new bytes is done, or goes on over those of another writer.
-    fn settled<T>(
+    async fn settled<T>(
         &self,
+        id: &SessionId,
         outcome: Outcome<T>,
         condition: &Condition,
     ) -> Result<ControlFlow<T, String>, Error> {
-        match outcome {
-            Outcome::Done(done) => Ok(ControlFlow::Break(done)),
-            Outcome::Missing | Outcome::Deleted => Err(condition.absent()),
-            Outcome::Conflict(current) => {
-                let fresh = digest(&current.text);
-                condition.check(&fresh)?;
-                self.0.metrics.conflicts.inc();
-                Ok(ControlFlow::Continue(fresh))
-            }
-        }
+        let current = match outcome {
+            Outcome::Done(done) => return Ok(ControlFlow::Break(done)),
+            Outcome::Missing => self.found(id, condition).await?,
+            Outcome::Deleted => return Err(condition.absent()),
+            Outcome::Conflict(current) => current,
+        };
+        let fresh = digest(&current.text);
+        condition.check(&fresh)?;
+        self.0.metrics.conflicts.inc();
+        Ok(ControlFlow::Continue(fresh))
     }
 
     /// The digest that a conditional touch or delete must meet; an unconditional one needs no read before it.
