@@ -13,11 +13,21 @@ pub struct Problem {
     pub message: Cow<'static, str>,
     /// For the log; it may name what is none of the caller's business.
     pub cause: Option<String>,
+    /// What is there instead of what the caller meant.
+    pub current: Option<Current>,
+}
+
+#[derive(Debug)]
+pub struct Current {
+    /// As the header has it.
+    pub etag: String,
+    /// JSON.
+    pub document: String,
 }
 
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Problem {
-        Problem { status, code, message: message.into(), cause: None }
+        Problem { status, code, message: message.into(), cause: None, current: None }
     }
 
     /// The original's envelope, key order included.
@@ -31,16 +41,21 @@ impl Problem {
     pub fn into_problem_details(self) -> Response {
         let (code, detail) = (self.code, serde_json::Value::from(&*self.message));
         let (status, title) = (self.status.as_u16(), self.status.canonical_reason().unwrap_or("Error"));
-        let body = format!(
+        let mut body = format!(
             r#"{{"type":"about:blank","title":"{title}","status":{status},"detail":{detail},"code":"{code}"}}"#
         );
+        if let Some(Current { document, .. }) = &self.current {
+            body.pop();
+            body.extend([r#","current":"#, document, "}"]);
+        }
         self.respond("application/problem+json", body)
     }
 
     fn respond(self, content_type: &'static str, body: String) -> Response {
         self.log();
         let headers = [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store")];
-        let mut response = (self.status, headers, body).into_response();
+        let etag = self.current.map(|current| [(header::ETAG, current.etag)]);
+        let mut response = (self.status, headers, etag, body).into_response();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -54,7 +69,7 @@ impl Problem {
     /// An outage is told once by the supervisor of the connection, and counted per request; a line for each
     /// request would bury it. What only a person can mend is told each time.
     fn log(&self) {
-        let Problem { status, code, message, cause } = self;
+        let Problem { status, code, message, cause, current: _ } = self;
         let cause = cause.as_deref().unwrap_or_default();
         match *status {
             StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY => {

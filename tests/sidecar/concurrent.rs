@@ -8,7 +8,7 @@ use tests::http::{Http, Request};
 use tests::redis::RedisServer;
 use tests::sidecar::{Settings, Sidecar};
 
-use crate::common::new_v1;
+use crate::common::{new_v1, pair};
 
 const WRITERS: usize = 50;
 
@@ -65,6 +65,98 @@ async fn insist(app: &Http, path: &str, request: Request, done: impl Fn(&Value) 
         }
     })
     .await;
+}
+
+/// How many SETs this Redis has executed, scripts' included.
+async fn sets(redis: &RedisServer) -> u64 {
+    let stats: String = redis.command(&["INFO", "commandstats"]).await.unwrap();
+    let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_set:calls="));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+}
+
+fn append(path: &str, number: usize) -> Request {
+    let body = format!(r#"[{{"op":"add","path":"/log/-","value":{number}}}]"#);
+    Request::new("PATCH", path).header("content-type", "application/json-patch+json").body(body)
+}
+
+/// The log as it is, in order of value.
+async fn sorted_log(app: &Http, path: &str) -> Vec<usize> {
+    let document = app.get(path).await.expect(200).json();
+    let mut log: Vec<usize> =
+        document["log"].as_array().unwrap().iter().map(|op| op.as_u64().unwrap() as usize).collect();
+    log.sort_unstable();
+    log
+}
+
+#[tokio::test]
+async fn two_hundred_writers_share_compare_and_sets_and_none_is_lost() {
+    let (redis, sidecar) = pair().await;
+    let (id, created) = new_v1(&sidecar, r#"{"log":[]}"#).await;
+    let path = format!("/v1/sessions/{id}");
+    let before = sets(&redis).await;
+    let writes = (0..200).map(|number| {
+        let request = append(&path, number);
+        // Each tenth does not fit, and each tenth names a version that is past, or soon will be.
+        let request = match number % 10 {
+            3 => request
+                .body(r#"[{"op":"add","path":"/log/-","value":-1},{"op":"test","path":"/log","value":0}]"#),
+            7 => request.header("if-match", &created),
+            _ => request,
+        };
+        sidecar.app.send(request)
+    });
+    let answers = futures::future::join_all(writes).await;
+    let mut expected = Vec::new();
+    let mut successor = std::collections::BTreeMap::new();
+    for (number, answer) in answers.iter().enumerate() {
+        match (number % 10, answer.status) {
+            (3, 409) | (7, 412) => {}
+            (3, _) => panic!("{answer:?}"),
+            (_, 200) => {
+                expected.push(number);
+                let base = answer.header("x-base-etag").unwrap().to_owned();
+                let next = successor.entry(base).or_insert_with(|| answer.etag());
+                assert_eq!(*next, answer.etag(), "two successors of one version");
+            }
+            _ => panic!("{answer:?}"),
+        }
+    }
+    assert_eq!(sorted_log(&sidecar.app, &path).await, expected);
+    let (mut last, mut steps) = (&created, 0);
+    while let Some(next) = successor.get(last) {
+        (last, steps) = (next, steps + 1);
+    }
+    assert_eq!(*last, sidecar.app.get(&path).await.etag());
+    assert_eq!(steps, successor.len(), "the versions are one path");
+    let sets = (sets(&redis).await - before) as usize;
+    println!("{} writes by {sets} compare-and-sets", expected.len());
+    assert_eq!(sets, steps);
+    assert!(sets < expected.len() / 2, "{sets}");
+    sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn a_writer_whose_client_goes_away_takes_nobody_with_it() {
+    let (_redis, sidecar) = pair().await;
+    let (id, _) = new_v1(&sidecar, r#"{"log":[]}"#).await;
+    let path = format!("/v1/sessions/{id}");
+    let writes = (0..100).map(|number| {
+        let write = sidecar.app.send(append(&path, number));
+        // The first comers too, of whom one leads.
+        let patience = Duration::from_millis(if number % 3 == 0 { 1 + number as u64 / 10 } else { 10_000 });
+        tokio::time::timeout(patience, write)
+    });
+    let answers = futures::future::join_all(writes).await;
+    let acknowledged = |number: &usize| {
+        answers[*number].as_ref().is_ok_and(|answer| answer.clone().expect(200).status == 200)
+    };
+    let (stayed, left): (Vec<_>, Vec<_>) = (0..100).partition(acknowledged);
+    assert!(left.iter().all(|number| number % 3 == 0), "{left:?}");
+    let log = sorted_log(&sidecar.app, &path).await;
+    assert!(stayed.iter().all(|number| log.binary_search(number).is_ok()), "{stayed:?} {log:?}");
+    assert!(log.windows(2).all(|pair| pair[0] < pair[1]), "{log:?}");
+    println!("{} clients left", left.len());
+    sidecar.stop().await;
 }
 
 /// Of writers that all name one version, one wins, and the others are told.

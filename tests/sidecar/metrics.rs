@@ -100,3 +100,38 @@ async fn every_line_of_the_log_is_json_with_a_time_a_level_and_a_message() {
         }
     }
 }
+
+/// What writers of one session do to each other.
+#[tokio::test]
+async fn metrics_count_combined_resent_and_refused_writes() {
+    let (redis, sidecar) = pair().await;
+    let id = new_session(&sidecar).await;
+    let path = format!("/v1/sessions/{id}");
+    let writes = |count: usize| {
+        let writes = (0..count).map(|number| sidecar.app.patch(&path, format!(r#"{{"n":{number}}}"#)));
+        futures::future::join_all(writes)
+    };
+    for answer in writes(50).await {
+        answer.expect(200);
+    }
+    assert!(total(&sidecar, "sessions_combined_total").await >= 1.0);
+    assert_eq!(total(&sidecar, "sessions_updated_total").await, 50.0);
+    redis.hang();
+    let crowd = writes(700).await;
+    redis.resume();
+    for answer in crowd {
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert!(answer.header("retry-after").is_some() && answer.elapsed < PROMPT, "{answer:?}");
+    }
+    // At most 512 wait, and 64 are being written.
+    assert!(total(&sidecar, "sessions_turned_away_total").await >= 700.0 - 512.0 - 64.0);
+    sidecar.stop().await;
+    let (redis, sidecar) = pair().await;
+    let id = new_session(&sidecar).await;
+    let path = format!("/v1/sessions/{id}/touch");
+    redis.hang();
+    sidecar.app.send(Request::new("POST", path)).await.expect(503);
+    assert!(total(&sidecar, "sessions_resent_total").await >= 1.0);
+    redis.resume();
+    sidecar.stop().await;
+}

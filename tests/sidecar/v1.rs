@@ -121,6 +121,30 @@ async fn v1_if_match_and_if_none_match_are_honoured() {
     sidecar.stop().await;
 }
 
+/// Whoever lost sees at once over what to try again.
+#[tokio::test]
+async fn v1_412_holds_the_current_document_and_its_etag() {
+    let (redis, sidecar) = pair().await;
+    let (id, first) = new_v1(&sidecar, "{}").await;
+    let path = format!("/v1/sessions/{id}");
+    let second = sidecar.app.patch(&path, r#"{"n":1}"#).await.expect(200);
+    assert_eq!(second.header("x-base-etag"), Some(first.as_str()));
+    let updated = second.json()["metadata"]["updated"].as_str().unwrap().parse::<Timestamp>().unwrap();
+    assert_eq!(second.header("x-hyperpage-version"), Some(updated.as_millisecond().to_string().as_str()));
+    for request in conditional(&path) {
+        let head = request.method == "HEAD";
+        let refused = sidecar.app.send(request.header("if-match", &first)).await.expect(412);
+        assert_eq!(refused.etag(), second.etag());
+        assert!(head || refused.json()["current"] == second.json(), "{refused:?}");
+    }
+    // What somebody else has put there need not be JSON.
+    redis.command::<()>(&["SET", &format!("hyperpage:session:{id}"), "\"}"]).await.unwrap();
+    let refused = sidecar.app.send(conditional(&path)[4].clone().header("if-match", &first)).await;
+    assert_problem(&refused, 412, "PRECONDITION_FAILED");
+    assert_eq!((refused.header("etag"), refused.json().get("current")), (None, None));
+    sidecar.stop().await;
+}
+
 #[tokio::test]
 async fn v1_media_types_that_mean_nothing_are_415() {
     let (_redis, sidecar) = pair().await;

@@ -1,5 +1,7 @@
 //! `/api/sessions`, the original's contract to the byte: status, body, Content-Type and OPTIONS' Allow.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, State};
@@ -13,6 +15,7 @@ use super::condition::Condition;
 use super::document::{Node, Object};
 use super::merge::Merge;
 use super::rule::Change;
+use super::write::{Terms, Written};
 use super::{Error, SessionId, Sessions};
 use crate::admin;
 use crate::app::App;
@@ -51,14 +54,16 @@ async fn read(
         return check(State(app)).await;
     }
     let result = if id.is_empty() {
-        app.sessions.create(&body::origin(&headers), None, Budget::begin()).await.map(|session| {
-            let body = format!(
-                r#"{{"success":true,"sessionId":"{}","session":{},"message":"New session created"}}"#,
-                session.id,
-                session.answer(),
-            );
-            written(body)
-        })
+        app.sessions.create(&body::origin(&headers), None, Budget::begin()).await.map(
+            |Written { session, base: _ }| {
+                let body = format!(
+                    r#"{{"success":true,"sessionId":"{}","session":{},"message":"New session created"}}"#,
+                    session.id,
+                    session.answer(),
+                );
+                written(body)
+            },
+        )
     } else {
         known(&app.sessions, id).await.map(ok)
     };
@@ -100,10 +105,11 @@ async fn saved(
             return Err(Error::InvalidRequest("sessionData or updates required".into()));
         }
     };
-    let identity = sessions.0.identity;
-    match sessions.update_or_touch(id.clone(), &change, &Condition::default(), identity, budget).await {
+    let change = Arc::new(change);
+    let terms = Terms::new(Condition::default(), sessions.0.identity, budget);
+    match sessions.update_or_touch(id.clone(), change.clone(), terms.clone()).await {
         Err(Error::NotFound) if given => {
-            sessions.create_as(id.clone(), &change, &body::origin(headers), budget).await?;
+            sessions.create_as(id.clone(), change, &body::origin(headers), terms).await?;
         }
         result => drop(result?),
     }
@@ -162,8 +168,8 @@ async fn updated(
     let id = required_id(parameters)?;
     let text = body::text(body).await?;
     let change: Change = body::change(text, Media::of(headers), first(parameters, "merge"), Merge::Deep)?;
-    let identity = sessions.0.identity;
-    Ok(sessions.update_or_touch(id, &change, &Condition::default(), identity, budget).await?.id)
+    let terms = Terms::new(Condition::default(), sessions.0.identity, budget);
+    Ok(sessions.update_or_touch(id, Arc::new(change), terms).await?.session.id)
 }
 
 async fn remove(State(app): State<App>, Query(parameters): Parameters) -> Response {

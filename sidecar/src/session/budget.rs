@@ -19,6 +19,10 @@ impl Budget {
         Budget { until: Instant::now() + START }
     }
 
+    pub(crate) fn later(self, other: Budget) -> Budget {
+        Budget { until: self.until.max(other.until) }
+    }
+
     /// How long one may wait before a call.
     pub(crate) fn left(self) -> Duration {
         self.until.saturating_duration_since(Instant::now())

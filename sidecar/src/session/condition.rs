@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, HeaderName, header};
 
 use super::Error;
+use super::store::digest;
 
 /// What a request says about the version it means; the default says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,13 +38,25 @@ impl Condition {
     }
 
     /// Whether a write may go on over these bytes.
-    pub(crate) fn check(&self, digest: &str) -> Result<(), Error> {
-        if self.is_meant(digest) && !self.is_known(digest) { Ok(()) } else { Err(Error::PreconditionFailed) }
+    pub(crate) fn check(&self, text: &str) -> Result<(), Error> {
+        match self.judge(text)? {
+            false => Ok(()),
+            true => Err(failed(text)),
+        }
     }
 
     /// Whether a reader has these bytes already (304).
-    pub(crate) fn read(&self, digest: &str) -> Result<bool, Error> {
-        if self.is_meant(digest) { Ok(self.is_known(digest)) } else { Err(Error::PreconditionFailed) }
+    pub(crate) fn read(&self, text: &str) -> Result<bool, Error> {
+        self.judge(text)
+    }
+
+    /// Whether these bytes are known; they must be those that are meant.
+    fn judge(&self, text: &str) -> Result<bool, Error> {
+        if *self == Condition::default() {
+            return Ok(false);
+        }
+        let digest = digest(text);
+        if self.is_meant(&digest) { Ok(self.is_known(&digest)) } else { Err(failed(text)) }
     }
 
     /// If-Match compares strongly: a weak tag matches nothing.
@@ -63,10 +76,19 @@ impl Condition {
         }
     }
 
+    /// What an error that met others too means to whoever set this condition.
+    pub(crate) fn tells(&self, error: Error) -> Error {
+        if error == Error::NotFound { self.absent() } else { error }
+    }
+
     /// What a missing session means: whoever names a version is told that it is not that one.
     pub(crate) fn absent(&self) -> Error {
-        if self.if_match.is_some() { Error::PreconditionFailed } else { Error::NotFound }
+        if self.if_match.is_some() { Error::PreconditionFailed { current: None } } else { Error::NotFound }
     }
+}
+
+fn failed(text: &str) -> Error {
+    Error::PreconditionFailed { current: Some(text.to_owned()) }
 }
 
 fn tags(headers: &HeaderMap, name: HeaderName) -> Result<Option<Tags>, Error> {
@@ -106,6 +128,9 @@ fn parse(mut text: &str, list: &mut Vec<Tag>) -> Option<()> {
 mod tests {
     use super::*;
 
+    /// Of `abc`.
+    const TAG: &str = "a9993e364706816aba3e25717850c26c9cd0d89d";
+
     fn condition(name: HeaderName, values: &[&str]) -> Result<Condition, Error> {
         let mut headers = HeaderMap::new();
         for value in values {
@@ -117,19 +142,21 @@ mod tests {
     #[test]
     fn if_match_compares_strongly_over_lists_and_stars() {
         let cases: [(&[&str], bool); 8] = [
-            (&[r#""abc""#], true),
-            (&[r#"W/"abc""#], false),
-            (&[r#""x,y" , "abc""#], true),
-            (&[r#""x""#, r#""abc""#], true),
+            (&[r#""TAG""#], true),
+            (&[r#"W/"TAG""#], false),
+            (&[r#""x,y" , "TAG""#], true),
+            (&[r#""x""#, r#""TAG""#], true),
             (&["*"], true),
             (&[r#""ab""#], false),
-            (&[r#""ABC""#], false),
+            (&[r#""TAGS""#], false),
             (&[""], false),
         ];
         for (values, passes) in cases {
-            let condition = condition(header::IF_MATCH, values).unwrap();
+            let values = values.iter().map(|value| value.replace("TAG", TAG)).collect::<Vec<_>>();
+            let values: Vec<_> = values.iter().map(String::as_str).collect();
+            let condition = condition(header::IF_MATCH, &values).unwrap();
             assert_eq!(condition.check("abc").is_ok(), passes, "{values:?}");
-            assert_eq!(condition.absent(), Error::PreconditionFailed);
+            assert_eq!(condition.absent(), Error::PreconditionFailed { current: None });
         }
         assert_eq!(Condition::default().check("abc"), Ok(()));
         assert_eq!(Condition::default().absent(), Error::NotFound);
@@ -137,8 +164,8 @@ mod tests {
 
     #[test]
     fn if_none_match_compares_weakly() {
-        for (value, known) in [(r#""abc""#, true), (r#"W/"abc""#, true), ("*", true), (r#""x""#, false)] {
-            let condition = condition(header::IF_NONE_MATCH, &[value]).unwrap();
+        for (value, known) in [(r#""TAG""#, true), (r#"W/"TAG""#, true), ("*", true), (r#""x""#, false)] {
+            let condition = condition(header::IF_NONE_MATCH, &[&value.replace("TAG", TAG)]).unwrap();
             assert_eq!(condition.read("abc"), Ok(known), "{value}");
             assert_eq!(condition.check("abc").is_err(), known, "{value}");
         }

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use axum::http::StatusCode;
 
-use super::document::Invalid;
+use super::document::{Invalid, Node};
 use super::patch::PatchError;
 use super::rule::Refusal;
-use crate::error::Problem;
+use super::store::etag;
+use crate::error::{Current, Problem};
 use crate::redis;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +31,7 @@ pub enum Error {
     #[error("{0}")]
     UnfitPatch(String),
     #[error("the session is not the one that If-Match or If-None-Match names; read it again")]
-    PreconditionFailed,
+    PreconditionFailed { current: Option<String> },
     #[error("{0}")]
     UnsupportedMediaType(&'static str),
     #[error(
@@ -93,6 +94,10 @@ impl Error {
         }
     }
 
+    pub(crate) fn crowded() -> Error {
+        Error::Unavailable { reason: "too many writers wait for one session".to_owned() }
+    }
+
     fn unexpected(reason: String) -> Error {
         if reason.contains("WRONGTYPE") { Error::Unreadable { reason } } else { Error::Internal { reason } }
     }
@@ -107,7 +112,7 @@ impl Error {
             }
             Error::SlowBody => "slow_body",
             Error::TooLarge => "too_large",
-            Error::UnfitPatch(_) | Error::PreconditionFailed => "precondition",
+            Error::UnfitPatch(_) | Error::PreconditionFailed { .. } => "precondition",
             Error::ClientIdRefused => "client_id_refused",
             Error::Unreadable { .. } => "unreadable",
             Error::Unproven { .. } => "unproven",
@@ -127,7 +132,7 @@ impl Error {
             Error::SlowBody => (StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMEOUT"),
             Error::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE"),
             Error::UnfitPatch(_) => (StatusCode::CONFLICT, "PATCH_CONFLICT"),
-            Error::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED"),
+            Error::PreconditionFailed { .. } => (StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED"),
             Error::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE"),
             Error::ClientIdRefused => (StatusCode::FORBIDDEN, "CLIENT_ID_REFUSED"),
             Error::Unreadable { .. } => (StatusCode::BAD_GATEWAY, "SESSION_UNREADABLE"),
@@ -137,7 +142,15 @@ impl Error {
             Error::OutcomeUnknown { .. } => (StatusCode::SERVICE_UNAVAILABLE, "OUTCOME_UNKNOWN"),
             Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR"),
         };
-        Problem { cause: self.cause(), ..Problem::new(status, code, self.to_string()) }
+        let (cause, message) = (self.cause(), self.to_string());
+        Problem { cause, current: self.current(), ..Problem::new(status, code, message) }
+    }
+
+    /// The session that a condition failed for, if what is stored is one.
+    fn current(self) -> Option<Current> {
+        let Error::PreconditionFailed { current: Some(document) } = self else { return None };
+        let etag = etag(&document);
+        Node::parse(&document).is_ok_and(|node| node.is_object()).then_some(Current { etag, document })
     }
 
     fn cause(&self) -> Option<String> {

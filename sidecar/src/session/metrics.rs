@@ -14,6 +14,8 @@ pub(crate) struct Metrics {
     pub(crate) conflicts: Counter,
     pub(crate) resent: Counter,
     unproven: Family<Reason, Counter>,
+    pub(crate) combined: Counter,
+    pub(crate) turned_away: Counter,
     errors: Family<Kind, Counter>,
 }
 
@@ -30,7 +32,18 @@ struct Reason {
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Metrics {
         let metrics = Metrics::default();
-        let Metrics { created, updated, touched, deleted, conflicts, resent, unproven, errors } = &metrics;
+        let Metrics {
+            created,
+            updated,
+            touched,
+            deleted,
+            conflicts,
+            resent,
+            unproven,
+            combined,
+            turned_away,
+            errors,
+        } = &metrics;
         registry.register("sessions_created", "Sessions written that did not exist", created.clone());
         registry.register("sessions_updated", "Writes to existing sessions", updated.clone());
         registry.register(
@@ -53,6 +66,16 @@ impl Metrics {
             "sessions_unproven",
             "Sessions not found of which nobody can say that they do not exist",
             unproven.clone(),
+        );
+        registry.register(
+            "sessions_combined",
+            "Writes that went along in another's compare-and-set",
+            combined.clone(),
+        );
+        registry.register(
+            "sessions_turned_away",
+            "Writes refused because too many wait for the session",
+            turned_away.clone(),
         );
         registry.register("sessions_errors", "Session requests that failed, by kind", errors.clone());
         metrics

@@ -7,6 +7,7 @@ mod batch;
 mod body;
 mod budget;
 pub mod bulk;
+mod combiner;
 mod condition;
 mod document;
 mod entry;
@@ -17,6 +18,7 @@ mod fuzz;
 mod id;
 mod import;
 mod index;
+mod lead;
 mod lines;
 mod merge;
 mod metrics;
@@ -33,7 +35,6 @@ mod rules;
 mod store;
 #[cfg(test)]
 mod tests;
-mod turns;
 mod user;
 pub mod v1;
 mod write;
@@ -45,10 +46,12 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config;
 use crate::redis::Redis;
 pub(crate) use body::MAX_BODY;
+use combiner::Combiner;
 pub use error::Error;
 pub use id::SessionId;
 use index::Index;
@@ -57,8 +60,7 @@ use renewal::Renewal;
 use rule::Identity;
 pub use rules::Rules;
 pub use store::Scripts;
-use store::{Store, digest};
-use turns::Turns;
+use store::{Store, digest, etag};
 use user::Users;
 
 /// A cheap handle to the sessions in Redis.
@@ -70,7 +72,8 @@ struct Inner {
     store: Store,
     rules: Rules,
     metrics: Metrics,
-    turns: Turns,
+    combiner: Combiner,
+    leaders: TaskTracker,
     users: Users,
     /// Places for imports.
     imports: Arc<Semaphore>,
@@ -82,7 +85,7 @@ struct Inner {
 }
 
 /// One session as it was read or written.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Session {
     pub id: SessionId,
     text: String,
@@ -106,13 +109,14 @@ impl Sessions {
         let (users, named) = Users::new(Index::new(redis, life_ms), life_ms, registry);
         let identity = if allow_identity_writes { Identity::Writable } else { Identity::Kept };
         let metrics = Metrics::register(registry);
-        let turns = Turns::default();
+        let (combiner, leaders) = (Combiner::default(), TaskTracker::new());
         let imports = Arc::new(Semaphore::new(import::IMPORTS));
         let sessions = Sessions(Arc::new(Inner {
             store,
             rules,
             metrics,
-            turns,
+            combiner,
+            leaders,
             users,
             imports,
             window,
@@ -121,7 +125,10 @@ impl Sessions {
         }));
         let at_work = sessions.clone();
         (sessions, async move {
-            stop.run_until_cancelled_owned(at_work.0.users.work(named)).await;
+            let Inner { users, leaders, .. } = &*at_work.0;
+            stop.run_until_cancelled_owned(users.work(named)).await;
+            leaders.close();
+            leaders.wait().await;
         })
     }
 }
@@ -135,9 +142,8 @@ impl Session {
         digest(&self.text)
     }
 
-    /// The digest as the header has it.
     fn etag(&self) -> String {
-        format!("\"{}\"", self.digest())
+        etag(&self.text)
     }
 
     /// `metadata.updated`: a hint at which of two documents is the later one.

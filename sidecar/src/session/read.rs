@@ -14,6 +14,7 @@ impl Sessions {
         self.session(id, stored)
     }
 
+    /// What Redis says now: writers are refused for it.
     pub(super) async fn stored(&self, id: &SessionId, condition: &Condition) -> Result<Stored, Error> {
         let stored = self.0.store.read(id).await.map_err(self.0.rules.read_failed)?;
         let stored = match stored {

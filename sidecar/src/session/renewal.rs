@@ -7,7 +7,7 @@ use super::rule;
 use super::store::Stored;
 
 /// When the session was last renewed, if that was later than `lastActivity` says, and where that value stands.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Renewal {
     renewed_ms: i64,
     at: Range<usize>,

@@ -96,15 +96,19 @@ pub(crate) fn update(
     change: &Change,
     identity: Identity,
     now_ms: i64,
+    stamp: Stamp,
 ) -> Result<String, Refusal> {
-    applied(stored, change, identity, now_ms, Stamp::After)
+    applied(stored, change, identity, now_ms, stamp)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stamp {
+/// Which version the new bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stamp {
     New,
     /// A version is later than the one before it, whatever the clock says.
     After,
+    /// Of one write with the bytes before it.
+    With,
 }
 
 fn applied(
@@ -119,6 +123,7 @@ fn applied(
     let kept = Kept::of(&mut before).map_err(Refusal::Unreadable)?;
     let version = match stamp {
         Stamp::New => now_ms,
+        Stamp::With => kept.updated_ms.unwrap_or(now_ms),
         Stamp::After => kept.updated_ms.map_or(now_ms, |previous| now_ms.max(previous.saturating_add(1))),
     };
     let mut after = match change {
@@ -254,16 +259,16 @@ mod tests {
     fn an_update_moves_the_version_and_touches_no_other_byte() {
         let now = r#""2026-11-20T18:20:34.366Z""#;
         let expect = STORED.replace(r#""2026-01-02T00:00:00.000Z""#, now);
-        assert_eq!(update(STORED, &merge("{}"), Identity::Kept, NOW).unwrap(), expect);
+        assert_eq!(update(STORED, &merge("{}"), Identity::Kept, NOW, Stamp::After).unwrap(), expect);
     }
 
     #[test]
     fn a_version_is_later_than_the_one_before_even_when_the_clock_is_not() {
         let ahead = STORED.replace("2026-01-02", "2027-01-02");
-        let after = update(&ahead, &merge("{}"), Identity::Kept, NOW).unwrap();
+        let after = update(&ahead, &merge("{}"), Identity::Kept, NOW, Stamp::After).unwrap();
         assert_eq!(after.matches("2027-01-02T00:00:00.001Z").count(), 2, "{after}");
         let last = STORED.replace("2026-01-02T00:00:00.000Z", "9999-12-31T23:59:59.999Z");
-        assert!(update(&last, &merge("{}"), Identity::Kept, NOW).is_ok());
+        assert!(update(&last, &merge("{}"), Identity::Kept, NOW, Stamp::After).is_ok());
     }
 
     #[test]
@@ -278,13 +283,13 @@ mod tests {
             ),
         ];
         for change in changes {
-            let after = update(STORED, &change, Identity::Kept, NOW).unwrap();
+            let after = update(STORED, &change, Identity::Kept, NOW, Stamp::After).unwrap();
             let identity = [r#""userId":"u""#, r#""created":"2026-01-01T00:00:00.000Z""#];
             assert!(identity.iter().all(|part| after.contains(part)), "{change:?}: {after}");
             assert!(!after.contains(r#""user":"#), "{change:?}: {after}");
         }
         let given = merge(r#"{"userId":"x","metadata":{"created":"x"}}"#);
-        let after = update(STORED, &given, Identity::Writable, NOW).unwrap();
+        let after = update(STORED, &given, Identity::Writable, NOW, Stamp::After).unwrap();
         assert!(after.contains(r#""userId":"x""#) && after.contains(r#""created":"x""#), "{after}");
     }
 
@@ -302,7 +307,7 @@ mod tests {
     #[test]
     fn what_cannot_be_a_session_is_refused() {
         let check = |stored: &str, change: Change, expect: Refusal| {
-            assert_eq!(update(stored, &change, Identity::Kept, NOW), Err(expect), "{change:?}");
+            assert_eq!(update(stored, &change, Identity::Kept, NOW, Stamp::After), Err(expect), "{change:?}");
         };
         let not = Invalid::NotObject("metadata");
         check(STORED, merge(r#"{"metadata":[]}"#), Refusal::Invalid(not));
@@ -312,13 +317,17 @@ mod tests {
         let deep = format!(r#"[{{"op":"add","path":"/a","value":0}},{}]"#, [wrap; 33].join(","));
         check(STORED, Change::Patch(deep), Refusal::Invalid(Invalid::TooDeep));
         for stored in ["", "[]", "null", r#"{"a":"#] {
-            assert!(matches!(update(stored, &merge("{}"), Identity::Kept, NOW), Err(Refusal::Unreadable(_))));
+            assert!(matches!(
+                update(stored, &merge("{}"), Identity::Kept, NOW, Stamp::After),
+                Err(Refusal::Unreadable(_))
+            ));
         }
     }
 
     #[test]
     fn a_foreign_session_without_our_fields_gets_them() {
-        let after = update(r#"{"metadata":null}"#, &merge(r#"{"a":1}"#), Identity::Kept, NOW).unwrap();
+        let after =
+            update(r#"{"metadata":null}"#, &merge(r#"{"a":1}"#), Identity::Kept, NOW, Stamp::After).unwrap();
         let now = timestamp(NOW);
         assert_eq!(after, format!(r#"{{"metadata":{{"updated":"{now}"}},"a":1,"lastActivity":"{now}"}}"#));
     }

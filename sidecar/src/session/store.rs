@@ -91,6 +91,11 @@ pub(crate) fn digest(text: &str) -> String {
     hex
 }
 
+/// The digest as the headers have it.
+pub(crate) fn etag(text: &str) -> String {
+    format!("\"{}\"", digest(text))
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     redis: Redis,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::document::{Node, Object, compact};
 use super::merge::Merge;
 use super::patch::Patch;
-use super::rule::{Change, Identity, update};
+use super::rule::{Change, Identity, Stamp, update};
 
 /// Spellings that a parser for numbers or strings would not give back.
 fn leaf() -> impl Strategy<Value = String> {
@@ -139,8 +139,8 @@ proptest! {
     #[test]
     fn an_update_always_leaves_a_session(stored in object(), now in 0_i64..4_000_000_000_000) {
         let change = Change::Merge(Merge::Deep, r#"{"z":1}"#.to_owned());
-        let after = update(&stored, &change, Identity::Kept, now).unwrap();
-        let again = update(&after, &change, Identity::Kept, now).unwrap();
+        let after = update(&stored, &change, Identity::Kept, now, Stamp::After).unwrap();
+        let again = update(&after, &change, Identity::Kept, now, Stamp::After).unwrap();
         prop_assert_ne!(after, again);
     }
 }

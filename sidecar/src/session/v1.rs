@@ -1,11 +1,13 @@
 //! `/v1/sessions`: a session is a document at its own address, with ETags and problem details.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, IntoResponseParts, Response};
 use axum::routing::{get, post};
 
 use super::body::{self, Media};
@@ -13,6 +15,7 @@ use super::budget::Budget;
 use super::condition::Condition;
 use super::merge::Merge;
 use super::rule::Identity;
+use super::write::{Terms, Written};
 use super::{Error, Session, SessionId, Sessions};
 use crate::app::App;
 
@@ -39,9 +42,9 @@ async fn create(State(app): State<App>, headers: HeaderMap, body: Body) -> Respo
         let fields = fields.as_ref().map(|fields| (fields, Identity::Writable));
         app.sessions.create(&body::origin(&headers), fields, budget).await
     };
-    answer(&app.sessions, created.await, |session| {
-        let location = format!("/v1/sessions/{}", session.id);
-        (StatusCode::CREATED, [(header::LOCATION, location)], written(session)).into_response()
+    answer(&app.sessions, created.await, |written| {
+        let location = format!("/v1/sessions/{}", written.session.id);
+        (StatusCode::CREATED, [(header::LOCATION, location)], document(written)).into_response()
     })
 }
 
@@ -49,39 +52,43 @@ async fn read(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Respons
     let read = async {
         let condition = Condition::of(&headers)?;
         let session = app.sessions.read(id, &condition).await?;
-        let known = condition.read(&session.digest())?;
+        let known = condition.read(&session.text)?;
         Ok((session, known))
     };
     answer(&app.sessions, read.await, |(session, known)| {
-        if known { (StatusCode::NOT_MODIFIED, etag(&session)).into_response() } else { document(&session) }
+        if known {
+            (StatusCode::NOT_MODIFIED, validators(&session), ()).into_response()
+        } else {
+            read_as(&session)
+        }
     })
 }
 
 async fn replace(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: Body) -> Response {
     let budget = Budget::begin();
     let replaced = async {
-        let condition = Condition::of(&headers)?;
+        let terms = terms(&headers, budget)?;
         if Media::of(&headers) != Media::Json {
             return Err(Error::UnsupportedMediaType(JSON_ONLY));
         }
         let change = body::replacement(body::text(body).await?)?;
-        app.sessions.update(id, &change, &condition, Identity::Writable, budget).await
+        app.sessions.update(id, Arc::new(change), terms).await
     };
-    answer(&app.sessions, replaced.await, written)
+    answer(&app.sessions, replaced.await, document)
 }
 
 async fn update(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: Body) -> Response {
     let budget = Budget::begin();
     let updated = async {
-        let condition = Condition::of(&headers)?;
+        let terms = terms(&headers, budget)?;
         let media = Media::of(&headers);
         if matches!(media, Media::Absent | Media::Other) {
             return Err(Error::UnsupportedMediaType(PATCHES));
         }
         let change = body::change(body::text(body).await?, media, None, Merge::Deep)?;
-        app.sessions.update_or_touch(id, &change, &condition, Identity::Writable, budget).await
+        app.sessions.update_or_touch(id, Arc::new(change), terms).await
     };
-    answer(&app.sessions, updated.await, written)
+    answer(&app.sessions, updated.await, document)
 }
 
 async fn remove(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
@@ -89,7 +96,7 @@ async fn remove(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Respo
         let condition = Condition::of(&headers)?;
         app.sessions.delete(&id, &condition, Budget::begin()).await
     };
-    answer(&app.sessions, removed.await, |()| (StatusCode::NO_CONTENT, DURABILITY).into_response())
+    answer(&app.sessions, removed.await, |()| (StatusCode::NO_CONTENT, [DURABLE]).into_response())
 }
 
 async fn touch(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
@@ -98,23 +105,31 @@ async fn touch(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Respon
         app.sessions.touch(id, &condition, Budget::begin()).await
     };
     answer(&app.sessions, touched.await, |session| {
-        (StatusCode::NO_CONTENT, DURABILITY, etag(&session)).into_response()
+        (StatusCode::NO_CONTENT, [DURABLE], validators(&session), ()).into_response()
     })
 }
 
-const DURABILITY: [(&str, &str); 1] = [("x-hyperpage-durability", "redis")];
-
-fn etag(session: &Session) -> [(header::HeaderName, String); 2] {
-    [(header::ETAG, session.etag()), (header::CACHE_CONTROL, "no-store".to_owned())]
+/// `/v1` may say whose a session is.
+fn terms(headers: &HeaderMap, budget: Budget) -> Result<Terms, Error> {
+    Ok(Terms::new(Condition::of(headers)?, Identity::Writable, budget))
 }
 
-fn document(session: &Session) -> Response {
+const DURABLE: (&str, &str) = ("x-hyperpage-durability", "redis");
+
+fn validators(session: &Session) -> impl IntoResponseParts + use<> {
+    let version = session.version().map(|version| [("x-hyperpage-version", version.to_string())]);
+    ([(header::ETAG, session.etag()), (header::CACHE_CONTROL, "no-store".to_owned())], version)
+}
+
+fn read_as(session: &Session) -> Response {
     let body = session.answer().into_owned();
-    (etag(session), [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    (validators(session), [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-fn written(session: Session) -> Response {
-    (DURABILITY, document(&session)).into_response()
+fn document(written: Written) -> Response {
+    let Written { session, base } = written;
+    let base = base.map(|digest| [("x-base-etag", format!("\"{digest}\""))]);
+    ([DURABLE], base, read_as(&session)).into_response()
 }
 
 fn answer<T>(sessions: &Sessions, result: Result<T, Error>, render: impl FnOnce(T) -> Response) -> Response {

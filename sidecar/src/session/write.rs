@@ -1,7 +1,9 @@
-//! Writes: read, decide, compare and set, and again over what another writer made meanwhile.
+//! Writes: each ends in one script, and is sent again while nobody knows what became of it.
 
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::sync::Arc;
+
+use tokio::time::timeout;
 
 use super::attempt::Attempts;
 use super::budget::Budget;
@@ -9,11 +11,29 @@ use super::condition::Condition;
 use super::op::OpId;
 use super::rule::{Change, Identity, Origin};
 use super::store::{Outcome, Write, digest};
-use super::user::Standing;
 use super::{Error, Session, SessionId, Sessions, now_ms, random, rule};
 
-/// A write that loses against this many others in a row gives up; each loss is another pod's success.
-const ATTEMPTS: u32 = 64;
+/// How a write is to be done, apart from what it changes.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    pub(crate) condition: Condition,
+    pub(crate) identity: Identity,
+    pub(crate) budget: Budget,
+}
+
+impl Terms {
+    pub(crate) fn new(condition: Condition, identity: Identity, budget: Budget) -> Terms {
+        Terms { condition, identity, budget }
+    }
+}
+
+/// A session as a write left it.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    pub(crate) session: Session,
+    /// The digest of the bytes that it was applied to; none of a create or a touch.
+    pub(crate) base: Option<String>,
+}
 
 impl Sessions {
     pub(super) async fn create(
@@ -21,7 +41,7 @@ impl Sessions {
         origin: &Origin,
         fields: Option<(&Change, Identity)>,
         budget: Budget,
-    ) -> Result<Session, Error> {
+    ) -> Result<Written, Error> {
         let now_ms = now_ms();
         let text = rule::create(origin, fields, now_ms)?;
         let id = SessionId::mint(now_ms, random()?);
@@ -29,7 +49,7 @@ impl Sessions {
         match self.cas(&id, &Write { op: OpId::mint()?, base: None, text: &text }, budget).await? {
             Outcome::Done(()) => {
                 self.0.metrics.created.inc();
-                Ok(Session::written(id, text))
+                Ok(Written { session: Session::written(id, text), base: None })
             }
             Outcome::Missing | Outcome::Deleted | Outcome::Conflict(_) => {
                 Err(Error::Internal { reason: "128 random bits came twice".to_owned() })
@@ -64,81 +84,66 @@ impl Sessions {
         }
     }
 
+    /// Together with whoever else writes this session now.
     pub(super) async fn update(
         &self,
         id: SessionId,
-        change: &Change,
-        condition: &Condition,
-        identity: Identity,
-        budget: Budget,
-    ) -> Result<Session, Error> {
-        let _turn = self.0.turns.take(&id, budget.left()).await.ok_or_else(Error::no_time)?;
-        let mut current = self.stored(&id, condition).await?;
-        let op = OpId::mint()?;
-        for attempt in 0..ATTEMPTS {
-            if budget.is_spent() {
-                break;
-            }
-            let base = digest(&current.text);
-            condition.check(&base)?;
-            let text = rule::update(&current.text, change, identity, now_ms())?;
-            if self.0.users.write(&id, Some(&current.text), &text).await? == Standing::SignedOut {
-                return self.refused(&id, &current.text, condition).await;
-            }
-            match self.cas(&id, &Write { op, base: Some(&base), text: &text }, budget).await? {
-                Outcome::Done(()) => {
-                    self.0.metrics.updated.inc();
-                    return Ok(Session::written(id, text));
-                }
-                Outcome::Missing => current = self.found(&id, condition).await?,
-                Outcome::Deleted => return Err(condition.absent()),
-                Outcome::Conflict(fresh) => current = fresh,
-            }
-            self.0.metrics.conflicts.inc();
-            pause(attempt).await?;
+        change: Arc<Change>,
+        terms: Terms,
+    ) -> Result<Written, Error> {
+        let budget = terms.budget;
+        let Some(mut seat) = self.0.combiner.join(&id, change, terms) else {
+            self.0.metrics.turned_away.inc();
+            return Err(Error::crowded());
+        };
+        if seat.first {
+            self.0.leaders.spawn(self.clone().lead(id.clone()));
         }
-        Err(Error::no_time())
+        let answer = match timeout(budget.left(), &mut seat.answer).await {
+            Ok(answer) => answer,
+            Err(_) if self.0.combiner.withdraw(&id, &seat) => return Err(Error::no_time()),
+            Err(_) => seat.answer.await,
+        };
+        answer.unwrap_or_else(|_| Err(Error::doubtful(None)))
     }
 
     /// Like `update`; where a change says nothing but "still here", the session's life is all that changes.
     pub(super) async fn update_or_touch(
         &self,
         id: SessionId,
-        change: &Change,
-        condition: &Condition,
-        identity: Identity,
-        budget: Budget,
-    ) -> Result<Session, Error> {
+        change: Arc<Change>,
+        terms: Terms,
+    ) -> Result<Written, Error> {
         if change.is_touch()? {
-            return self.touch(id, condition, budget).await;
+            let session = self.touch(id, &terms.condition, terms.budget).await?;
+            return Ok(Written { session, base: None });
         }
-        self.update(id, change, condition, identity, budget).await
+        self.update(id, change, terms).await
     }
 
     /// Writes a session under an id that the client chose and that did not exist a moment ago.
     pub(super) async fn create_as(
         &self,
         id: SessionId,
-        change: &Change,
+        change: Arc<Change>,
         origin: &Origin,
-        budget: Budget,
-    ) -> Result<Session, Error> {
+        terms: Terms,
+    ) -> Result<Written, Error> {
+        let Terms { condition: _, identity, budget } = terms;
         if !self.0.allow_client_ids {
             return Err(Error::ClientIdRefused);
         }
         if budget.is_spent() {
             return Err(Error::no_time());
         }
-        let text = rule::create(origin, Some((change, self.0.identity)), now_ms())?;
+        let text = rule::create(origin, Some((&change, identity)), now_ms())?;
         self.0.users.write(&id, None, &text).await?;
         match self.cas(&id, &Write { op: OpId::mint()?, base: None, text: &text }, budget).await? {
             Outcome::Done(()) => {
                 self.0.metrics.created.inc();
-                Ok(Session::written(id, text))
+                Ok(Written { session: Session::written(id, text), base: None })
             }
-            Outcome::Conflict(_) => {
-                self.update(id, change, &Condition::default(), self.0.identity, budget).await
-            }
+            Outcome::Conflict(_) => self.update(id, change, terms).await,
             Outcome::Missing | Outcome::Deleted => Err(Error::NotFound),
         }
     }
@@ -222,10 +227,9 @@ impl Sessions {
             Outcome::Deleted => return Err(condition.absent()),
             Outcome::Conflict(current) => current,
         };
-        let fresh = digest(&current.text);
-        condition.check(&fresh)?;
+        condition.check(&current.text)?;
         self.0.metrics.conflicts.inc();
-        Ok(ControlFlow::Continue(fresh))
+        Ok(ControlFlow::Continue(digest(&current.text)))
     }
 
     /// The digest that a conditional touch or delete must meet; an unconditional one needs no read before it.
@@ -237,17 +241,8 @@ impl Sessions {
         if condition.is_unconditional() {
             return Ok(None);
         }
-        let base = digest(&self.stored(id, condition).await?.text);
-        condition.check(&base)?;
-        Ok(Some(base))
+        let current = self.stored(id, condition).await?;
+        condition.check(&current.text)?;
+        Ok(Some(digest(&current.text)))
     }
-}
-
-/// The first losers try again at once; who keeps losing steps aside for a random moment.
-async fn pause(attempt: u32) -> Result<(), Error> {
-    if attempt > 1 {
-        let limit_us = u64::from(attempt.min(16)) * 1000;
-        tokio::time::sleep(Duration::from_micros(random()? as u64 % limit_us)).await;
-    }
-    Ok(())
 }

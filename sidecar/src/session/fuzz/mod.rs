@@ -19,7 +19,7 @@ use super::SessionId;
 use super::document::{Invalid, MAX_BYTES, Node, Object, check_depth, compact};
 use super::merge::Merge;
 use super::patch::Patch;
-use super::rule::{Change, Identity, Refusal, update};
+use super::rule::{Change, Identity, Refusal, Stamp, update};
 use crate::key::SessionKeys;
 
 /// 2026-11-20T18:20:34.366Z
@@ -128,7 +128,7 @@ fn fuzz_json_patches() {
 
 /// A change is refused, or leaves a session with all that a change may not take away.
 fn updated(change: &Change) -> Verdict {
-    let after = match update(STORED, change, Identity::Kept, NOW) {
+    let after = match update(STORED, change, Identity::Kept, NOW, Stamp::After) {
         Ok(after) => after,
         Err(Refusal::Unreadable(invalid)) => {
             return Err(TestCaseError::fail(format!("the stored one: {invalid}")));

@@ -55,7 +55,7 @@ impl Operation {
     }
 
     pub(super) fn document(self, status: &str, description: &str) -> Operation {
-        self.answer(status, description, JSON, "Session").headers(status, ["ETag"])
+        self.answer(status, description, JSON, "Session").headers(status, ["ETag", "X-Hyperpage-Version"])
     }
 
     pub(super) fn written(self, status: &str, description: &str) -> Operation {

@@ -97,6 +97,8 @@ fn answers() -> Value {
                 "status": { "type": "integer" },
                 "detail": { "type": "string" },
                 "code": { "type": "string" },
+                "current": { "$ref": "#/components/schemas/Session",
+                             "description": "412: the session as it is; ETag names it." },
             },
             "required": ["type", "title", "status", "detail", "code"],
         },
@@ -152,6 +154,14 @@ pub(super) fn headers() -> Value {
         "ETag": { "schema": { "type": "string" }, "description": "Quoted sha1 of the stored bytes." },
         "Location": { "schema": { "type": "string" } },
         "Retry-After": { "schema": { "type": "integer" }, "description": "Seconds." },
+        "X-Base-ETag": {
+            "schema": { "type": "string" },
+            "description": "The ETag of what the write was applied to; concurrent writes may be applied as one.",
+        },
+        "X-Hyperpage-Version": {
+            "schema": { "type": "integer" },
+            "description": "metadata.updated in milliseconds since 1970. A hint: ETags are exact.",
+        },
         "X-Hyperpage-Durability": {
             "schema": { "enum": ["redis"] },
             "description": "What holds the write: `redis` has executed it.",

@@ -32,11 +32,13 @@ pub(super) fn session() -> Value {
             .parameters([if_match.clone(), if_none_match.clone()])
             .body(&[(JSON, "Session")])
             .written("200", "Replaced")
+            .headers("200", ["X-Base-ETag"])
             .refusals(&WRITE),
         "patch": operation(Surface::V1, "Change a session", "patchSession")
             .parameters([if_match.clone(), if_none_match.clone()])
             .body(&[(JSON, "Change"), (MERGE_PATCH, "Change"), (JSON_PATCH, "JsonPatch")])
             .written("200", "Changed")
+            .headers("200", ["X-Base-ETag"])
             .refusals(&WRITE)
             .refusals(&[409]),
         "delete": operation(Surface::V1, "Delete a session", "removeSession")
@@ -54,7 +56,7 @@ pub(super) fn touch() -> Value {
         "post": operation(Surface::V1, "Renew a session's life; no byte of it changes", "touchSession")
             .parameters([if_match, if_none_match])
             .empty("204", "It lives for its whole time again, less at most 1 %")
-            .headers("204", ["ETag", "X-Hyperpage-Durability"])
+            .headers("204", ["ETag", "X-Hyperpage-Version", "X-Hyperpage-Durability"])
             .refusals(&READ),
     })
 }
