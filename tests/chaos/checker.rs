@@ -72,7 +72,7 @@ fn absent() -> Outcome {
 }
 
 fn of(events: &[Event]) -> History {
-    History { events: events.to_vec(), faults: Vec::new(), pods: vec![Pod::default(); 2] }
+    History { events: events.to_vec(), faults: Vec::new(), pods: vec![Pod::default(); 2], repair: ms(5000) }
 }
 
 /// Redis lost data between 100 and 101 ms.
@@ -330,6 +330,11 @@ fn a_write_cut_by_a_loss_is_applied_again_or_counted() {
         history.pods[0] = excuse;
         accepts(&history);
     }
+    // It was acknowledged too long ago to be remembered.
+    let mut long_ago = history.clone();
+    long_ago.pods[0] = Pod::default();
+    long_ago.faults[0].begun = ms(10_500);
+    accepts(&long_ago);
     // Redis still had it after the loss.
     let mut history = losing(&[create(), write, end(&[1])], Some(&[1, 2]));
     history.pods[0].forked = 1;

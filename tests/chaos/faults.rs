@@ -1,5 +1,7 @@
 //! What can break, and which of it breaks in one run.
 
+use std::time::Duration;
+
 /// One thing that breaks and is mended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -97,6 +99,11 @@ impl Family {
 
     pub(crate) fn loses_data(self) -> bool {
         matches!(self, Family::Flushed | Family::Wiped | Family::RolledBack)
+    }
+
+    /// The window in which sidecars bring back what was lost is shorter where nothing is: a run is over sooner.
+    pub(crate) fn repair(self) -> Duration {
+        if self.loses_data() { Duration::from_secs(5) } else { Duration::from_secs(1) }
     }
 
     /// Tombstones are short there, so that a write which they alone hold off is seen.

@@ -41,8 +41,8 @@ end
 /// Calls on all sessions are slow meanwhile, so that some are under way when one goes.
 pub(crate) async fn expire(world: &World, random: &mut Random) -> bool {
     let set = |mode: Mode| world.nodes.iter().for_each(|node| node.proxy.set(mode.clone()));
-    set(Mode::Delay(Duration::from_millis(20)));
-    pause(50 + random.below(100)).await;
+    set(Mode::Delay(Duration::from_millis(60)));
+    pause(100 + random.below(100)).await;
     let mut gone = false;
     for session in (0..SESSIONS).filter(|session| fate(*session) == Fate::Mortal) {
         if !gone {

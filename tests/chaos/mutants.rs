@@ -53,3 +53,8 @@ async fn mutant_that_writes_without_a_deadline_is_caught() {
 async fn mutant_that_says_401_on_an_error_is_caught() {
     caught("absent-on-error", Family::BlackHole, Invariant::S2).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutant_that_says_401_within_the_repair_window_is_caught() {
+    caught("absent-in-window", Family::Flushed, Invariant::S2).await;
+}

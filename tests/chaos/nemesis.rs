@@ -18,15 +18,18 @@ pub(crate) const FAULTS: usize = 3;
 pub(crate) const CALLS: usize = 500;
 /// A data loss is judged when the repair of the one before is over.
 const LOSSES: usize = 1;
+const AFTER_A_LOSS: Duration = Duration::from_millis(1300);
 /// A call that took so long was held up.
 const SLOW: Duration = Duration::from_millis(150);
 
 pub(crate) async fn run(world: &World, mut random: Random) {
     let kinds = world.family.kinds();
     let mut turn = random.below(kinds.len() as u64) as usize;
-    while !enough(world) && world.now() < LONGEST {
+    let begun = world.now();
+    let load = || world.now() - begun;
+    while !enough(world, load()) && load() < LONGEST {
         pause(150 + random.below(250)).await;
-        if world.family.loses_data() && world.faults.lock().unwrap().len() >= LOSSES {
+        if world.family.loses_data() && !is_due(world, load()) {
             continue;
         }
         strike(world, kinds[turn % kinds.len()], &mut random).await;
@@ -35,10 +38,15 @@ pub(crate) async fn run(world: &World, mut random: Random) {
     world.end();
 }
 
-fn enough(world: &World) -> bool {
+/// Data is lost once, and late: what is there before is as much of interest as what happens then.
+fn is_due(world: &World, load: Duration) -> bool {
+    load > LENGTH - AFTER_A_LOSS && world.faults.lock().unwrap().len() < LOSSES
+}
+
+fn enough(world: &World, load: Duration) -> bool {
     let happened = world.faults.lock().unwrap().iter().filter(|fault| !fault.effect.is_empty()).count();
     let faults = if world.family.loses_data() { LOSSES } else { FAULTS };
-    world.now() > LENGTH && happened >= faults && world.calls() >= CALLS
+    load > LENGTH && happened >= faults && world.calls() >= CALLS
 }
 
 /// Begins a fault, ends it, and looks what it did.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tests::eventually::{check, eventually};
-use tests::history::{Consistency, History, REPAIR};
+use tests::history::{Consistency, History, Pod};
 use tests::proxy::Mode;
 use tests::random::Random;
 use tokio::sync::Semaphore;
@@ -62,6 +62,13 @@ async fn serving(world: &World) {
 /// Everything works again, and what was to be repaired has had its time.
 async fn healed(world: &World) {
     serving(world).await;
+    for node in &world.nodes {
+        eventually("the journal is empty", RECOVERY, async || {
+            let metrics = node.sidecar.lock().await.admin.get("/metrics").await.body;
+            check(sum(&metrics, "sessions_journal_depth") == 0, metrics)
+        })
+        .await;
+    }
     if world.family.forgets_deletes() {
         tokio::time::sleep(2 * TOMBSTONE).await;
     }
@@ -74,7 +81,7 @@ async fn healed(world: &World) {
         .map(|fault| fault.ended)
         .max();
     if let Some(lost) = lost {
-        let repaired = lost + REPAIR + Duration::from_secs(1);
+        let repaired = lost + world.family.repair() + Duration::from_secs(1);
         tokio::time::sleep(repaired.saturating_sub(world.now())).await;
     }
 }
@@ -95,7 +102,23 @@ async fn history(world: &World) -> History {
     for node in &world.nodes {
         let sidecar = node.sidecar.lock().await;
         sidecar.assert_sound();
-        pods.push(node.pod.lock().unwrap().clone());
+        let metrics = sidecar.admin.get("/metrics").await.expect(200).body;
+        let Pod { killed, paused, .. } = node.pod.lock().unwrap().clone();
+        pods.push(Pod {
+            killed,
+            paused,
+            dropped: sum(&metrics, "sessions_journal_dropped_total"),
+            forked: sum(&metrics, "sessions_forked_total"),
+            overflowed: sum(&metrics, "sessions_ring_forgotten_total"),
+        });
     }
-    History { events: world.events(), faults: world.faults.lock().unwrap().clone(), pods }
+    let faults = world.faults.lock().unwrap().clone();
+    History { events: world.events(), faults, pods, repair: world.family.repair() }
+}
+
+/// Of all samples of that name.
+fn sum(metrics: &str, name: &str) -> u64 {
+    let samples = metrics.lines().filter_map(|line| line.rsplit_once(' '));
+    let named = samples.filter(|(sample, _)| sample.split('{').next() == Some(name));
+    named.map(|(_, value)| value.parse::<u64>().unwrap()).sum()
 }

@@ -60,7 +60,8 @@ impl World {
             if family.loses_data() { RedisServer::start().await } else { RedisServer::durable().await };
         let forgetful = family.forgets_deletes().then_some("short-tombstone");
         let rules: Vec<_> = [mutant, forgetful].into_iter().flatten().collect();
-        let nodes = (0..NODES).map(|number| Node::start(number, redis.port(), rules.join(" ")));
+        let nodes =
+            (0..NODES).map(|number| Node::start(number, redis.port(), rules.join(" "), family.repair()));
         let nodes = futures::future::join_all(nodes).await;
         World {
             family,
@@ -142,6 +143,7 @@ pub(crate) struct Node {
     number: usize,
     /// By their names, those that are not the product's.
     rules: String,
+    repair: Duration,
     pub(crate) proxy: Proxy,
     http: RwLock<Http>,
     pub(crate) sidecar: tokio::sync::Mutex<Sidecar>,
@@ -149,12 +151,12 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    async fn start(number: usize, redis: u16, rules: String) -> Node {
+    async fn start(number: usize, redis: u16, rules: String, repair: Duration) -> Node {
         let proxy = Proxy::start(redis).await;
-        let sidecar = Sidecar::spawn(&settings(number, &proxy, &rules)).await;
+        let sidecar = Sidecar::spawn(&settings(number, &proxy, &rules, repair)).await;
         let http = RwLock::new(Http::new(sidecar.app_address));
         let sidecar = tokio::sync::Mutex::new(sidecar);
-        Node { number, rules, proxy, http, sidecar, pod: Mutex::default() }
+        Node { number, rules, repair, proxy, http, sidecar, pod: Mutex::default() }
     }
 
     pub(crate) fn http(&self) -> Http {
@@ -163,16 +165,17 @@ impl Node {
 
     /// Another process in the place of one that is gone.
     pub(crate) async fn replace(&self, sidecar: &mut Sidecar) {
-        *sidecar = Sidecar::spawn(&settings(self.number, &self.proxy, &self.rules)).await;
+        *sidecar = Sidecar::spawn(&settings(self.number, &self.proxy, &self.rules, self.repair)).await;
         *self.http.write().unwrap() = Http::new(sidecar.app_address);
     }
 }
 
-fn settings(number: usize, proxy: &Proxy, rules: &str) -> Settings {
+fn settings(number: usize, proxy: &Proxy, rules: &str, repair: Duration) -> Settings {
     Settings::redis(proxy.url())
         .program(env!("CARGO_BIN_EXE_chaos-node"))
         .env("POD_NAME", format!("pod-{number}"))
         .env("SESSION_TTL_SECONDS", "3600")
         .env("SESSION_ALLOW_CLIENT_IDS", "true")
+        .env("HYPERPAGE_REPAIR_WINDOW_MS", repair.as_millis().to_string())
         .env("MUTANT", rules)
 }

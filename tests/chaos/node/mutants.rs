@@ -20,6 +20,7 @@ pub(crate) fn replace(rules: &mut Rules, name: &str) -> bool {
         }
         "no-deadline" => rules.scripts.write = without(WRITE, "'LATE'", ""),
         "absent-on-error" => rules.read_failed = |_| Error::NotFound,
+        "absent-in-window" => rules.unproven_in_window = false,
         // No mutant: what a tombstone would hide comes to light within a run.
         "short-tombstone" => rules.tombstone = Duration::from_millis(1500),
         _ => return false,

@@ -1,8 +1,12 @@
 //! What became of acknowledged writes in the end: S4 for journaled ones, S6 where Redis lost data.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use super::{Action, Consistency, Durability, Event, Found, History, Outcome, Pod, Rule};
+
+/// A sidecar remembers for so long what it acknowledged.
+const REMEMBERED: Duration = Duration::from_secs(10);
 
 pub(super) fn check(history: &History, lossless: bool, found: &mut Found) {
     let ends = Ends::of(history);
@@ -83,7 +87,7 @@ fn cut(history: &History, ends: &Ends<'_>, found: &mut Found) {
             found.report(Rule::ReplicatedCut, [event.to_string()]);
         } else if !in_a_lost_suffix(history, event) {
             found.report(Rule::Cut, [event.to_string(), "is in no lost suffix".to_owned()]);
-        } else if !died_after(history, event) {
+        } else if !died_after(history, event) && is_remembered(history, event) {
             missing.entry(event.pod).or_default().push(event);
         }
     }
@@ -95,6 +99,11 @@ fn in_a_lost_suffix(history: &History, event: &Event) -> bool {
     let losses = history.faults.iter().filter(|fault| fault.ended >= event.invoked);
     let mut losses = losses.filter_map(|fault| fault.lost.as_ref());
     losses.any(|lost| lost.after.get(&event.session).is_none_or(|marks| !marks.contains(&op)))
+}
+
+fn is_remembered(history: &History, event: &Event) -> bool {
+    let mut losses = history.faults.iter().filter(|fault| fault.lost.is_some());
+    losses.any(|fault| fault.begun < event.ended + REMEMBERED)
 }
 
 /// What a pod remembers dies with it.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::path::Path;
-use super::{Action, Event, Fault, Found, History, Outcome, REPAIR, Rule};
+use super::{Action, Event, Fault, Found, History, Outcome, Rule};
 
 pub(super) fn check(path: &Path<'_>, history: &History, found: &mut Found) {
     absences(path, history, found);
@@ -20,7 +20,7 @@ fn absences(path: &Path<'_>, history: &History, found: &mut Found) {
             continue;
         }
         let ended = ends.iter().any(|end| *end <= event.ended);
-        let lost = history.faults.iter().any(|fault| explains(fault, event));
+        let lost = history.faults.iter().any(|fault| explains(fault, event, history.repair));
         if !ended && !lost {
             found.report(Rule::FalseAbsence, [format!("it was seen by {born:?}"), event.to_string()]);
         }
@@ -28,9 +28,9 @@ fn absences(path: &Path<'_>, history: &History, found: &mut Found) {
 }
 
 /// Whether its data were lost, and absence was proven again when the answer came.
-fn explains(fault: &Fault, event: &Event) -> bool {
+fn explains(fault: &Fault, event: &Event, repair: Duration) -> bool {
     let Some(lost) = &fault.lost else { return false };
-    !lost.after.contains_key(&event.session) && fault.begun + REPAIR <= event.ended
+    !lost.after.contains_key(&event.session) && fault.begun + repair <= event.ended
 }
 
 fn resurrections(path: &Path<'_>, found: &mut Found) {

@@ -16,15 +16,14 @@ use std::time::Duration;
 
 use path::Path;
 
-/// A new incarnation's first five seconds: absence proves nothing then.
-pub const REPAIR: Duration = Duration::from_secs(5);
-
 /// Times are one clock's, since the start of the run.
 #[derive(Debug, Clone, Default)]
 pub struct History {
     pub events: Vec<Event>,
     pub faults: Vec<Fault>,
     pub pods: Vec<Pod>,
+    /// So long after a loss of data a miss proves nothing.
+    pub repair: Duration,
 }
 
 /// One call of one client, or what the nemesis did to one session.
