@@ -1,5 +1,7 @@
 //! Settings, parsed once; nothing else reads the environment.
 
+mod guards;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
 use crds::contract::env;
+pub use guards::{BindIp, Guards};
 use tracing::level_filters::LevelFilter;
 
 use crate::redis::{Mode, Source, Url, has_password};
@@ -116,6 +119,8 @@ pub struct Session {
     #[arg(long, env = env::REPAIR_WINDOW_MS, value_name = "MILLISECONDS", default_value_t = 5_000,
           value_parser = clap::value_parser!(u64).range(0..=600_000))]
     pub repair_window_ms: u64,
+    #[command(flatten)]
+    pub guards: Guards,
 }
 
 /// What it says about itself.
@@ -168,6 +173,7 @@ impl Default for Session {
             allow_client_ids: false,
             allow_identity_writes: false,
             repair_window_ms: 5_000,
+            guards: Guards::default(),
         }
     }
 }
@@ -193,6 +199,7 @@ impl Config {
                 env::ADMIN_LISTEN
             )));
         }
+        session.guards.check().map_err(Exit::Misused)?;
         let mut notes: Vec<String> =
             names.iter().filter(|name| LATER.contains(&name.as_str())).map(|name| later(name)).collect();
         let dev = redis.dev;

@@ -25,6 +25,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.server.max_requests, 512);
     assert_eq!(config.session.ttl_seconds, 86_400);
     assert_eq!(config.session.repair_window_ms, 5_000);
+    assert_eq!(config.session.guards, Guards::default());
     assert!(!config.session.allow_client_ids && !config.session.allow_identity_writes && !config.dev);
     assert!(matches!(config.redis, Store::At(Source { mode: Mode::Standalone, .. })));
     assert!(config.notes.is_empty());
@@ -84,6 +85,12 @@ fn contradictions_name_the_settings() {
         (&["--dev", "--redis-mode", "ring"], "HYPERPAGE_REDIS_MODE"),
         (&["--dev", "--listen", "nowhere"], "HYPERPAGE_LISTEN"),
         (&["--dev", "--max-requests", "0"], "HYPERPAGE_MAX_REQUESTS"),
+        (&["--dev", "--session-bind-ip", "somehow"], "SESSION_BIND_IP"),
+        (&["--dev", "--session-bind-ip", "exact"], "SESSION_BIND_IP needs SESSION_TRUSTED_HOPS"),
+        (
+            &["--dev", "--session-create-limit-per-minute", "9"],
+            "SESSION_CREATE_LIMIT_PER_MINUTE needs SESSION_TRUSTED_HOPS",
+        ),
         (&["--dev", "--session-ttl-seconds", "0"], "SESSION_DEFAULT_TTL_SECONDS"),
         (&["--dev", "--log-level", "loud"], "HYPERPAGE_LOG_LEVEL"),
         (&["--dev", "--nonsense"], "--nonsense"),

@@ -13,6 +13,8 @@ pub struct Problem {
     pub message: Cow<'static, str>,
     /// For the log; it may name what is none of the caller's business.
     pub cause: Option<String>,
+    /// When to come again.
+    pub retry_after_s: Option<u64>,
     /// What is there instead of what the caller meant.
     pub current: Option<Current>,
 }
@@ -27,7 +29,8 @@ pub struct Current {
 
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Problem {
-        Problem { status, code, message: message.into(), cause: None, current: None }
+        let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        Problem { status, code, message: message.into(), cause: None, retry_after_s, current: None }
     }
 
     /// The original's envelope, key order included.
@@ -56,8 +59,8 @@ impl Problem {
         let headers = [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store")];
         let etag = self.current.map(|current| [(header::ETAG, current.etag)]);
         let mut response = (self.status, headers, etag, body).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         // The rest of the body may be on its way still (RFC 9110 §15.5.9).
         if self.status == StatusCode::REQUEST_TIMEOUT {
@@ -69,7 +72,7 @@ impl Problem {
     /// An outage is told once by the supervisor of the connection, and counted per request; a line for each
     /// request would bury it. What only a person can mend is told each time.
     fn log(&self) {
-        let Problem { status, code, message, cause, current: _ } = self;
+        let Problem { status, code, message, cause, retry_after_s: _, current: _ } = self;
         let cause = cause.as_deref().unwrap_or_default();
         match *status {
             StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY => {

@@ -25,6 +25,7 @@ pub fn router(app: App) -> Router {
     Router::new()
         .merge(session::api::router())
         .merge(session::v1::router())
+        .merge(session::cookie::router())
         .merge(session::bulk::router())
         .layer(from_fn_with_state(app.clone(), answer))
         .with_state(app)

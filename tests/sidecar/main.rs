@@ -8,6 +8,7 @@ mod absence;
 mod ambiguous;
 mod api;
 mod bulk;
+mod clients;
 mod concurrent;
 mod demo;
 mod faults;

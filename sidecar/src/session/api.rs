@@ -54,24 +54,28 @@ async fn read(
         return check(State(app)).await;
     }
     let result = if id.is_empty() {
-        app.sessions.create(&body::origin(&headers), None, Budget::begin()).await.map(
-            |Written { session, base: _ }| {
-                let body = format!(
-                    r#"{{"success":true,"sessionId":"{}","session":{},"message":"New session created"}}"#,
-                    session.id,
-                    session.answer(),
-                );
-                written(body)
-            },
-        )
+        created(&app.sessions, &headers).await.map(|Written { session, base: _ }| {
+            let body = format!(
+                r#"{{"success":true,"sessionId":"{}","session":{},"message":"New session created"}}"#,
+                session.id,
+                session.answer(),
+            );
+            written(body)
+        })
     } else {
-        known(&app.sessions, id).await.map(ok)
+        known(&app.sessions, id, &headers).await.map(ok)
     };
     result.unwrap_or_else(|error| refuse(&app.sessions, error, FETCH))
 }
 
-async fn known(sessions: &Sessions, id: &str) -> Result<String, Error> {
-    let session = sessions.read(SessionId::parse(id)?, &Condition::default()).await?;
+async fn created(sessions: &Sessions, headers: &HeaderMap) -> Result<Written, Error> {
+    sessions.create(&sessions.admit(headers)?, None, Budget::begin()).await
+}
+
+async fn known(sessions: &Sessions, id: &str, headers: &HeaderMap) -> Result<String, Error> {
+    let id = SessionId::parse(id)?;
+    sessions.bound(&id, headers).await?;
+    let session = sessions.read(id, &Condition::default()).await?;
     Ok(format!(r#"{{"success":true,"sessionId":"{}","session":{}}}"#, session.id, session.answer()))
 }
 
@@ -95,6 +99,7 @@ async fn saved(
 ) -> Result<SessionId, Error> {
     let budget = Budget::begin();
     let Save { id, updates, data } = Save::parse(&body::text(body).await?)?;
+    sessions.bound(&id, headers).await?;
     let merge = first(parameters, "merge");
     let given = data.is_some();
     let change = match (updates, data) {
@@ -109,7 +114,7 @@ async fn saved(
     let terms = Terms::new(Condition::default(), sessions.0.identity, budget);
     match sessions.update_or_touch(id.clone(), change.clone(), terms.clone()).await {
         Err(Error::NotFound) if given => {
-            sessions.create_as(id.clone(), change, &body::origin(headers), terms).await?;
+            sessions.create_as(id.clone(), change, &sessions.admit(headers)?, terms).await?;
         }
         result => drop(result?),
     }
@@ -168,13 +173,15 @@ async fn updated(
     let id = required_id(parameters)?;
     let text = body::text(body).await?;
     let change: Change = body::change(text, Media::of(headers), first(parameters, "merge"), Merge::Deep)?;
+    sessions.bound(&id, headers).await?;
     let terms = Terms::new(Condition::default(), sessions.0.identity, budget);
     Ok(sessions.update_or_touch(id, Arc::new(change), terms).await?.session.id)
 }
 
-async fn remove(State(app): State<App>, Query(parameters): Parameters) -> Response {
+async fn remove(State(app): State<App>, Query(parameters): Parameters, headers: HeaderMap) -> Response {
     let removed = async {
         let id = required_id(&parameters)?;
+        app.sessions.bound(&id, &headers).await?;
         app.sessions.delete(&id, &Condition::default(), Budget::begin()).await
     };
     match removed.await {

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, header};
 use futures::StreamExt;
 
 use super::Error;
+use super::address::client;
 use super::document::{Invalid, MAX_BYTES, Node, compact};
 use super::merge::Merge;
 use super::rule::{Change, Origin};
@@ -101,15 +102,19 @@ fn object(text: &str, what: &'static str) -> Result<(), Error> {
     if Node::parse(text)?.is_object() { Ok(()) } else { Err(Invalid::NotObject(what).into()) }
 }
 
-/// As the original finds them out.
-pub(crate) fn origin(headers: &HeaderMap) -> Origin {
+/// As the original finds them out, unless there are proxies to be trusted: then it is their word alone.
+pub(crate) fn origin(headers: &HeaderMap, trusted_hops: u8) -> Origin {
     let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let forwarded = text(header::HeaderName::from_static("x-forwarded-for"))
-        .and_then(|list| list.split(',').next().map(|first| first.trim().to_owned()))
-        .filter(|first| !first.is_empty());
-    let ip_address = forwarded
-        .or_else(|| text(header::HeaderName::from_static("x-real-ip")).filter(|ip| !ip.is_empty()))
-        .unwrap_or_else(|| "unknown".to_owned());
+    let ip_address = if trusted_hops > 0 {
+        client(headers, trusted_hops).map(|address| address.to_string())
+    } else {
+        let forwarded = text(header::HeaderName::from_static("x-forwarded-for"))
+            .and_then(|list| list.split(',').next().map(|first| first.trim().to_owned()))
+            .filter(|first| !first.is_empty());
+        let real = || text(header::HeaderName::from_static("x-real-ip")).filter(|ip| !ip.is_empty());
+        forwarded.or_else(real)
+    };
+    let ip_address = ip_address.unwrap_or_else(|| "unknown".to_owned());
     let user_agent = text(header::USER_AGENT).unwrap_or_default().chars().take(MAX_USER_AGENT).collect();
     Origin { ip_address: ip_address.chars().take(MAX_USER_AGENT).collect(), user_agent }
 }
@@ -119,16 +124,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_forwarded_address_comes_before_the_real_ip() {
-        let check = |headers: &[(&'static str, &str)], expect: &str| {
+    fn the_first_forwarded_address_comes_before_the_real_ip_unless_hops_are_trusted() {
+        let check_hops = |hops: u8, headers: &[(&'static str, &str)], expect: &str| {
             let headers = headers.iter().map(|(name, value)| {
                 (header::HeaderName::from_static(name), header::HeaderValue::from_str(value).unwrap())
             });
-            assert_eq!(origin(&headers.collect()).ip_address, expect);
+            assert_eq!(origin(&headers.collect(), hops).ip_address, expect);
         };
+        let check = |headers: &[(&'static str, &str)], expect: &str| check_hops(0, headers, expect);
         check(&[("x-forwarded-for", " 1.2.3.4 , 5.6.7.8"), ("x-real-ip", "9.9.9.9")], "1.2.3.4");
         check(&[("x-forwarded-for", " ,5.6.7.8"), ("x-real-ip", "9.9.9.9")], "9.9.9.9");
         check(&[], "unknown");
+        check_hops(1, &[("x-forwarded-for", " 1.2.3.4 , 5.6.7.8"), ("x-real-ip", "9.9.9.9")], "5.6.7.8");
+        check_hops(2, &[("x-forwarded-for", "5.6.7.8"), ("x-real-ip", "9.9.9.9")], "unknown");
     }
 
     #[test]

@@ -38,6 +38,12 @@ pub enum Error {
         "sessions get their id here; create one with GET /api/sessions, or set SESSION_ALLOW_CLIENT_IDS=true"
     )]
     ClientIdRefused,
+    #[error("the session belongs to another address; it is used from where it was made (SESSION_BIND_IP)")]
+    AddressMismatch,
+    #[error("there are no cookies here; set SESSION_COOKIE=on")]
+    CookiesDisabled,
+    #[error("too many new sessions from one address; try again in {retry_after_s} s")]
+    TooManySessions { retry_after_s: u64 },
     #[error("the stored session is unreadable; delete it or repair the key in Redis")]
     Unreadable { reason: String },
     /// It was not found, and nothing follows from that.
@@ -114,6 +120,9 @@ impl Error {
             Error::TooLarge => "too_large",
             Error::UnfitPatch(_) | Error::PreconditionFailed { .. } => "precondition",
             Error::ClientIdRefused => "client_id_refused",
+            Error::AddressMismatch => "address_mismatch",
+            Error::CookiesDisabled => "cookies_disabled",
+            Error::TooManySessions { .. } => "too_many",
             Error::Unreadable { .. } => "unreadable",
             Error::Unproven { .. } => "unproven",
             Error::Unavailable { .. } => "unavailable",
@@ -135,6 +144,9 @@ impl Error {
             Error::PreconditionFailed { .. } => (StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED"),
             Error::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE"),
             Error::ClientIdRefused => (StatusCode::FORBIDDEN, "CLIENT_ID_REFUSED"),
+            Error::AddressMismatch => (StatusCode::FORBIDDEN, "ADDRESS_MISMATCH"),
+            Error::CookiesDisabled => (StatusCode::FORBIDDEN, "COOKIES_DISABLED"),
+            Error::TooManySessions { .. } => (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_SESSIONS"),
             Error::Unreadable { .. } => (StatusCode::BAD_GATEWAY, "SESSION_UNREADABLE"),
             Error::Unavailable { .. } | Error::Unproven { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "SESSION_STORE_UNAVAILABLE")
@@ -143,7 +155,11 @@ impl Error {
             Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR"),
         };
         let (cause, message) = (self.cause(), self.to_string());
-        Problem { cause, current: self.current(), ..Problem::new(status, code, message) }
+        let mut problem = Problem { cause, ..Problem::new(status, code, message) };
+        if let Error::TooManySessions { retry_after_s } = self {
+            problem.retry_after_s = Some(retry_after_s);
+        }
+        Problem { current: self.current(), ..problem }
     }
 
     /// The session that a condition failed for, if what is stored is one.

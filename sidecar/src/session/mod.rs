@@ -1,14 +1,17 @@
 //! Sessions: read → rule → compare-and-set, three steps that do not know each other.
 
 mod absence;
+mod address;
 pub mod api;
 mod attempt;
 mod batch;
+mod bind;
 mod body;
 mod budget;
 pub mod bulk;
 mod combiner;
 mod condition;
+pub mod cookie;
 mod document;
 mod entry;
 mod equal;
@@ -19,6 +22,7 @@ mod id;
 mod import;
 mod index;
 mod lead;
+mod limit;
 mod lines;
 mod merge;
 mod metrics;
@@ -41,7 +45,7 @@ mod write;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
@@ -55,6 +59,7 @@ use combiner::Combiner;
 pub use error::Error;
 pub use id::SessionId;
 use index::Index;
+use limit::Creations;
 use metrics::Metrics;
 use renewal::Renewal;
 use rule::Identity;
@@ -79,6 +84,8 @@ struct Inner {
     imports: Arc<Semaphore>,
     /// How long after data may have been lost nobody is told that a session does not exist.
     window: Duration,
+    guards: config::Guards,
+    creations: Option<Creations>,
     allow_client_ids: bool,
     /// What `/api/sessions` may do to a session's identity.
     identity: Identity,
@@ -101,8 +108,13 @@ impl Sessions {
         registry: &mut Registry,
         stop: CancellationToken,
     ) -> (Sessions, impl Future<Output = ()> + Send + use<>) {
-        let config::Session { ttl_seconds, allow_client_ids, allow_identity_writes, repair_window_ms } =
-            *settings;
+        let config::Session {
+            ttl_seconds,
+            allow_client_ids,
+            allow_identity_writes,
+            repair_window_ms,
+            guards,
+        } = *settings;
         let life_ms = u64::from(ttl_seconds) * 1000;
         let window = Duration::from_millis(repair_window_ms);
         let store = Store::new(redis.clone(), &rules, life_ms);
@@ -111,6 +123,10 @@ impl Sessions {
         let metrics = Metrics::register(registry);
         let (combiner, leaders) = (Combiner::default(), TaskTracker::new());
         let imports = Arc::new(Semaphore::new(import::IMPORTS));
+        let creations = match guards.create_limit_per_minute {
+            0 => None,
+            per_minute => Some(Creations::new(per_minute, Instant::now())),
+        };
         let sessions = Sessions(Arc::new(Inner {
             store,
             rules,
@@ -120,6 +136,8 @@ impl Sessions {
             users,
             imports,
             window,
+            guards,
+            creations,
             allow_client_ids,
             identity,
         }));

@@ -40,15 +40,16 @@ async fn create(State(app): State<App>, headers: HeaderMap, body: Body) -> Respo
             _ => return Err(Error::UnsupportedMediaType(JSON_ONLY)),
         };
         let fields = fields.as_ref().map(|fields| (fields, Identity::Writable));
-        app.sessions.create(&body::origin(&headers), fields, budget).await
+        app.sessions.create(&app.sessions.admit(&headers)?, fields, budget).await
     };
     answer(&app.sessions, created.await, |written| {
-        let location = format!("/v1/sessions/{}", written.session.id);
-        (StatusCode::CREATED, [(header::LOCATION, location)], document(written)).into_response()
+        let (id, location) = (written.session.id.clone(), format!("/v1/sessions/{}", written.session.id));
+        let response = (StatusCode::CREATED, [(header::LOCATION, location)], document(written));
+        app.sessions.issued(&id, response.into_response())
     })
 }
 
-async fn read(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
+pub(super) async fn read(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
     let read = async {
         let condition = Condition::of(&headers)?;
         let session = app.sessions.read(id, &condition).await?;
@@ -77,7 +78,7 @@ async fn replace(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: B
     answer(&app.sessions, replaced.await, document)
 }
 
-async fn update(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn update(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: Body) -> Response {
     let budget = Budget::begin();
     let updated = async {
         let terms = terms(&headers, budget)?;
@@ -91,7 +92,7 @@ async fn update(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: Bo
     answer(&app.sessions, updated.await, document)
 }
 
-async fn remove(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
+pub(super) async fn remove(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
     let removed = async {
         let condition = Condition::of(&headers)?;
         app.sessions.delete(&id, &condition, Budget::begin()).await
@@ -99,7 +100,7 @@ async fn remove(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Respo
     answer(&app.sessions, removed.await, |()| (StatusCode::NO_CONTENT, [DURABLE]).into_response())
 }
 
-async fn touch(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
+pub(super) async fn touch(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
     let touched = async {
         let condition = Condition::of(&headers)?;
         app.sessions.touch(id, &condition, Budget::begin()).await
@@ -149,13 +150,19 @@ pub(super) fn refuse(sessions: &Sessions, error: Error) -> Response {
 }
 
 /// The session that a path names.
-struct Id(SessionId);
+pub(super) struct Id(pub(super) SessionId);
 
 impl FromRequestParts<App> for Id {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Id, Response> {
-        let id = Path::<String>::from_request_parts(parts, app).await.map_err(|_| Error::InvalidId);
-        id.and_then(|Path(id)| SessionId::parse(&id)).map(Id).map_err(|error| refuse(&app.sessions, error))
+        let path = Path::<String>::from_request_parts(parts, app).await;
+        let bound = async {
+            let Path(id) = path.map_err(|_| Error::InvalidId)?;
+            let id = SessionId::parse(&id)?;
+            app.sessions.bound(&id, &parts.headers).await?;
+            Ok(Id(id))
+        };
+        bound.await.map_err(|error| refuse(&app.sessions, error))
     }
 }

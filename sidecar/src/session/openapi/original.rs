@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::operation::{JSON, JSON_PATCH, MERGE_PATCH, operation, reference};
 use super::refusals::Surface;
 
-const READ: [u16; 5] = [400, 401, 500, 502, 503];
-const WRITE: [u16; 8] = [400, 401, 408, 409, 413, 500, 502, 503];
+const READ: [u16; 6] = [400, 401, 403, 500, 502, 503];
+const WRITE: [u16; 9] = [400, 401, 403, 408, 409, 413, 500, 502, 503];
 
 pub(super) fn sessions() -> Value {
     let merge = reference("parameters", "Merge");
@@ -19,13 +19,14 @@ pub(super) fn sessions() -> Value {
                         "description": "`ready` creates nothing and answers as /api/sessions/check does." }),
             ])
             .answer("200", "The session", JSON, "SessionAnswer")
-            .refusals(&READ),
+            .refusals(&READ)
+            .refusals(&[429]),
         "post": operation(Surface::Original, "Save a session", "saveSession")
             .parameters([merge.clone()])
             .body(&[(JSON, "Save"), (MERGE_PATCH, "Save"), (JSON_PATCH, "Save")])
             .answer("200", "Saved", JSON, "Saved")
             .refusals(&WRITE)
-            .refusals(&[403]),
+            .refusals(&[429]),
         "patch": operation(Surface::Original, "Merge into a session", "updateSession")
             .parameters([reference("parameters", "SessionIdQuery"), merge])
             .body(&[(JSON, "Change"), (MERGE_PATCH, "Change"), (JSON_PATCH, "JsonPatch")])

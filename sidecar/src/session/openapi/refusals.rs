@@ -34,6 +34,14 @@ impl Surface {
     }
 }
 
+/// What only the other surface can say.
+const ELSEWHERE: [(Surface, &str); 4] = [
+    (Surface::Original, "COOKIES_DISABLED"),
+    (Surface::Original, "PRECONDITION_FAILED"),
+    (Surface::Original, "UNSUPPORTED_MEDIA_TYPE"),
+    (Surface::V1, "CLIENT_ID_REFUSED"),
+];
+
 /// `BadRequest`, or `ApiBadRequest` on the original's surface.
 pub(super) fn refusal_name(surface: Surface, status: StatusCode) -> String {
     let reason = status.canonical_reason().expect("a status with a name").replace(' ', "");
@@ -47,7 +55,9 @@ pub(super) fn refusal_name(surface: Surface, status: StatusCode) -> String {
 pub(super) fn codes(surface: Surface) -> BTreeMap<StatusCode, BTreeSet<&'static str>> {
     let mut codes = BTreeMap::<_, BTreeSet<_>>::new();
     for Problem { status, code, .. } in problems(surface) {
-        codes.entry(status).or_default().insert(code);
+        if !ELSEWHERE.contains(&(surface, code)) {
+            codes.entry(status).or_default().insert(code);
+        }
     }
     codes
 }
@@ -82,7 +92,10 @@ fn after(error: &Error) -> Option<Error> {
         Error::UnfitPatch(_) => Error::PreconditionFailed { current: None },
         Error::PreconditionFailed { .. } => Error::UnsupportedMediaType(""),
         Error::UnsupportedMediaType(_) => Error::ClientIdRefused,
-        Error::ClientIdRefused => Error::Unreadable { reason },
+        Error::ClientIdRefused => Error::AddressMismatch,
+        Error::AddressMismatch => Error::CookiesDisabled,
+        Error::CookiesDisabled => Error::TooManySessions { retry_after_s: 1 },
+        Error::TooManySessions { .. } => Error::Unreadable { reason },
         Error::Unreadable { .. } => Error::Unproven { reason: "" },
         Error::Unproven { .. } => Error::Unavailable { reason },
         Error::Unavailable { .. } => Error::OutcomeUnknown { reason },

@@ -144,6 +144,8 @@ pub(super) fn parameters() -> Value {
         "SessionIdQuery": { "name": "sessionId", "in": "query", "required": true, "schema": id },
         "Merge": { "name": "merge", "in": "query", "schema": { "enum": ["deep", "shallow"] },
                    "description": "How application/json is laid over the session, if not as the method does." },
+        "Cookie": { "name": "hyperpage-session", "in": "cookie", "schema": id,
+                    "description": "The session. Without it sessionId or session-id is read. With SESSION_COOKIE=on." },
         "IfMatch": { "name": "If-Match", "in": "header", "schema": tags },
         "IfNoneMatch": { "name": "If-None-Match", "in": "header", "schema": tags },
     })
@@ -151,8 +153,13 @@ pub(super) fn parameters() -> Value {
 
 pub(super) fn headers() -> Value {
     json!({
+        "Content-Location": { "schema": { "type": "string" }, "description": "The session by its id." },
         "ETag": { "schema": { "type": "string" }, "description": "Quoted sha1 of the stored bytes." },
         "Location": { "schema": { "type": "string" } },
+        "Set-Cookie": {
+            "schema": { "type": "string" },
+            "description": "With SESSION_COOKIE=on, the cookie hyperpage-session; it lives as long as the session.",
+        },
         "Retry-After": { "schema": { "type": "integer" }, "description": "Seconds." },
         "X-Base-ETag": {
             "schema": { "type": "string" },

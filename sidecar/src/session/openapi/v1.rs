@@ -5,16 +5,16 @@ use serde_json::{Value, json};
 use super::operation::{JSON, JSON_PATCH, MERGE_PATCH, operation, reference};
 use super::refusals::Surface;
 
-const READ: [u16; 6] = [400, 404, 412, 500, 502, 503];
-const WRITE: [u16; 9] = [400, 404, 408, 412, 413, 415, 500, 502, 503];
+pub(super) const READ: [u16; 7] = [400, 403, 404, 412, 500, 502, 503];
+pub(super) const WRITE: [u16; 10] = [400, 403, 404, 408, 412, 413, 415, 500, 502, 503];
 
 pub(super) fn sessions() -> Value {
     json!({
         "post": operation(Surface::V1, "Create a session", "createSession")
             .body(&[(JSON, "Change")])
             .written("201", "Created; Location names it")
-            .headers("201", ["Location"])
-            .refusals(&[400, 408, 413, 415, 500, 503]),
+            .headers("201", ["Location", "Set-Cookie"])
+            .refusals(&[400, 408, 413, 415, 429, 500, 503]),
     })
 }
 
