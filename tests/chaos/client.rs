@@ -13,6 +13,8 @@ use crate::world::{CLIENTS, Fate, NODES, SESSIONS, World, fate};
 
 /// Between two calls, so that documents stay small and others get a turn.
 const THINK_MS: u64 = 30;
+const BURST: usize = 4;
+const REST: Duration = Duration::from_millis(40);
 /// An app's own patience; a sidecar answers within two seconds.
 const PATIENCE: Duration = Duration::from_millis(2500);
 /// After an unknown outcome a quiet session is only read for so long, so that the write can show itself late.
@@ -28,11 +30,13 @@ pub(crate) struct Client {
     random: Random,
     /// The outcome of a write of the own session is not known: until when, and which pod was asked.
     doubt: (Duration, usize),
+    /// Who was refused waits a little.
+    rest: Duration,
 }
 
 impl Client {
     pub(crate) fn new(world: Arc<World>, number: usize, random: Random) -> Client {
-        Client { world, number, random, doubt: (Duration::ZERO, 0) }
+        Client { world, number, random, doubt: (Duration::ZERO, 0), rest: Duration::ZERO }
     }
 
     pub(crate) async fn run(mut self) {
@@ -41,7 +45,7 @@ impl Client {
             let pod = self.random.below(NODES as u64) as usize;
             self.act(session, pod).await;
             let think = Duration::from_millis(self.random.below(THINK_MS));
-            tokio::time::sleep(think).await;
+            tokio::time::sleep(think + std::mem::take(&mut self.rest)).await;
         }
     }
 
@@ -57,7 +61,7 @@ impl Client {
             dice if dice < own => self.number,
             dice if dice % 2 == 0 && dice < busy => CLIENTS + below(2),
             dice if dice < busy => CLIENTS + below(6),
-            30..75 => SESSIONS - 1 - below(5),
+            30..75 => self.world.mortal(),
             75..82 => {
                 let all = self.world.sessions();
                 all - 1 - below(NEW.min(all))
@@ -73,7 +77,8 @@ impl Client {
                 0..30 => self.look(session, pod).await,
                 30..36 => self.touch(session, pod).await,
                 36..38 => self.make(pod).await,
-                38..78 => self.append(session, pod).await,
+                38..44 => self.burst(session, pod).await,
+                44..78 => self.append(session, pod).await,
                 _ => self.conditional(session, pod).await,
             },
             Fate::Quiet => {
@@ -105,6 +110,9 @@ impl Client {
     async fn call(&mut self, session: usize, pod: usize, action: Action, request: Request) -> Outcome {
         let (invoked, answer) = self.ask(pod, request).await;
         let outcome = call::outcome(answer);
+        if matches!(outcome, Outcome::Unknown | Outcome::Fail) {
+            self.rest = REST;
+        }
         if outcome == Outcome::Unknown && session == self.number {
             self.doubt = (self.world.now() + WAIT, pod);
         }
@@ -162,6 +170,20 @@ impl Client {
             _ => {}
         }
         self.call(session, pod, Action::Write { op, dialect }, request).await;
+    }
+
+    /// Several writes at once through one pod: one step may hold them all.
+    async fn burst(&mut self, session: usize, pod: usize) {
+        let id = self.world.id(session);
+        let writes: Vec<_> =
+            (0..BURST).map(|_| (self.world.next_op(), *self.random.choose(&DIALECTS))).collect();
+        let calls = writes.iter().map(|(op, dialect)| self.ask(pod, call::mark(&id, *op, dialect)));
+        let calls = calls.zip(&writes).map(async |(call, (op, dialect))| {
+            let (invoked, answer) = call.await;
+            let action = Action::Write { op: *op, dialect };
+            self.record(session, pod, invoked, action, call::outcome(answer));
+        });
+        futures::future::join_all(calls).await;
     }
 
     /// A conditional one: the session as it was read, and one mark more.

@@ -6,6 +6,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Cut,
+    /// For so long that it is no blip.
+    LongCut,
     HalfOpen,
     HalfClose,
     BlackHole,
@@ -29,6 +31,7 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Cut => "cut",
+            Kind::LongCut => "cut for seconds",
             Kind::HalfOpen => "half-open",
             Kind::HalfClose => "half-close",
             Kind::BlackHole => "black hole",
@@ -60,6 +63,7 @@ pub(crate) enum Family {
     PausedSidecar,
     KilledSidecar,
     Swapped,
+    Away,
     Mixed,
     Flushed,
     Wiped,
@@ -67,10 +71,10 @@ pub(crate) enum Family {
 }
 
 /// The first of all.
-const LOSSLESS: usize = 11;
+const LOSSLESS: usize = 12;
 
 impl Family {
-    const ALL: [Family; 14] = [
+    const ALL: [Family; 15] = [
         Family::Cut,
         Family::Half,
         Family::BlackHole,
@@ -81,6 +85,7 @@ impl Family {
         Family::PausedSidecar,
         Family::KilledSidecar,
         Family::Swapped,
+        Family::Away,
         Family::Mixed,
         Family::Flushed,
         Family::Wiped,
@@ -123,6 +128,7 @@ impl Family {
             Family::PausedSidecar => &[Kind::PauseSidecar],
             Family::KilledSidecar => &[Kind::KillSidecar],
             Family::Swapped => &[Kind::Swap],
+            Family::Away => &[Kind::LongCut],
             Family::Mixed => &[
                 Kind::Cut,
                 Kind::HalfOpen,

@@ -9,7 +9,7 @@ use tests::random::Random;
 
 use crate::faults::Kind;
 use crate::nemesis::pause;
-use crate::world::{Fate, SESSIONS, World, fate};
+use crate::world::World;
 
 /// What a nemesis did: no pod.
 const NOBODY: usize = usize::MAX;
@@ -43,12 +43,7 @@ pub(crate) async fn expire(world: &World, random: &mut Random) -> bool {
     let set = |mode: Mode| world.nodes.iter().for_each(|node| node.proxy.set(mode.clone()));
     set(Mode::Delay(Duration::from_millis(60)));
     pause(100 + random.below(100)).await;
-    let mut gone = false;
-    for session in (0..SESSIONS).filter(|session| fate(*session) == Fate::Mortal) {
-        if !gone {
-            gone = expire_one(world, session).await;
-        }
-    }
+    let gone = expire_one(world, world.mortal()).await;
     pause(100).await;
     set(Mode::Pass);
     gone
@@ -60,6 +55,7 @@ async fn expire_one(world: &World, session: usize) -> bool {
     let key = format!("hyperpage:session:{}", world.id(session));
     let gone: i64 = world.redis.lock().await.command(&["DEL", &key]).await.unwrap();
     if gone == 1 {
+        world.expired();
         let outcome = Outcome::Ok(Answer::default());
         let ended = world.now();
         world.record(Event { session, pod: NOBODY, invoked, ended, action: Action::Expire, outcome });

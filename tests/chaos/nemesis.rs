@@ -84,6 +84,7 @@ async fn happen(
     let all = |effect: String| (None, effect, None);
     match kind {
         Kind::Cut => hold(world, victim, Mode::Cut, for_a_while).await,
+        Kind::LongCut => hold(world, victim, Mode::Cut, for_a_while + 1300).await,
         Kind::BlackHole => hold(world, victim, Mode::BlackHole, for_a_while).await,
         Kind::Delay => {
             let delay = Duration::from_millis(20 + random.below(300));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use tests::history::{Action, Event, History, Outcome};
+use tests::history::{Action, Answer, Event, History, Outcome};
 
 use crate::nemesis::{CALLS, FAULTS};
 
@@ -12,6 +12,9 @@ pub(crate) struct Totals {
     runs: usize,
     calls: BTreeMap<&'static str, BTreeMap<&'static str, usize>>,
     faults: BTreeMap<&'static str, OfFault>,
+    /// Steps from one version to the next with more than one write, and how many these were.
+    batches: usize,
+    batched: usize,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +33,13 @@ impl Totals {
             *self.calls.entry(event.action.label()).or_default().entry(event.outcome.label()).or_default() +=
                 1;
         }
+        let mut steps: BTreeMap<_, usize> = BTreeMap::new();
+        for event in history.events.iter().filter(|event| event.op().is_some()) {
+            let Some(Answer { base: Some(base), etag: Some(etag), .. }) = event.ok() else { continue };
+            *steps.entry((event.session, base, etag)).or_default() += 1;
+        }
+        self.batches += steps.values().filter(|writes| **writes > 1).count();
+        self.batched += steps.values().filter(|writes| **writes > 1).sum::<usize>();
         for fault in &history.faults {
             let of_it = self.faults.entry(fault.name).or_default();
             of_it.struck += 1;
@@ -47,13 +57,14 @@ impl Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Totals { runs, calls, faults } = self;
+        let Totals { runs, calls, faults, batches, batched } = self;
         let all: usize = calls.values().flat_map(BTreeMap::values).sum();
         let acknowledged = |outcomes: &BTreeMap<&str, usize>| -> usize {
             ["ok", "journaled", "stale"].iter().filter_map(|label| outcomes.get(label)).sum()
         };
         let good: usize = calls.values().map(acknowledged).sum();
         writeln!(f, "{runs} runs, {all} calls, {} acknowledged", percent(good, all))?;
+        writeln!(f, "  {batched} writes in {batches} batches")?;
         for (action, outcomes) in calls {
             let sum = outcomes.values().sum();
             let each: Vec<_> = outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();

@@ -1,6 +1,6 @@
 //! What clients and nemesis share: sidecars with a proxy each before one Redis, sessions, and the history so far.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use crate::faults::Family;
 pub(crate) const NODES: usize = 3;
 /// Each has a quiet session of its own, which bears its number.
 pub(crate) const CLIENTS: usize = 8;
+/// The first that may expire.
+const MORTAL: usize = 14;
 /// Those that a run begins with; clients make more.
 pub(crate) const SESSIONS: usize = 19;
 
@@ -37,7 +39,7 @@ pub(crate) fn fate(session: usize) -> Fate {
         ..CLIENTS => Fate::Quiet,
         8 | 9 => Fate::Busy,
         10..=13 => Fate::Deleted,
-        14..SESSIONS => Fate::Mortal,
+        MORTAL..SESSIONS => Fate::Mortal,
         _ => Fate::Busy,
     }
 }
@@ -50,6 +52,8 @@ pub(crate) struct World {
     ids: RwLock<Vec<String>>,
     ops: AtomicU64,
     over: AtomicBool,
+    /// Mortal sessions go in their order.
+    gone: AtomicUsize,
     events: Mutex<Vec<Event>>,
     pub(crate) faults: Mutex<Vec<Fault>>,
 }
@@ -71,6 +75,7 @@ impl World {
             ids: RwLock::new((0..SESSIONS).map(|session| format!("chaos-{seed}-{session}")).collect()),
             ops: AtomicU64::new(0),
             over: AtomicBool::new(false),
+            gone: AtomicUsize::new(0),
             events: Mutex::default(),
             faults: Mutex::default(),
         }
@@ -102,6 +107,15 @@ impl World {
     /// So many marks at once, from the one that is returned on.
     pub(crate) fn next_ops(&self, count: usize) -> u64 {
         self.ops.fetch_add(count as u64, Ordering::SeqCst) + 1
+    }
+
+    /// The mortal session that goes next, or the last of all.
+    pub(crate) fn mortal(&self) -> usize {
+        (MORTAL + self.gone.load(Ordering::SeqCst)).min(SESSIONS - 1)
+    }
+
+    pub(crate) fn expired(&self) {
+        self.gone.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn end(&self) {
