@@ -18,7 +18,7 @@ use crate::redis::{Mode, Source, Url, has_password};
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_COMMIT"), ")");
 
 /// Settings that the documents name and nothing reads yet: no mistake, and worth a line in the log.
-const LATER: [&str; 11] = [
+const LATER: [&str; 10] = [
     "COORD_HIGH_PRIORITY_THRESHOLD",
     "COORD_NORMAL_PRIORITY_THRESHOLD",
     "HYPERPAGE_LEADER_PROFILE",
@@ -27,7 +27,6 @@ const LATER: [&str; 11] = [
     "LEADER_HEARTBEAT_INTERVAL",
     "POD_CHANNEL_PREFIX",
     "POD_COORDINATION_ENABLED",
-    "SESSION_CLEANUP_INTERVAL_MINUTES",
     "SESSION_FALLBACK_TO_MEMORY",
     "SESSION_MAX_STALE_SECONDS",
 ];
@@ -121,6 +120,10 @@ pub struct Session {
     pub repair_window_ms: u64,
     #[command(flatten)]
     pub guards: Guards,
+    /// Minutes between two looks, by one pod at a time, for what is left of sessions that are gone; 0 for none.
+    #[arg(long = "session-cleanup-interval-minutes", env = "SESSION_CLEANUP_INTERVAL_MINUTES",
+          value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=10_080))]
+    pub cleanup_interval_minutes: u32,
 }
 
 /// What it says about itself.
@@ -174,6 +177,7 @@ impl Default for Session {
             allow_identity_writes: false,
             repair_window_ms: 5_000,
             guards: Guards::default(),
+            cleanup_interval_minutes: 60,
         }
     }
 }

@@ -26,6 +26,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.session.ttl_seconds, 86_400);
     assert_eq!(config.session.repair_window_ms, 5_000);
     assert_eq!(config.session.guards, Guards::default());
+    assert_eq!(config.session.cleanup_interval_minutes, 60);
     assert!(!config.session.allow_client_ids && !config.session.allow_identity_writes && !config.dev);
     assert!(matches!(config.redis, Store::At(Source { mode: Mode::Standalone, .. })));
     assert!(config.notes.is_empty());

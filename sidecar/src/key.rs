@@ -32,6 +32,15 @@ pub(crate) fn incarnation(tag: Option<u32>) -> String {
     tag.map_or_else(|| "hyperpage:inc".to_owned(), |tag| format!("hyperpage:inc:{{{tag}}}"))
 }
 
+/// What SCAN finds sessions by; their siblings begin otherwise.
+pub(crate) const ALL_SESSIONS: &str = "hyperpage:session:*";
+/// Users' indexes, and what lies beside them.
+pub(crate) const ALL_INDEXES: &str = "{hyperpage:user:*";
+/// The last count of sessions, and who counts.
+pub(crate) const COUNT: [&str; 2] = ["{hyperpage:sessions}:count", "{hyperpage:sessions}:counting"];
+/// There while no sweep is due.
+pub(crate) const SWEPT: &str = "{hyperpage:sessions}:swept";
+
 /// The keys of one user, all in one slot; hardly ever in that of one of the user's sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UserKeys {
@@ -46,6 +55,12 @@ pub(crate) struct UserKeys {
 impl UserKeys {
     pub(crate) fn new(user: &str) -> UserKeys {
         UserKeys::tagged(format!("{{{USER}{}}}", user_name(user)))
+    }
+
+    /// Of an index's own key, as a scan finds it.
+    pub(crate) fn of_index(key: &str) -> Option<UserKeys> {
+        let name = key.strip_prefix('{')?.strip_prefix(USER)?.strip_suffix('}')?;
+        (!name.contains('}')).then(|| UserKeys::tagged(key.to_owned()))
     }
 
     fn tagged(index: String) -> UserKeys {
@@ -104,6 +119,11 @@ mod tests {
             let keys = UserKeys::new(name);
             assert_eq!(keys.index.matches(['{', '}']).count(), 2, "{name}");
             assert!(keys.index.len() < 160 && keys.index.is_ascii(), "{name}");
+            assert_eq!(UserKeys::of_index(&keys.index).as_ref(), Some(&keys));
+            assert_eq!(UserKeys::of_index(&keys.since), None);
+        }
+        for other in ["{hyperpage:user:a}b}", "hyperpage:user:a", "{hyperpage:session:a}:m"] {
+            assert_eq!(UserKeys::of_index(other), None, "{other}");
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod common;
 mod compose;
+mod foreign;
 
 mod absence;
 mod ambiguous;
@@ -10,6 +11,7 @@ mod api;
 mod bulk;
 mod clients;
 mod concurrent;
+mod count;
 mod demo;
 mod faults;
 mod golden;

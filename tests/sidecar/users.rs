@@ -1,55 +1,13 @@
 //! A user's sessions: listed, kept in an index that repairs itself, and signed out everywhere. On one Redis, and on a
 //! Cluster, where the index is in another slot than the sessions.
 
-use redis::{FromRedisValue, RedisResult};
 use serde_json::{Value, json};
 use tests::eventually::{check, eventually};
 use tests::http::Answer;
-use tests::redis::{RedisCluster, RedisServer};
-use tests::sidecar::{Settings, Sidecar};
+use tests::sidecar::Sidecar;
 
 use crate::common::{PROMPT, RECOVERY, new_session, new_v1, pair};
-
-/// A Redis, or three masters, as a foreign client sees them.
-struct Foreign {
-    nodes: Vec<RedisServer>,
-}
-
-impl Foreign {
-    async fn both() -> [Foreign; 2] {
-        let (one, cluster) = tokio::join!(RedisServer::start(), RedisCluster::start());
-        [Foreign { nodes: vec![one] }, Foreign { nodes: cluster.nodes }]
-    }
-
-    async fn sidecar(&self) -> Sidecar {
-        let urls: Vec<String> = self.nodes.iter().map(RedisServer::url).collect();
-        let mode = if self.nodes.len() == 1 { "standalone" } else { "cluster" };
-        Sidecar::start(&Settings::redis(urls.join(",")).env("HYPERPAGE_REDIS_MODE", mode)).await
-    }
-
-    /// On the node that owns the key.
-    async fn command<T: FromRedisValue>(&self, words: &[&str]) -> T {
-        for node in &self.nodes {
-            let answer: RedisResult<T> = node.command(words).await;
-            match answer {
-                Err(error) if error.code() == Some("MOVED") => {}
-                answer => return answer.unwrap(),
-            }
-        }
-        panic!("no node owns the key of {words:?}");
-    }
-
-    /// As the original's pods write one.
-    async fn set(&self, id: &str, user: &str, created: &str) {
-        let session = json!({ "userId": user, "metadata": { "created": created, "updated": created } });
-        let key = format!("hyperpage:session:{id}");
-        self.command::<()>(&["SET", &key, &session.to_string(), "EX", "86400"]).await;
-    }
-
-    async fn exists(&self, id: &str) -> bool {
-        self.command(&["EXISTS", &format!("hyperpage:session:{id}")]).await
-    }
-}
+use crate::foreign::Foreign;
 
 const PAST: &str = "2020-01-01T00:00:00.000Z";
 const FUTURE: &str = "2090-01-01T00:00:00.000Z";

@@ -90,6 +90,12 @@ impl Cluster {
         }
     }
 
+    /// The links to all nodes, if they own all slots.
+    pub(super) fn all(&self) -> Option<Vec<Link>> {
+        let map = self.map();
+        slots::whole(&map.ranges).then(|| map.links.values().cloned().collect())
+    }
+
     /// The link to the node that owns the key. Each node has a clock of its own, hours apart perhaps.
     pub(super) fn owner(&self, key: &str) -> Option<Link> {
         let map = self.map();

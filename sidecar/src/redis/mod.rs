@@ -11,6 +11,7 @@ mod link;
 mod metrics;
 mod policy;
 mod report;
+mod scan;
 mod slots;
 mod supervisor;
 mod target;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::Error;
 pub use incarnation::Incarnation;
+pub(crate) use scan::Node;
 pub use target::{Mode, Source, Url, has_password};
 pub use wires::Changes;
 pub use witness::Sighting;

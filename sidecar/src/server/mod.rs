@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, HttpBody};
 use axum::http::{HeaderValue, Request, header};
 use axum::middleware::map_response;
 use axum::response::Response;
+use futures::StreamExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -74,6 +76,29 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
     connections.wait().await;
 }
 
+/// A request that is served until this is dropped.
+struct Served(Turn);
+
+impl Served {
+    /// What is made while it is sent is served for as long, and may read its request meanwhile.
+    fn until_sent(self, answer: Response) -> Response {
+        if answer.body().size_hint().exact().is_some() {
+            return answer;
+        }
+        answer.map(|body| {
+            Body::from_stream(body.into_data_stream().inspect(move |_| {
+                let _until_the_end = &self;
+            }))
+        })
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.next();
+    }
+}
+
 async fn connection(
     stream: Patient<TcpStream>,
     router: Router,
@@ -86,12 +111,8 @@ async fn connection(
     let service = service_fn(|request: Request<Incoming>| {
         turn.next();
         let answer = router.call(request);
-        let turn = turn.clone();
-        async move {
-            let answer = answer.await;
-            turn.next();
-            answer
-        }
+        let served = Served(turn.clone());
+        async move { answer.await.map(|answer| served.until_sent(answer)) }
     });
     let mut server = http1::Builder::new();
     // The stream itself knows how long to wait.

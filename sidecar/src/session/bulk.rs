@@ -20,6 +20,7 @@ use crate::router;
 pub fn router() -> Router<App> {
     Router::new()
         .route("/v1/sessions:batchGet", post(batch_get))
+        .route("/v1/sessions:count", get(count))
         .route("/v1/sessions:import", post(import))
         .route("/v1/users/{id}/sessions", get(of_user).delete(sign_out))
 }
@@ -34,6 +35,19 @@ async fn batch_get(State(app): State<App>, headers: HeaderMap, body: Body) -> Re
     };
     match asked.await {
         Ok(ids) => json(batch::get(&app.sessions, ids, budget).await),
+        Err(error) => v1::refuse(&app.sessions, error),
+    }
+}
+
+/// `no-cache` asks for a count that begins now.
+async fn count(State(app): State<App>, headers: HeaderMap) -> Response {
+    let control = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok());
+    let anew = control.is_some_and(|control| control.contains("no-cache"));
+    match app.sessions.0.count.get(anew, Budget::begin()).await {
+        Ok(counted) => {
+            let (count, exact, age) = (counted.count, counted.exact, counted.age().as_millis());
+            json(format!(r#"{{"count":{count},"exact":{exact},"ageMs":{age}}}"#))
+        }
         Err(error) => v1::refuse(&app.sessions, error),
     }
 }

@@ -86,6 +86,11 @@ impl Index {
         self.places(keys, [&score, id, &most.to_string(), "0"]).await
     }
 
+    /// Sessions whose life was over by now when they were last named.
+    pub(crate) async fn due(&self, keys: &UserKeys, most: usize) -> Result<Vec<Place>, Error> {
+        self.places(keys, ["", "", &most.to_string(), "1"]).await
+    }
+
     async fn places(&self, keys: &UserKeys, args: [&str; 4]) -> Result<Vec<Place>, Error> {
         let places: Vec<(String, i64)> = self.run(&self.scripts.page, &[&keys.index], &args).await?;
         Ok(places.into_iter().map(|(id, score)| Place { score, id }).collect())

@@ -12,6 +12,7 @@ pub mod bulk;
 mod combiner;
 mod condition;
 pub mod cookie;
+mod count;
 mod document;
 mod entry;
 mod equal;
@@ -36,11 +37,14 @@ mod recent;
 mod renewal;
 mod rule;
 mod rules;
+mod scan;
 mod store;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod user;
 pub mod v1;
+mod work;
 mod write;
 
 use std::borrow::Cow;
@@ -56,6 +60,7 @@ use crate::config;
 use crate::redis::Redis;
 pub(crate) use body::MAX_BODY;
 use combiner::Combiner;
+use count::Count;
 pub use error::Error;
 pub use id::SessionId;
 use index::Index;
@@ -66,6 +71,7 @@ use rule::Identity;
 pub use rules::Rules;
 pub use store::Scripts;
 use store::{Store, digest, etag};
+use sweep::Sweep;
 use user::Users;
 
 /// A cheap handle to the sessions in Redis.
@@ -80,6 +86,8 @@ struct Inner {
     combiner: Combiner,
     leaders: TaskTracker,
     users: Users,
+    count: Count,
+    sweep: Sweep,
     /// Places for imports.
     imports: Arc<Semaphore>,
     /// How long after data may have been lost nobody is told that a session does not exist.
@@ -114,11 +122,16 @@ impl Sessions {
             allow_identity_writes,
             repair_window_ms,
             guards,
+            cleanup_interval_minutes,
         } = *settings;
         let life_ms = u64::from(ttl_seconds) * 1000;
         let window = Duration::from_millis(repair_window_ms);
         let store = Store::new(redis.clone(), &rules, life_ms);
-        let (users, named) = Users::new(Index::new(redis, life_ms), life_ms, registry);
+        let (users, named) = Users::new(Index::new(redis.clone(), life_ms), life_ms, registry);
+        let count = Count::new(redis.clone(), registry);
+        let every = Some(cleanup_interval_minutes).filter(|minutes| *minutes > 0);
+        let every = every.map(|minutes| Duration::from_secs(60 * u64::from(minutes)));
+        let sweep = Sweep::new(redis, every, registry);
         let identity = if allow_identity_writes { Identity::Writable } else { Identity::Kept };
         let metrics = Metrics::register(registry);
         let (combiner, leaders) = (Combiner::default(), TaskTracker::new());
@@ -134,6 +147,8 @@ impl Sessions {
             combiner,
             leaders,
             users,
+            count,
+            sweep,
             imports,
             window,
             guards,
@@ -141,13 +156,7 @@ impl Sessions {
             allow_client_ids,
             identity,
         }));
-        let at_work = sessions.clone();
-        (sessions, async move {
-            let Inner { users, leaders, .. } = &*at_work.0;
-            stop.run_until_cancelled_owned(users.work(named)).await;
-            leaders.close();
-            leaders.wait().await;
-        })
+        (sessions.clone(), work::run(sessions, named, stop))
     }
 }
 

@@ -16,6 +16,16 @@ pub(super) fn batch_get() -> Value {
     })
 }
 
+pub(super) fn count() -> Value {
+    json!({
+        "get": operation(Surface::V1, "Count the sessions of all pods", "countSessions")
+            .parameters([json!({ "name": "Cache-Control", "in": "header", "schema": { "const": "no-cache" },
+                                 "description": "A count that begins after the request, not one of the last minute." })])
+            .answer("200", "The count, and how old it is", JSON, "Count")
+            .refusals(&[500, 503]),
+    })
+}
+
 pub(super) fn import() -> Value {
     let query = |name: &str, schema: Value| json!({ "name": name, "in": "query", "schema": schema });
     json!({
@@ -90,6 +100,15 @@ pub(super) fn schemas() -> Value {
                 "reason": { "type": "string" },
             },
             "required": ["line", "id", "status"],
+        },
+        "Count": {
+            "type": "object",
+            "properties": {
+                "count": { "type": "integer" },
+                "exact": { "type": "boolean", "description": "false where one may have been counted twice." },
+                "ageMs": { "type": "integer", "description": "Since the look through the keys began." },
+            },
+            "required": ["count", "exact", "ageMs"],
         },
         "SignedOut": {
             "type": "object",

@@ -34,6 +34,7 @@ fn document() -> Value {
         "/v1/sessions/{id}": v1::session(),
         "/v1/sessions/{id}/touch": v1::touch(),
         "/v1/sessions:batchGet": bulk::batch_get(),
+        "/v1/sessions:count": bulk::count(),
         "/v1/sessions:import": bulk::import(),
         "/v1/users/{id}/sessions": bulk::of_user(),
     });
