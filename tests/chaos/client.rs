@@ -164,9 +164,10 @@ impl Client {
         let dialect = *self.random.choose(&DIALECTS);
         let op = self.world.next_op();
         let mut request = call::mark(&self.world.id(session), op, dialect);
+        let strong = if self.world.family == Family::FailedOver { 60 } else { 25 };
         match self.random.below(100) {
             0..15 => request = request.header("idempotency-key", format!("key-{op}")),
-            15..25 => request = request.header("x-consistency", "strong"),
+            dice if dice < strong => request = request.header("x-consistency", "strong"),
             _ => {}
         }
         self.call(session, pod, Action::Write { op, dialect }, request).await;

@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     Wipe,
     /// Killed, and started again as it was a moment before.
     Rollback,
+    /// The master dies, and a replica that lags takes its place.
+    FailOver,
 }
 
 impl Kind {
@@ -46,6 +48,7 @@ impl Kind {
             Kind::Flush => "flushed",
             Kind::Wipe => "redis killed, empty",
             Kind::Rollback => "redis killed, back in time",
+            Kind::FailOver => "failed over",
         }
     }
 }
@@ -68,13 +71,14 @@ pub(crate) enum Family {
     Flushed,
     Wiped,
     RolledBack,
+    FailedOver,
 }
 
 /// The first of all.
 const LOSSLESS: usize = 12;
 
 impl Family {
-    const ALL: [Family; 15] = [
+    const ALL: [Family; 16] = [
         Family::Cut,
         Family::Half,
         Family::BlackHole,
@@ -90,6 +94,7 @@ impl Family {
         Family::Flushed,
         Family::Wiped,
         Family::RolledBack,
+        Family::FailedOver,
     ];
 
     /// A seed chooses one, or `FAMILY` names it.
@@ -103,7 +108,7 @@ impl Family {
     }
 
     pub(crate) fn loses_data(self) -> bool {
-        matches!(self, Family::Flushed | Family::Wiped | Family::RolledBack)
+        matches!(self, Family::Flushed | Family::Wiped | Family::RolledBack | Family::FailedOver)
     }
 
     /// The window in which sidecars bring back what was lost is shorter where nothing is: a run is over sooner.
@@ -145,6 +150,7 @@ impl Family {
             Family::Flushed => &[Kind::Flush],
             Family::Wiped => &[Kind::Wipe],
             Family::RolledBack => &[Kind::Rollback],
+            Family::FailedOver => &[Kind::FailOver],
         }
     }
 }

@@ -53,7 +53,7 @@ pub(crate) async fn expire(world: &World, random: &mut Random) -> bool {
 async fn expire_one(world: &World, session: usize) -> bool {
     let invoked = world.now();
     let key = format!("hyperpage:session:{}", world.id(session));
-    let gone: i64 = world.redis.lock().await.command(&["DEL", &key]).await.unwrap();
+    let gone: i64 = world.redis.lock().await.master().command(&["DEL", &key]).await.unwrap();
     if gone == 1 {
         world.expired();
         let outcome = Outcome::Ok(Answer::default());
@@ -89,15 +89,15 @@ pub(crate) async fn flush(world: &World) -> (Option<usize>, String, Option<Loss>
 /// Nobody reaches Redis while it is looked at before and after.
 pub(crate) async fn restart(world: &World, kind: Kind, ms: u64) -> (Option<usize>, String, Option<Loss>) {
     if kind == Kind::Rollback {
-        world.redis.lock().await.command::<()>(&["SAVE"]).await.unwrap();
+        world.redis.lock().await.master().command::<()>(&["SAVE"]).await.unwrap();
         pause(ms).await;
     }
     let set = |mode: Mode| world.nodes.iter().for_each(|node| node.proxy.set(mode.clone()));
     set(Mode::Cut);
     let before = world.marks(evaluate(world, &format!("{STORED} return found"), 0).await);
     match kind {
-        Kind::Rollback => world.redis.lock().await.restart().await,
-        _ => world.redis.lock().await.restart_empty().await,
+        Kind::Rollback => world.redis.lock().await.master_mut().restart().await,
+        _ => world.redis.lock().await.master_mut().restart_empty().await,
     }
     let after = world.marks(evaluate(world, &format!("{STORED} return found"), 0).await);
     set(Mode::Pass);
@@ -105,7 +105,18 @@ pub(crate) async fn restart(world: &World, kind: Kind, ms: u64) -> (Option<usize
     (None, format!("{lost} sessions lost writes; "), Some(Loss { before, after }))
 }
 
+/// What was written while the replicas lagged is lost with the master.
+pub(crate) async fn fail_over(world: &World, ms: u64) -> (Option<usize>, String, Option<Loss>) {
+    world.redis.lock().await.lag().await;
+    pause(ms).await;
+    let before = world.marks(evaluate(world, &format!("{STORED} return found"), 0).await);
+    world.redis.lock().await.fail_over().await;
+    let after = world.marks(evaluate(world, &format!("{STORED} return found"), 0).await);
+    let lost = before.iter().filter(|(session, marks)| after.get(session) != Some(marks)).count();
+    (None, format!("{lost} sessions lost writes; "), Some(Loss { before, after }))
+}
+
 async fn evaluate(world: &World, script: &str, first: u64) -> Vec<(String, String)> {
-    let mut connection = world.redis.lock().await.connection().await.unwrap();
+    let mut connection = world.redis.lock().await.master().connection().await.unwrap();
     Script::new(script).arg(first).invoke_async(&mut connection).await.unwrap()
 }

@@ -12,6 +12,7 @@ mod loss;
 mod mutants;
 mod nemesis;
 mod run;
+mod servers;
 mod sound;
 mod totals;
 mod world;

@@ -99,13 +99,13 @@ async fn happen(
         Kind::HalfClose => node.proxy.half_close(),
         Kind::PauseRedis => {
             let redis = world.redis.lock().await;
-            redis.hang();
+            redis.master().hang();
             pause(for_a_while).await;
-            redis.resume();
+            redis.master().resume();
             return all(String::new());
         }
         Kind::RestartRedis => {
-            world.redis.lock().await.restart().await;
+            world.redis.lock().await.master_mut().restart().await;
             return all("killed, serving again; ".to_owned());
         }
         Kind::PauseSidecar => {
@@ -131,6 +131,7 @@ async fn happen(
         }
         Kind::Swap => return all(format!("{} sessions swapped; ", loss::swap(world).await)),
         Kind::Flush => return loss::flush(world).await,
+        Kind::FailOver => return loss::fail_over(world, 300 + for_a_while / 4).await,
         Kind::Wipe | Kind::Rollback => return loss::restart(world, kind, for_a_while).await,
     }
     one("")

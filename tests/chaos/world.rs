@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use tests::history::{Event, Fault, Pod};
 use tests::http::Http;
 use tests::proxy::Proxy;
-use tests::redis::RedisServer;
 use tests::sidecar::{Settings, Sidecar};
 
 use crate::call::document;
 use crate::faults::Family;
+use crate::servers::Servers;
 
 pub(crate) const NODES: usize = 3;
 /// Each has a quiet session of its own, which bears its number.
@@ -47,7 +47,7 @@ pub(crate) fn fate(session: usize) -> Fate {
 pub(crate) struct World {
     pub(crate) family: Family,
     pub(crate) start: Instant,
-    pub(crate) redis: tokio::sync::Mutex<RedisServer>,
+    pub(crate) redis: tokio::sync::Mutex<Servers>,
     pub(crate) nodes: Vec<Node>,
     ids: RwLock<Vec<String>>,
     ops: AtomicU64,
@@ -60,12 +60,8 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new(seed: u64, family: Family, mutant: Option<&'static str>) -> World {
-        let redis =
-            if family.loses_data() { RedisServer::start().await } else { RedisServer::durable().await };
-        let forgetful = family.forgets_deletes().then_some("short-tombstone");
-        let rules: Vec<_> = [mutant, forgetful].into_iter().flatten().collect();
-        let nodes =
-            (0..NODES).map(|number| Node::start(number, redis.port(), rules.join(" "), family.repair()));
+        let redis = Servers::start(family).await;
+        let nodes = (0..NODES).map(|number| Node::start(number, &redis, family, mutant));
         let nodes = futures::future::join_all(nodes).await;
         World {
             family,
@@ -154,10 +150,8 @@ impl World {
 
 /// One pod: a sidecar, and its way to Redis. A new sidecar has a new address and the old way.
 pub(crate) struct Node {
-    number: usize,
-    /// By their names, those that are not the product's.
-    rules: String,
-    repair: Duration,
+    settings: Settings,
+    /// Sentinels send sidecars past it.
     pub(crate) proxy: Proxy,
     http: RwLock<Http>,
     pub(crate) sidecar: tokio::sync::Mutex<Sidecar>,
@@ -165,12 +159,27 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    async fn start(number: usize, redis: u16, rules: String, repair: Duration) -> Node {
-        let proxy = Proxy::start(redis).await;
-        let sidecar = Sidecar::spawn(&settings(number, &proxy, &rules, repair)).await;
+    async fn start(number: usize, redis: &Servers, family: Family, mutant: Option<&'static str>) -> Node {
+        let proxy = Proxy::start(redis.master().port()).await;
+        let settings = match redis.sentinels() {
+            Some(url) => Settings::redis(url)
+                .env("HYPERPAGE_REDIS_MODE", "sentinel")
+                .env("HYPERPAGE_REDIS_WAIT_REPLICAS", "1"),
+            None => Settings::redis(proxy.url()),
+        };
+        let forgetful = family.forgets_deletes().then_some("short-tombstone");
+        let rules: Vec<_> = [mutant, forgetful].into_iter().flatten().collect();
+        let settings = settings
+            .program(env!("CARGO_BIN_EXE_chaos-node"))
+            .env("POD_NAME", format!("pod-{number}"))
+            .env("SESSION_TTL_SECONDS", "3600")
+            .env("SESSION_ALLOW_CLIENT_IDS", "true")
+            .env("HYPERPAGE_REPAIR_WINDOW_MS", family.repair().as_millis().to_string())
+            .env("MUTANT", rules.join(" "));
+        let sidecar = Sidecar::spawn(&settings).await;
         let http = RwLock::new(Http::new(sidecar.app_address));
         let sidecar = tokio::sync::Mutex::new(sidecar);
-        Node { number, rules, repair, proxy, http, sidecar, pod: Mutex::default() }
+        Node { settings, proxy, http, sidecar, pod: Mutex::default() }
     }
 
     pub(crate) fn http(&self) -> Http {
@@ -179,17 +188,7 @@ impl Node {
 
     /// Another process in the place of one that is gone.
     pub(crate) async fn replace(&self, sidecar: &mut Sidecar) {
-        *sidecar = Sidecar::spawn(&settings(self.number, &self.proxy, &self.rules, self.repair)).await;
+        *sidecar = Sidecar::spawn(&self.settings).await;
         *self.http.write().unwrap() = Http::new(sidecar.app_address);
     }
-}
-
-fn settings(number: usize, proxy: &Proxy, rules: &str, repair: Duration) -> Settings {
-    Settings::redis(proxy.url())
-        .program(env!("CARGO_BIN_EXE_chaos-node"))
-        .env("POD_NAME", format!("pod-{number}"))
-        .env("SESSION_TTL_SECONDS", "3600")
-        .env("SESSION_ALLOW_CLIENT_IDS", "true")
-        .env("HYPERPAGE_REPAIR_WINDOW_MS", repair.as_millis().to_string())
-        .env("MUTANT", rules)
 }
