@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::metrics::Metrics;
 use crate::redis::Status;
+use crate::session::Sessions;
 
 /// Without Redis the app starts after this, and serves what it can.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,7 +35,7 @@ async fn startup(State(app): State<App>) -> Response {
     let status = app.redis.status();
     let started = may_start(&status, app.lifecycle.started, Instant::now());
     let code = if started { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    answer(code, if started { "started" } else { "waiting for Redis" }, &status)
+    answer(code, if started { "started" } else { "waiting for Redis" }, &status, &app.sessions)
 }
 
 fn may_start(status: &Status, started: Instant, now: Instant) -> bool {
@@ -45,17 +46,18 @@ fn may_start(status: &Status, started: Instant, now: Instant) -> bool {
 pub async fn ready(State(app): State<App>) -> Response {
     let status = app.redis.status();
     if app.lifecycle.draining.is_cancelled() {
-        answer(StatusCode::SERVICE_UNAVAILABLE, "draining", &status)
+        answer(StatusCode::SERVICE_UNAVAILABLE, "draining", &status, &app.sessions)
     } else {
-        answer(StatusCode::OK, "ready", &status)
+        answer(StatusCode::OK, "ready", &status, &app.sessions)
     }
 }
 
-fn answer(code: StatusCode, state: &str, status: &Status) -> Response {
+fn answer(code: StatusCode, state: &str, status: &Status, sessions: &Sessions) -> Response {
     let Status { connected, ever: _, reason, warning } = status;
     let body = json!({
         "status": state,
         "redis": { "connected": connected, "reason": reason, "warning": warning },
+        "sessions": sessions.report(Instant::now()),
     });
     (code, [NO_STORE], axum::Json(body)).into_response()
 }

@@ -1,6 +1,7 @@
 //! Settings, parsed once; nothing else reads the environment.
 
 mod guards;
+mod outage;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
 use crds::contract::env;
 pub use guards::{BindIp, Guards};
+pub use outage::Outage;
 use tracing::level_filters::LevelFilter;
 
 use crate::redis::{Mode, Source, Url, has_password};
@@ -18,7 +20,7 @@ use crate::redis::{Mode, Source, Url, has_password};
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_COMMIT"), ")");
 
 /// Settings that the documents name and nothing reads yet: no mistake, and worth a line in the log.
-const LATER: [&str; 10] = [
+const LATER: [&str; 8] = [
     "COORD_HIGH_PRIORITY_THRESHOLD",
     "COORD_NORMAL_PRIORITY_THRESHOLD",
     "HYPERPAGE_LEADER_PROFILE",
@@ -27,8 +29,6 @@ const LATER: [&str; 10] = [
     "LEADER_HEARTBEAT_INTERVAL",
     "POD_CHANNEL_PREFIX",
     "POD_COORDINATION_ENABLED",
-    "SESSION_FALLBACK_TO_MEMORY",
-    "SESSION_MAX_STALE_SECONDS",
 ];
 /// The app's own settings, which share our prefix.
 const OF_THE_APP: [&str; 1] = ["HYPERPAGE_URL"];
@@ -124,6 +124,8 @@ pub struct Session {
     #[arg(long = "session-cleanup-interval-minutes", env = "SESSION_CLEANUP_INTERVAL_MINUTES",
           value_name = "MINUTES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=10_080))]
     pub cleanup_interval_minutes: u32,
+    #[command(flatten)]
+    pub outage: Outage,
 }
 
 /// What it says about itself.
@@ -178,6 +180,7 @@ impl Default for Session {
             repair_window_ms: 5_000,
             guards: Guards::default(),
             cleanup_interval_minutes: 60,
+            outage: Outage::default(),
         }
     }
 }

@@ -119,7 +119,7 @@ fn unknown_names_are_refused_and_those_of_kubernetes_ignored() {
 #[test]
 fn later_settings_are_accepted_with_a_line_each() {
     let config =
-        parse_with(&["--dev"], &["HYPERPAGE_LEADER_PROFILE", "SESSION_FALLBACK_TO_MEMORY"]).ok().unwrap();
+        parse_with(&["--dev"], &["HYPERPAGE_LEADER_PROFILE", "LEADER_ELECTION_TIMEOUT"]).ok().unwrap();
     assert_eq!(config.notes.len(), 2);
     assert!(LATER.is_sorted());
     let config = parse(&["--dev", "--redis-wait-replicas", "1"]).ok().unwrap();

@@ -40,6 +40,12 @@ async fn ask_for(sidecar: &Sidecar, id: &str) -> Vec<Answer> {
     answers
 }
 
+/// A session that no sidecar has heard of, so that none can bring it back.
+async fn unheard_of(redis: &RedisServer) -> String {
+    redis.command::<()>(&["SET", "hyperpage:session:foreign", "{}"]).await.unwrap();
+    "foreign".to_owned()
+}
+
 async fn since(redis: &RedisServer) -> Duration {
     let record: String = redis.command(&["GET", "hyperpage:inc"]).await.unwrap();
     Duration::from_micros(record.rsplit(' ').next().unwrap().parse().unwrap())
@@ -94,7 +100,7 @@ async fn a_new_redis_proves_nothing_until_the_window_is_over() {
 async fn a_redis_that_restarts_empty_logs_nobody_out_within_the_window() {
     let mut redis = RedisServer::start().await;
     let sidecar = Sidecar::start(&settings(redis.url())).await;
-    let id = new_session(&sidecar).await;
+    let id = unheard_of(&redis).await;
     redis.restart_empty().await;
     new_session(&sidecar).await;
     unproven_and_then_absent(&sidecar, &redis, &id).await;
@@ -107,7 +113,7 @@ async fn a_flush_by_a_stranger_logs_nobody_out_within_the_window() {
     let redis = RedisServer::start().await;
     let sidecar = Sidecar::start(&settings(redis.url())).await;
     for flush in ["FLUSHALL", "FLUSHDB"] {
-        let id = new_session(&sidecar).await;
+        let id = unheard_of(&redis).await;
         redis.command::<()>(&[flush]).await.unwrap();
         unproven_and_then_absent(&sidecar, &redis, &id).await;
     }

@@ -113,8 +113,8 @@ async fn golden_table_of_api_sessions() {
             redis.kill();
             // Until the fall is noticed, a write may be under way when it comes, and its outcome is unknown.
             eventually("the outage is noticed", Duration::from_secs(10), async || {
-                let answer = sidecar.app.get("/api/sessions").await;
-                check(answer.body.contains("SESSION_STORE_UNAVAILABLE"), answer)
+                let ready = sidecar.admin.get("/readyz").await.json();
+                check(ready["sessions"]["state"] == "outage", ready)
             })
             .await;
         }

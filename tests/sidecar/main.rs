@@ -23,6 +23,7 @@ mod metrics;
 mod migrating;
 mod openapi;
 mod original;
+mod outage;
 mod settings;
 mod slow;
 mod stop;

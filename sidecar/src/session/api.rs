@@ -16,7 +16,7 @@ use super::document::{Node, Object};
 use super::merge::Merge;
 use super::rule::Change;
 use super::write::{Terms, Written};
-use super::{Error, SessionId, Sessions};
+use super::{Basis, Error, Session, SessionId, Sessions};
 use crate::admin;
 use crate::app::App;
 use crate::error::Problem;
@@ -60,10 +60,10 @@ async fn read(
                 session.id,
                 session.answer(),
             );
-            written(body)
+            written(body, session.basis)
         })
     } else {
-        known(&app.sessions, id, &headers).await.map(ok)
+        known(&app.sessions, id, &headers).await.map(|(body, basis)| basis.mark(ok(body)))
     };
     result.unwrap_or_else(|error| refuse(&app.sessions, error, FETCH))
 }
@@ -72,11 +72,12 @@ async fn created(sessions: &Sessions, headers: &HeaderMap) -> Result<Written, Er
     sessions.create(&sessions.admit(headers)?, None, Budget::begin()).await
 }
 
-async fn known(sessions: &Sessions, id: &str, headers: &HeaderMap) -> Result<String, Error> {
+async fn known(sessions: &Sessions, id: &str, headers: &HeaderMap) -> Result<(String, Basis), Error> {
     let id = SessionId::parse(id)?;
     sessions.bound(&id, headers).await?;
     let session = sessions.read(id, &Condition::default()).await?;
-    Ok(format!(r#"{{"success":true,"sessionId":"{}","session":{}}}"#, session.id, session.answer()))
+    let body = format!(r#"{{"success":true,"sessionId":"{}","session":{}}}"#, session.id, session.answer());
+    Ok((body, session.basis))
 }
 
 async fn save(
@@ -86,7 +87,7 @@ async fn save(
     body: Body,
 ) -> Response {
     match saved(&app.sessions, &parameters, &headers, body).await {
-        Ok(id) => done(&id, "Session saved successfully"),
+        Ok(session) => done(&session, "Session saved successfully"),
         Err(error) => refuse(&app.sessions, error, SAVE),
     }
 }
@@ -96,7 +97,7 @@ async fn saved(
     parameters: &[(String, String)],
     headers: &HeaderMap,
     body: Body,
-) -> Result<SessionId, Error> {
+) -> Result<Session, Error> {
     let budget = Budget::begin();
     let Save { id, updates, data } = Save::parse(&body::text(body).await?)?;
     sessions.bound(&id, headers).await?;
@@ -113,12 +114,12 @@ async fn saved(
     let change = Arc::new(change);
     let terms = Terms::new(Condition::default(), sessions.0.identity, budget);
     match sessions.update_or_touch(id.clone(), change.clone(), terms.clone()).await {
-        Err(Error::NotFound) if given => {
-            sessions.create_as(id.clone(), change, &sessions.admit(headers)?, terms).await?;
-        }
-        result => drop(result?),
+        Err(Error::NotFound) if given => sessions
+            .create_as(id, change, &sessions.admit(headers)?, terms)
+            .await
+            .map(|written| written.session),
+        result => result.map(|written| written.session),
     }
-    Ok(id)
 }
 
 /// The body of a POST; `updates` wins over `sessionData`, and null is as good as absent.
@@ -158,7 +159,7 @@ async fn update(
     body: Body,
 ) -> Response {
     match updated(&app.sessions, &parameters, &headers, body).await {
-        Ok(id) => done(&id, "Session updated successfully"),
+        Ok(session) => done(&session, "Session updated successfully"),
         Err(error) => refuse(&app.sessions, error, UPDATE),
     }
 }
@@ -168,14 +169,14 @@ async fn updated(
     parameters: &[(String, String)],
     headers: &HeaderMap,
     body: Body,
-) -> Result<SessionId, Error> {
+) -> Result<Session, Error> {
     let budget = Budget::begin();
     let id = required_id(parameters)?;
     let text = body::text(body).await?;
     let change: Change = body::change(text, Media::of(headers), first(parameters, "merge"), Merge::Deep)?;
     sessions.bound(&id, headers).await?;
     let terms = Terms::new(Condition::default(), sessions.0.identity, budget);
-    Ok(sessions.update_or_touch(id, Arc::new(change), terms).await?.session.id)
+    sessions.update_or_touch(id, Arc::new(change), terms).await.map(|written| written.session)
 }
 
 async fn remove(State(app): State<App>, Query(parameters): Parameters, headers: HeaderMap) -> Response {
@@ -185,7 +186,9 @@ async fn remove(State(app): State<App>, Query(parameters): Parameters, headers: 
         app.sessions.delete(&id, &Condition::default(), Budget::begin()).await
     };
     match removed.await {
-        Ok(()) => written(r#"{"success":true,"message":"Session deleted successfully"}"#.to_owned()),
+        Ok(basis) => {
+            written(r#"{"success":true,"message":"Session deleted successfully"}"#.to_owned(), basis)
+        }
         Err(error) => refuse(&app.sessions, error, DELETE),
     }
 }
@@ -215,12 +218,13 @@ fn ok(body: String) -> Response {
     (headers, body).into_response()
 }
 
-fn written(body: String) -> Response {
-    ([("x-hyperpage-durability", "redis")], ok(body)).into_response()
+fn written(body: String, basis: Basis) -> Response {
+    basis.mark(([("x-hyperpage-durability", "redis")], ok(body)).into_response())
 }
 
-fn done(id: &SessionId, message: &str) -> Response {
-    written(format!(r#"{{"success":true,"sessionId":"{id}","message":"{message}"}}"#))
+fn done(session: &Session, message: &str) -> Response {
+    let body = format!(r#"{{"success":true,"sessionId":"{}","message":"{message}"}}"#, session.id);
+    written(body, session.basis)
 }
 
 fn refuse(sessions: &Sessions, error: Error, failure: Failure) -> Response {

@@ -64,10 +64,13 @@ fn answer(sessions: &Sessions, id: &str, read: Result<Session, Error>) -> String
     let id = serde_json::Value::from(id);
     match read {
         Ok(session) => {
+            let stale = session.basis.stale_ms().map_or(String::new(), |ms| format!(r#","staleMs":{ms}"#));
             let (etag, version) = (session.digest(), session.version());
             let version = version.map_or("null".to_owned(), |version| version.to_string());
             let text = session.answer();
-            format!(r#"{{"id":{id},"status":200,"etag":"\"{etag}\"","version":{version},"session":{text}}}"#)
+            format!(
+                r#"{{"id":{id},"status":200,"etag":"\"{etag}\"","version":{version}{stale},"session":{text}}}"#
+            )
         }
         Err(error) => {
             sessions.0.metrics.failed(error.kind());

@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, HeaderName, header};
 
 use super::Error;
+use super::outage::Asks;
 use super::store::digest;
 
 /// What a request says about the version it means; the default says nothing.
@@ -30,6 +31,16 @@ impl Condition {
             if_match: tags(headers, header::IF_MATCH)?,
             if_none_match: tags(headers, header::IF_NONE_MATCH)?,
         })
+    }
+
+    /// What an outage cannot answer.
+    pub(crate) fn asks(&self) -> Asks {
+        let Condition { if_match, if_none_match } = self;
+        Asks { conditional: if_match.is_some() || if_none_match.is_some(), ..Asks::default() }
+    }
+
+    pub(crate) fn names_a_version(&self) -> bool {
+        self.if_match.is_some()
     }
 
     /// Nothing is said about the session's bytes, so any will do.

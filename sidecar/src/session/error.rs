@@ -94,6 +94,18 @@ impl Error {
         Error::OutcomeUnknown { reason }
     }
 
+    /// Redis is not even asked.
+    pub(crate) fn outage() -> Error {
+        Error::Unavailable { reason: "Redis is away".to_owned() }
+    }
+
+    /// It was told to us before, and has yet to be told to the Redis that came back without it.
+    pub(crate) fn repairing() -> Error {
+        Error::Unavailable {
+            reason: "Redis lost data a moment ago, and is being told what it lost".to_owned(),
+        }
+    }
+
     pub(crate) fn no_time() -> Error {
         Error::Unavailable {
             reason: "too many writers of one session, or a slow body, left no time for an attempt".to_owned(),

@@ -7,6 +7,7 @@ use super::budget::Budget;
 use super::combiner::{Lead, Member};
 use super::condition::Condition;
 use super::op::OpId;
+use super::ring::Wish;
 use super::rule::Stamp;
 use super::store::{Outcome, Write, digest};
 use super::user::Standing;
@@ -97,7 +98,10 @@ impl Sessions {
             let digest = digest(&base.text);
             let budget = batch.iter().map(|member| member.terms.budget).reduce(Budget::later);
             let write = Write { op, base: Some(&digest), text: &merged.text };
-            match self.cas(id, &write, budget.ok_or_else(Error::no_time)?).await? {
+            let done = batch.iter().zip(&merged.fates).filter(|(_, fate)| fate.is_ok());
+            let wishes: Vec<Wish> =
+                done.map(|(Member { change, terms, .. }, _)| Wish::of(change, terms)).collect();
+            match self.cas(id, &write, &wishes, budget.ok_or_else(Error::no_time)?).await? {
                 Outcome::Done(()) => {
                     let session = Session::written(id.clone(), merged.text);
                     return Ok((Written { session, base: Some(digest) }, merged.fates));

@@ -4,6 +4,8 @@ mod absence;
 mod address;
 pub mod api;
 mod attempt;
+mod away;
+mod basis;
 mod batch;
 mod bind;
 mod body;
@@ -19,9 +21,11 @@ mod equal;
 mod error;
 #[cfg(test)]
 mod fuzz;
+mod gate;
 mod id;
 mod import;
 mod index;
+mod journal;
 mod lead;
 mod limit;
 mod lines;
@@ -30,11 +34,16 @@ mod metrics;
 mod op;
 #[cfg(test)]
 mod openapi;
+mod outage;
 mod owned;
 mod patch;
 mod read;
 mod recent;
+mod recovery;
 mod renewal;
+mod repair;
+mod replay;
+mod ring;
 mod rule;
 mod rules;
 mod scan;
@@ -58,6 +67,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::config;
 use crate::redis::Redis;
+use away::Away;
+use basis::Basis;
 pub(crate) use body::MAX_BODY;
 use combiner::Combiner;
 use count::Count;
@@ -66,9 +77,11 @@ pub use id::SessionId;
 use index::Index;
 use limit::Creations;
 use metrics::Metrics;
+pub use outage::Fallback;
 use renewal::Renewal;
 use rule::Identity;
 pub use rules::Rules;
+
 pub use store::Scripts;
 use store::{Store, digest, etag};
 use sweep::Sweep;
@@ -80,7 +93,9 @@ pub struct Sessions(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    redis: Redis,
     store: Store,
+    away: Away,
     rules: Rules,
     metrics: Metrics,
     combiner: Combiner,
@@ -105,6 +120,7 @@ pub struct Session {
     pub id: SessionId,
     text: String,
     renewed: Option<Renewal>,
+    basis: Basis,
 }
 
 impl Sessions {
@@ -123,15 +139,17 @@ impl Sessions {
             repair_window_ms,
             guards,
             cleanup_interval_minutes,
+            ref outage,
         } = *settings;
         let life_ms = u64::from(ttl_seconds) * 1000;
         let window = Duration::from_millis(repair_window_ms);
-        let store = Store::new(redis.clone(), &rules, life_ms);
+        let store = Store::new(redis.clone(), &rules, life_ms, (rules.tombstone)(outage.journal_age()));
+        let away = Away::new(outage, store.life(), registry);
         let (users, named) = Users::new(Index::new(redis.clone(), life_ms), life_ms, registry);
         let count = Count::new(redis.clone(), registry);
         let every = Some(cleanup_interval_minutes).filter(|minutes| *minutes > 0);
         let every = every.map(|minutes| Duration::from_secs(60 * u64::from(minutes)));
-        let sweep = Sweep::new(redis, every, registry);
+        let sweep = Sweep::new(redis.clone(), every, registry);
         let identity = if allow_identity_writes { Identity::Writable } else { Identity::Kept };
         let metrics = Metrics::register(registry);
         let (combiner, leaders) = (Combiner::default(), TaskTracker::new());
@@ -141,7 +159,9 @@ impl Sessions {
             per_minute => Some(Creations::new(per_minute, Instant::now())),
         };
         let sessions = Sessions(Arc::new(Inner {
+            redis,
             store,
+            away,
             rules,
             metrics,
             combiner,
@@ -162,7 +182,7 @@ impl Sessions {
 
 impl Session {
     fn written(id: SessionId, text: String) -> Session {
-        Session { id, text, renewed: None }
+        Session { id, text, renewed: None, basis: Basis::Redis }
     }
 
     fn digest(&self) -> String {

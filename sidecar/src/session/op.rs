@@ -12,6 +12,11 @@ impl OpId {
         Ok(OpId(random.to_ne_bytes()))
     }
 
+    #[cfg(test)]
+    pub(crate) fn of(bytes: [u8; 8]) -> OpId {
+        OpId(bytes)
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }

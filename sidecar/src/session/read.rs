@@ -2,16 +2,30 @@
 
 use super::budget::Budget;
 use super::condition::Condition;
+use super::outage::{Operation, Verdict};
 use super::renewal::Renewal;
 use super::store::Stored;
 use super::user::Standing;
-use super::{Error, Session, SessionId, Sessions, now_ms, rule};
+use super::{Basis, Error, Session, SessionId, Sessions, now_ms, rule};
 
 impl Sessions {
     /// `condition` decides what absence means; what it says of a session's bytes is the caller's to judge.
     pub(super) async fn read(&self, id: SessionId, condition: &Condition) -> Result<Session, Error> {
-        let stored = self.stored(&id, condition).await?;
-        self.session(id, stored)
+        let read = match self.verdict(&id, Operation::Read, condition.asks()) {
+            Verdict::Stale => Err(Error::outage()),
+            _ => self.read_through(&id, condition).await,
+        };
+        match read {
+            Err(error @ Error::Unavailable { .. }) if !condition.names_a_version() => {
+                self.stale(&id).ok_or(error)
+            }
+            read => self.session(id, read?),
+        }
+    }
+
+    async fn read_through(&self, id: &SessionId, condition: &Condition) -> Result<Stored, Error> {
+        self.caught_up(id, Budget::begin()).await?;
+        self.stored(id, condition).await
     }
 
     /// What Redis says now: writers are refused for it.
@@ -53,6 +67,6 @@ impl Sessions {
     pub(super) fn session(&self, id: SessionId, stored: Stored) -> Result<Session, Error> {
         let renewed =
             Renewal::of(&stored, self.0.store.life_ms(), now_ms()).map_err(rule::Refusal::Unreadable)?;
-        Ok(Session { id, text: stored.text, renewed })
+        Ok(Session { id, text: stored.text, renewed, basis: Basis::Redis })
     }
 }

@@ -56,6 +56,13 @@ pub(crate) struct Origin {
 }
 
 impl Change {
+    /// In bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Change::Merge(_, text) | Change::Patch(text) | Change::Replace(text) => text.len(),
+        }
+    }
+
     /// The change that only says "I am still here": it renews the life of the session and changes no byte.
     pub(crate) fn is_touch(&self) -> Result<bool, Invalid> {
         match self {

@@ -14,10 +14,18 @@ pub struct Rules {
     pub scripts: Scripts,
     /// What a read concludes from an error.
     pub read_failed: fn(Error) -> Error,
-    /// How long a deleted session cannot be made again.
-    pub tombstone: Duration,
+    /// How long a deleted session cannot be made again, where the journal keeps changes so long.
+    pub tombstone: fn(Duration) -> Duration,
     /// No session is said to be absent within the repair window.
     pub unproven_in_window: bool,
+    /// Replay lays a change over what the session has become, not over what this process knew of it.
+    pub replay_checks_base: bool,
+    /// A replay that comes again is the same operation.
+    pub replay_once: bool,
+    /// A change that was meant for one version waits too, for any.
+    pub journal_conditional: bool,
+    /// What was lost is told by the bytes, not by the version that they bear.
+    pub repair_by_digest: bool,
 }
 
 impl Default for Rules {
@@ -25,8 +33,12 @@ impl Default for Rules {
         Rules {
             scripts: Scripts::default(),
             read_failed: |error| error,
-            tombstone: TOMBSTONE,
+            tombstone: |journaled| TOMBSTONE.max(journaled + Duration::from_secs(60)),
             unproven_in_window: true,
+            replay_checks_base: true,
+            replay_once: true,
+            journal_conditional: false,
+            repair_by_digest: true,
         }
     }
 }

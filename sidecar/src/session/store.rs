@@ -1,5 +1,7 @@
 //! Sessions in Redis: one script per operation, each one round trip.
 
+use std::time::Duration;
+
 use redis::Script;
 use sha1::{Digest, Sha1};
 
@@ -20,6 +22,8 @@ pub struct Scripts {
     pub write: Script,
     pub touch: Script,
     pub delete: Script,
+    pub restore: Script,
+    pub bury: Script,
 }
 
 impl Default for Scripts {
@@ -31,6 +35,8 @@ impl Default for Scripts {
             write: Script::new(include_str!("write.lua")),
             touch: Script::new(include_str!("touch.lua")),
             delete: Script::new(include_str!("delete.lua")),
+            restore: Script::new(include_str!("restore.lua")),
+            bury: Script::new(include_str!("bury.lua")),
         }
     }
 }
@@ -59,6 +65,34 @@ pub(crate) enum Sought {
     /// Within the life of a tombstone.
     Deleted,
     Missing(Sighting),
+}
+
+/// What Redis has lost of a session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Restore<'a> {
+    /// The digest of the bytes that the lost ones came after, if they are there.
+    pub(crate) base: Option<&'a str>,
+    pub(crate) text: &'a str,
+    pub(crate) left: Duration,
+    pub(crate) version_ms: i64,
+    /// The ids of the lost operations, one after the other.
+    pub(crate) ops: &'a [u8],
+    /// By Redis' clock, when what is missing may be made again.
+    pub(crate) from_us: i64,
+}
+
+/// What became of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PutBack {
+    Done,
+    /// It is there, or something later is, or it was deleted.
+    Needless,
+    /// Others have written. `remembered`: the ids of their operations, and perhaps of ours.
+    Conflict {
+        current: Stored,
+        remembered: Vec<u8>,
+        now_us: i64,
+    },
 }
 
 /// What Redis decided about a write.
@@ -105,13 +139,17 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(redis: Redis, rules: &Rules, life_ms: u64) -> Store {
-        let tombstone_ms = u64::try_from(rules.tombstone.as_millis()).unwrap_or(u64::MAX);
+    pub(crate) fn new(redis: Redis, rules: &Rules, life_ms: u64, tombstone: Duration) -> Store {
+        let tombstone_ms = u64::try_from(tombstone.as_millis()).unwrap_or(u64::MAX);
         Store { redis, scripts: std::sync::Arc::new(rules.scripts.clone()), life_ms, tombstone_ms }
     }
 
     pub(crate) fn life_ms(&self) -> u64 {
         self.life_ms
+    }
+
+    pub(crate) fn life(&self) -> Duration {
+        Duration::from_millis(self.life_ms)
     }
 
     pub(crate) async fn read(&self, id: &SessionId) -> Result<Option<Stored>, Error> {
@@ -163,6 +201,62 @@ impl Store {
         let tombstone = self.tombstone_ms.to_string();
         let args = [op.as_bytes(), base.unwrap_or_default().as_bytes(), tombstone.as_bytes()];
         self.attempt(&self.scripts.delete, &SessionKeys::new(id).both(), &args, |_| Ok(())).await
+    }
+
+    pub(crate) async fn restore(&self, id: &SessionId, restore: &Restore<'_>) -> Result<PutBack, Error> {
+        let Restore { base, text, left, version_ms, ops, from_us } = restore;
+        let [left, version, remembered, from] = [
+            left.as_millis().to_string(),
+            version_ms.to_string(),
+            REMEMBERED_MS.to_string(),
+            from_us.to_string(),
+        ];
+        let base = base.unwrap_or_default().as_bytes();
+        let args = [
+            base,
+            text.as_bytes(),
+            left.as_bytes(),
+            version.as_bytes(),
+            ops,
+            remembered.as_bytes(),
+            from.as_bytes(),
+        ];
+        let (reply, remembered, now_us) = self.put_back(&self.scripts.restore, id, &args).await?;
+        Ok(match reply.word.as_str() {
+            "OK" => PutBack::Done,
+            "APPLIED" | "NEWER" | "DELETED" => PutBack::Needless,
+            "CONFLICT" => PutBack::Conflict { current: reply.current()?, remembered, now_us },
+            "EARLY" => return Err(Error::repairing()),
+            "LATE" => return Err(Error::late()),
+            _ => return Err(reply.unknown_word()),
+        })
+    }
+
+    /// Whether it was not deleted already.
+    pub(crate) async fn bury(&self, id: &SessionId, op: OpId) -> Result<bool, Error> {
+        let tombstone = self.tombstone_ms.to_string();
+        let args = [op.as_bytes(), tombstone.as_bytes()];
+        let (reply, _, _) = self.put_back(&self.scripts.bury, id, &args).await?;
+        match reply.word.as_str() {
+            "OK" => Ok(true),
+            "APPLIED" => Ok(false),
+            "LATE" => Err(Error::late()),
+            _ => Err(reply.unknown_word()),
+        }
+    }
+
+    async fn put_back(
+        &self,
+        script: &Script,
+        id: &SessionId,
+        args: &[&[u8]],
+    ) -> Result<(Reply, Vec<u8>, i64), Error> {
+        let keys = SessionKeys::new(id);
+        let deadline = self.redis.deadline_us(&keys.session).await.to_string();
+        let args: Vec<&[u8]> = std::iter::once(deadline.as_bytes()).chain(args.iter().copied()).collect();
+        let answer = self.redis.run(script, &keys.both(), &args).await;
+        let (word, left_ms, bytes, remembered, now_us) = answer.map_err(Error::write)?;
+        Ok((Reply { word, left_ms, bytes }, remembered, now_us))
     }
 
     async fn attempt<T>(

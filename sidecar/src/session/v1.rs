@@ -16,7 +16,7 @@ use super::condition::Condition;
 use super::merge::Merge;
 use super::rule::Identity;
 use super::write::{Terms, Written};
-use super::{Error, Session, SessionId, Sessions};
+use super::{Basis, Error, Session, SessionId, Sessions};
 use crate::app::App;
 
 pub fn router() -> Router<App> {
@@ -44,8 +44,9 @@ async fn create(State(app): State<App>, headers: HeaderMap, body: Body) -> Respo
     };
     answer(&app.sessions, created.await, |written| {
         let (id, location) = (written.session.id.clone(), format!("/v1/sessions/{}", written.session.id));
+        let basis = written.session.basis;
         let response = (StatusCode::CREATED, [(header::LOCATION, location)], document(written));
-        app.sessions.issued(&id, response.into_response())
+        app.sessions.issued(&id, basis.mark(response.into_response()))
     })
 }
 
@@ -53,15 +54,12 @@ pub(super) async fn read(State(app): State<App>, Id(id): Id, headers: HeaderMap)
     let read = async {
         let condition = Condition::of(&headers)?;
         let session = app.sessions.read(id, &condition).await?;
-        let known = condition.read(&session.text)?;
+        let known = condition.read(&session.text)? && session.basis.has_etag();
         Ok((session, known))
     };
-    answer(&app.sessions, read.await, |(session, known)| {
-        if known {
-            (StatusCode::NOT_MODIFIED, validators(&session), ()).into_response()
-        } else {
-            read_as(&session)
-        }
+    answer(&app.sessions, read.await, |(session, known)| match known {
+        true => session.basis.mark((StatusCode::NOT_MODIFIED, validators(&session), ()).into_response()),
+        false => read_as(&session),
     })
 }
 
@@ -75,7 +73,7 @@ async fn replace(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: B
         let change = body::replacement(body::text(body).await?)?;
         app.sessions.update(id, Arc::new(change), terms).await
     };
-    answer(&app.sessions, replaced.await, document)
+    answer(&app.sessions, replaced.await, changed)
 }
 
 pub(super) async fn update(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: Body) -> Response {
@@ -89,7 +87,7 @@ pub(super) async fn update(State(app): State<App>, Id(id): Id, headers: HeaderMa
         let change = body::change(body::text(body).await?, media, None, Merge::Deep)?;
         app.sessions.update_or_touch(id, Arc::new(change), terms).await
     };
-    answer(&app.sessions, updated.await, document)
+    answer(&app.sessions, updated.await, changed)
 }
 
 pub(super) async fn remove(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
@@ -97,7 +95,7 @@ pub(super) async fn remove(State(app): State<App>, Id(id): Id, headers: HeaderMa
         let condition = Condition::of(&headers)?;
         app.sessions.delete(&id, &condition, Budget::begin()).await
     };
-    answer(&app.sessions, removed.await, |()| (StatusCode::NO_CONTENT, [DURABLE]).into_response())
+    answer(&app.sessions, removed.await, done)
 }
 
 pub(super) async fn touch(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
@@ -106,7 +104,7 @@ pub(super) async fn touch(State(app): State<App>, Id(id): Id, headers: HeaderMap
         app.sessions.touch(id, &condition, Budget::begin()).await
     };
     answer(&app.sessions, touched.await, |session| {
-        (StatusCode::NO_CONTENT, [DURABLE], validators(&session), ()).into_response()
+        session.basis.mark((StatusCode::NO_CONTENT, [DURABLE], validators(&session), ()).into_response())
     })
 }
 
@@ -124,13 +122,28 @@ fn validators(session: &Session) -> impl IntoResponseParts + use<> {
 
 fn read_as(session: &Session) -> Response {
     let body = session.answer().into_owned();
-    (validators(session), [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    session
+        .basis
+        .mark((validators(session), [(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 fn document(written: Written) -> Response {
     let Written { session, base } = written;
     let base = base.map(|digest| [("x-base-etag", format!("\"{digest}\""))]);
     ([DURABLE], base, read_as(&session)).into_response()
+}
+
+/// Without a body: what was done, or waits to be.
+fn done(basis: Basis) -> Response {
+    basis.mark((StatusCode::NO_CONTENT, [DURABLE]).into_response())
+}
+
+/// What a journaled change becomes is Redis' to say.
+fn changed(written: Written) -> Response {
+    match written.session.basis {
+        basis @ Basis::Journaled => done(basis),
+        Basis::Redis | Basis::Stale { .. } => document(written),
+    }
 }
 
 fn answer<T>(sessions: &Sessions, result: Result<T, Error>, render: impl FnOnce(T) -> Response) -> Response {

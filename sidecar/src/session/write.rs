@@ -8,10 +8,13 @@ use tokio::time::timeout;
 use super::attempt::Attempts;
 use super::budget::Budget;
 use super::condition::Condition;
+use super::journal::Intent;
 use super::op::OpId;
+use super::outage::{Asks, Operation};
+use super::ring::Wish;
 use super::rule::{Change, Identity, Origin};
 use super::store::{Outcome, Write, digest};
-use super::{Error, Session, SessionId, Sessions, now_ms, random, rule};
+use super::{Basis, Error, Session, SessionId, Sessions, now_ms, random, rule};
 
 /// How a write is to be done, apart from what it changes.
 #[derive(Debug, Clone)]
@@ -45,8 +48,12 @@ impl Sessions {
         let now_ms = now_ms();
         let text = rule::create(origin, fields, now_ms)?;
         let id = SessionId::mint(now_ms, random()?);
+        let intent = || Intent::Create(text.clone());
+        if let Some(session) = self.journaled(&id, Operation::Create, Asks::default(), intent)? {
+            return Ok(Written { session, base: None });
+        }
         self.0.users.write(&id, None, &text).await?;
-        match self.cas(&id, &Write { op: OpId::mint()?, base: None, text: &text }, budget).await? {
+        match self.cas(&id, &Write { op: OpId::mint()?, base: None, text: &text }, &[], budget).await? {
             Outcome::Done(()) => {
                 self.0.metrics.created.inc();
                 Ok(Written { session: Session::written(id, text), base: None })
@@ -57,14 +64,19 @@ impl Sessions {
         }
     }
 
-    /// Sent again while its outcome is unknown and there is time.
+    /// Sent again while its outcome is unknown and there is time. `wishes`: what clients wanted of it.
     pub(super) async fn cas(
         &self,
         id: &SessionId,
         write: &Write<'_>,
+        wishes: &[Wish],
         budget: Budget,
     ) -> Result<Outcome, Error> {
-        self.cas_for(id, write, self.0.store.life_ms(), budget).await
+        let outcome = self.cas_for(id, write, self.0.store.life_ms(), budget).await?;
+        if outcome == Outcome::Done(()) {
+            self.acknowledged(id, write, wishes);
+        }
+        Ok(outcome)
     }
 
     /// With a life of the session's own.
@@ -92,6 +104,15 @@ impl Sessions {
         terms: Terms,
     ) -> Result<Written, Error> {
         let budget = terms.budget;
+        let operation = match &*change {
+            Change::Merge(..) => Operation::Merge,
+            Change::Patch(_) | Change::Replace(_) => Operation::Rewrite,
+        };
+        let intent = || Intent::Merge(Arc::clone(&change), terms.identity);
+        if let Some(session) = self.journaled(&id, operation, terms.condition.asks(), intent)? {
+            return Ok(Written { session, base: None });
+        }
+        self.caught_up(&id, budget).await?;
         let Some(mut seat) = self.0.combiner.join(&id, change, terms) else {
             self.0.metrics.turned_away.inc();
             return Err(Error::crowded());
@@ -138,7 +159,7 @@ impl Sessions {
         }
         let text = rule::create(origin, Some((&change, identity)), now_ms())?;
         self.0.users.write(&id, None, &text).await?;
-        match self.cas(&id, &Write { op: OpId::mint()?, base: None, text: &text }, budget).await? {
+        match self.cas(&id, &Write { op: OpId::mint()?, base: None, text: &text }, &[], budget).await? {
             Outcome::Done(()) => {
                 self.0.metrics.created.inc();
                 Ok(Written { session: Session::written(id, text), base: None })
@@ -155,6 +176,11 @@ impl Sessions {
         condition: &Condition,
         budget: Budget,
     ) -> Result<Session, Error> {
+        let asks = condition.asks();
+        if let Some(journaled) = self.journaled(&id, Operation::Touch, asks, || Intent::Touch)? {
+            return Ok(journaled);
+        }
+        self.caught_up(&id, budget).await?;
         let mut base = self.checked_base(&id, condition).await?;
         while !budget.is_spent() {
             let mut attempts = Attempts::new(budget, &self.0.metrics.resent);
@@ -181,7 +207,12 @@ impl Sessions {
         id: &SessionId,
         condition: &Condition,
         budget: Budget,
-    ) -> Result<(), Error> {
+    ) -> Result<Basis, Error> {
+        let asks = condition.asks();
+        if let Some(journaled) = self.journaled(id, Operation::Delete, asks, || Intent::Delete)? {
+            return Ok(journaled.basis);
+        }
+        self.caught_up(id, budget).await?;
         let mut base = self.checked_base(id, condition).await?;
         let op = OpId::mint()?;
         while !budget.is_spent() {
@@ -189,7 +220,8 @@ impl Sessions {
             match self.settled(id, outcome, condition).await? {
                 ControlFlow::Break(()) => {
                     self.0.metrics.deleted.inc();
-                    return Ok(());
+                    self.deleted(id, op, base);
+                    return Ok(Basis::Redis);
                 }
                 ControlFlow::Continue(fresh) => base = Some(fresh),
             }

@@ -21,8 +21,12 @@ pub(crate) fn replace(rules: &mut Rules, name: &str) -> bool {
         "no-deadline" => rules.scripts.write = without(WRITE, "'LATE'", ""),
         "absent-on-error" => rules.read_failed = |_| Error::NotFound,
         "absent-in-window" => rules.unproven_in_window = false,
+        "replay-over-what-was-known" => rules.replay_checks_base = false,
+        "replay-twice" => rules.replay_once = false,
+        "journal-if-match" => rules.journal_conditional = true,
+        "repair-by-version" => rules.repair_by_digest = false,
         // No mutant: what a tombstone would hide comes to light within a run.
-        "short-tombstone" => rules.tombstone = Duration::from_millis(1500),
+        "short-tombstone" => rules.tombstone = |_journaled| Duration::from_millis(1500),
         _ => return false,
     }
     true

@@ -7,6 +7,7 @@ use super::refusals::{Surface, refusal_name};
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
+pub(super) const JOURNALED: &str = "Redis is away: the change waits in memory until it is back";
 pub(super) const JSON_PATCH: &str = "application/json-patch+json";
 
 #[derive(serde::Serialize)]
@@ -60,6 +61,10 @@ impl Operation {
 
     pub(super) fn written(self, status: &str, description: &str) -> Operation {
         self.document(status, description).headers(status, ["X-Hyperpage-Durability"])
+    }
+
+    pub(super) fn journaled(self) -> Operation {
+        self.empty("202", JOURNALED).headers("202", ["X-Hyperpage-Durability"])
     }
 
     /// Each status as its surface tells it, with the codes that `Error::problem` gives it.

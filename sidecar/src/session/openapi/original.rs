@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::operation::{JSON, JSON_PATCH, MERGE_PATCH, operation, reference};
+use super::operation::{JOURNALED, JSON, JSON_PATCH, MERGE_PATCH, operation, reference};
 use super::refusals::Surface;
 
 const READ: [u16; 6] = [400, 401, 403, 500, 502, 503];
@@ -19,22 +19,27 @@ pub(super) fn sessions() -> Value {
                         "description": "`ready` creates nothing and answers as /api/sessions/check does." }),
             ])
             .answer("200", "The session", JSON, "SessionAnswer")
+            .headers("200", ["X-Hyperpage-Stale-Ms"])
+            .answer("202", JOURNALED, JSON, "SessionAnswer")
             .refusals(&READ)
             .refusals(&[429]),
         "post": operation(Surface::Original, "Save a session", "saveSession")
             .parameters([merge.clone()])
             .body(&[(JSON, "Save"), (MERGE_PATCH, "Save"), (JSON_PATCH, "Save")])
             .answer("200", "Saved", JSON, "Saved")
+            .answer("202", JOURNALED, JSON, "Saved")
             .refusals(&WRITE)
             .refusals(&[429]),
         "patch": operation(Surface::Original, "Merge into a session", "updateSession")
             .parameters([reference("parameters", "SessionIdQuery"), merge])
             .body(&[(JSON, "Change"), (MERGE_PATCH, "Change"), (JSON_PATCH, "JsonPatch")])
             .answer("200", "Updated", JSON, "Saved")
+            .answer("202", JOURNALED, JSON, "Saved")
             .refusals(&WRITE),
         "delete": operation(Surface::Original, "Delete a session", "deleteSession")
             .parameters([reference("parameters", "SessionIdQuery")])
             .answer("200", "Deleted", JSON, "Deleted")
+            .answer("202", JOURNALED, JSON, "Deleted")
             .refusals(&READ),
         "options": operation(Surface::Original, "List the methods in Allow", "sessionOptions").empty("204", "Allow names them")
             .refusals(&[500, 503]),

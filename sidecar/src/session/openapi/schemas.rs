@@ -170,8 +170,13 @@ pub(super) fn headers() -> Value {
             "description": "metadata.updated in milliseconds since 1970. A hint: ETags are exact.",
         },
         "X-Hyperpage-Durability": {
-            "schema": { "enum": ["redis"] },
-            "description": "What holds the write: `redis` has executed it.",
+            "schema": { "enum": ["local", "redis"] },
+            "description": "What holds the write: `redis` has executed it; `local` is this pod's memory, from which \
+                            it reaches Redis once at most. A stale read with `local` shows such changes, and has no ETag.",
+        },
+        "X-Hyperpage-Stale-Ms": {
+            "schema": { "type": "integer" },
+            "description": "Redis is away: the session is told as it was known so long ago.",
         },
     })
 }

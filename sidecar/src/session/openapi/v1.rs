@@ -14,6 +14,8 @@ pub(super) fn sessions() -> Value {
             .body(&[(JSON, "Change")])
             .written("201", "Created; Location names it")
             .headers("201", ["Location", "Set-Cookie"])
+            .document("202", "It waits until Redis is back (SESSION_FALLBACK_TO_MEMORY=true)")
+            .headers("202", ["Location", "X-Hyperpage-Durability"])
             .refusals(&[400, 408, 413, 415, 429, 500, 503]),
     })
 }
@@ -26,6 +28,7 @@ pub(super) fn session() -> Value {
         "get": operation(Surface::V1, "Read a session", "getSession")
             .parameters([if_match.clone(), if_none_match.clone()])
             .document("200", "The session")
+            .headers("200", ["X-Hyperpage-Stale-Ms"])
             .empty("304", "The session is the one that If-None-Match names")
             .refusals(&READ),
         "put": operation(Surface::V1, "Replace a session", "replaceSession")
@@ -39,11 +42,13 @@ pub(super) fn session() -> Value {
             .body(&[(JSON, "Change"), (MERGE_PATCH, "Change"), (JSON_PATCH, "JsonPatch")])
             .written("200", "Changed")
             .headers("200", ["X-Base-ETag"])
+            .journaled()
             .refusals(&WRITE)
             .refusals(&[409]),
         "delete": operation(Surface::V1, "Delete a session", "removeSession")
             .parameters([if_match, if_none_match])
             .empty("204", "Deleted")
+            .journaled()
             .refusals(&READ),
     })
 }
@@ -57,6 +62,7 @@ pub(super) fn touch() -> Value {
             .parameters([if_match, if_none_match])
             .empty("204", "It lives for its whole time again, less at most 1 %")
             .headers("204", ["ETag", "X-Hyperpage-Version", "X-Hyperpage-Durability"])
+            .journaled()
             .refusals(&READ),
     })
 }

@@ -1,0 +1,131 @@
+//! What the sessions do when nobody asks: they watch whether Redis answers, and when it is back they bring to it what
+//! it has lost and what it has yet to hear of, slowly, because every other sidecar does so at the same time.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, sleep_until, timeout};
+
+use super::budget::Budget;
+use super::{Error, SessionId, Sessions, random};
+use crate::key::SessionKeys;
+use crate::redis::Incarnation;
+
+const LOOK: Duration = Duration::from_millis(100);
+/// Between two sessions: not more than 500 a second.
+const PACE: Duration = Duration::from_millis(2);
+/// A hundred sidecars begin within this.
+const START: Duration = Duration::from_millis(500);
+/// After the last request and before the connection goes.
+const LAST: Duration = Duration::from_secs(2);
+
+impl Sessions {
+    pub(super) async fn tend(&self) {
+        tokio::join!(self.watch(), self.recover());
+    }
+
+    async fn watch(&self) {
+        let mut changes = self.0.redis.changes();
+        let mut away_since = None;
+        loop {
+            let now = Instant::now();
+            let connected = self.0.redis.status().connected;
+            away_since = (!connected).then(|| away_since.unwrap_or(now));
+            self.0.away.look(away_since, now);
+            if connected {
+                self.0.away.ring.prune(now, |id| self.incarnation(id));
+            }
+            let _time_is_as_good = timeout(LOOK, changes.changed()).await;
+        }
+    }
+
+    async fn recover(&self) {
+        let mut losses = 0;
+        let mut unrepaired = false;
+        let mut waited = false;
+        loop {
+            sleep(LOOK).await;
+            let seen = self.0.redis.changes().borrow().losses;
+            unrepaired |= std::mem::replace(&mut losses, seen) != seen;
+            if !self.0.redis.status().connected {
+                waited = false;
+                continue;
+            }
+            if unrepaired {
+                unrepaired = self.repair_all().await;
+            }
+            if self.0.away.journal.is_empty() {
+                continue;
+            }
+            if !std::mem::replace(&mut waited, true) {
+                sleep(jittered(START)).await;
+            }
+            self.replay_all(PACE).await;
+        }
+    }
+
+    /// Whether anything is left.
+    async fn repair_all(&self) -> bool {
+        let ids = self.0.away.ring.all_unrepaired(|id| self.incarnation(id));
+        let mut pace = Pace::new(PACE);
+        for id in &ids {
+            pace.wait().await;
+            told(self.repaired(id, Budget::begin()).await, "repair");
+        }
+        !ids.is_empty()
+    }
+
+    async fn replay_all(&self, pace: Duration) {
+        let mut pace = Pace::new(pace);
+        for id in self.0.away.journal.sessions() {
+            if self.0.redis.down_since(&SessionKeys::new(&id).session).is_some() {
+                continue;
+            }
+            pace.wait().await;
+            told(self.replayed(&id, Budget::begin()).await, "replay");
+        }
+    }
+
+    /// What cannot be told to Redis now is lost, and that is said.
+    pub(super) async fn take_leave(&self) {
+        let journal = &self.0.away.journal;
+        if self.0.redis.status().connected && !journal.is_empty() {
+            let _in_time = timeout(LAST, self.replay_all(Duration::ZERO)).await;
+        }
+        let changes = journal.depth(Instant::now()).entries;
+        if changes > 0 {
+            tracing::warn!(changes, "stopping while Redis is away: journaled changes are lost");
+        }
+    }
+
+    fn incarnation(&self, id: &SessionId) -> Option<Incarnation> {
+        self.0.redis.incarnation(&SessionKeys::new(id).session)
+    }
+}
+
+/// It is tried again, and what hinders it is told by the connection.
+fn told(result: Result<(), Error>, what: &str) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "a {what} has to wait");
+    }
+}
+
+fn jittered(longest: Duration) -> Duration {
+    longest.mul_f64(f64::from(random().map_or(0, |random| random as u8)) / 255.0)
+}
+
+/// Not more often than so.
+struct Pace {
+    next: tokio::time::Instant,
+    gap: Duration,
+}
+
+impl Pace {
+    fn new(gap: Duration) -> Pace {
+        Pace { next: tokio::time::Instant::now(), gap }
+    }
+
+    async fn wait(&mut self) {
+        sleep_until(self.next).await;
+        self.next = tokio::time::Instant::now() + self.gap;
+    }
+}

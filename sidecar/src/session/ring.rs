@@ -1,0 +1,226 @@
+//! The writes of the last seconds that Redis acknowledged to this process. A Redis that comes back without its last
+//! ones is told them again.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::SessionId;
+use super::op::OpId;
+use super::rule::{Change, Identity};
+use super::write::Terms;
+use crate::redis::Incarnation;
+
+/// A Redis that survives loses less than this; longer ago, others may have written over it, or deleted it.
+pub(crate) const AGE: Duration = Duration::from_secs(10);
+const MAX_BYTES: usize = 2 << 20;
+/// What a write costs beside its texts: digests, id, maps.
+const OVERHEAD: usize = 384;
+/// As many operation ids does Redis remember of a session, in bytes.
+const REMEMBERED: usize = 16 * 8;
+
+/// One compare-and-set that was acknowledged.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    pub(crate) op: OpId,
+    /// Digests; a creation has no base and a deletion no result.
+    pub(crate) base: Option<String>,
+    pub(crate) result: Option<String>,
+    pub(crate) wishes: Vec<Wish>,
+}
+
+/// What one client wanted of it.
+#[derive(Debug, Clone)]
+pub(crate) enum Wish {
+    /// Can be laid over whatever the session has become.
+    Merge(Arc<Change>, Identity),
+    /// Was meant for the very state that it was made from.
+    Bound,
+}
+
+impl Wish {
+    pub(crate) fn of(change: &Arc<Change>, terms: &Terms) -> Wish {
+        match &**change {
+            Change::Merge(..) if terms.condition.is_unconditional() => {
+                Wish::Merge(Arc::clone(change), terms.identity)
+            }
+            Change::Merge(..) | Change::Patch(_) | Change::Replace(_) => Wish::Bound,
+        }
+    }
+}
+
+/// The writes to one session, each made from the result of the one before or from what others made of that.
+#[derive(Debug, Clone)]
+pub(crate) struct Chain {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) writes: VecDeque<Kept>,
+    /// The bytes of the last result; none after a deletion.
+    pub(crate) text: Option<String>,
+    pub(crate) expires_at: Instant,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Ring(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    bytes: usize,
+    chains: HashMap<SessionId, Chain>,
+    /// One for each write, in the order of their acknowledgement.
+    order: VecDeque<(Instant, SessionId)>,
+}
+
+impl Ring {
+    /// Returns how many writes were forgotten too early to make room.
+    pub(crate) fn record(
+        &self,
+        id: &SessionId,
+        incarnation: &Incarnation,
+        written: Kept,
+        text: Option<&str>,
+        expires_at: Instant,
+        now: Instant,
+    ) -> usize {
+        let mut inner = self.inner();
+        // Of another incarnation: it was repaired before this write, or cannot be any more.
+        if inner.chains.get(id).is_some_and(|chain| chain.incarnation != *incarnation) {
+            inner.remove(id);
+        }
+        let fresh =
+            || Chain { incarnation: incarnation.clone(), writes: VecDeque::new(), text: None, expires_at };
+        let cost = cost(&written);
+        let chain = inner.chains.entry(id.clone()).or_insert_with(fresh);
+        let before = chain.text.as_ref().map_or(0, String::len);
+        chain.writes.push_back(written);
+        chain.text = text.map(str::to_owned);
+        chain.expires_at = expires_at;
+        inner.bytes = inner.bytes + cost + text.map_or(0, str::len) - before;
+        inner.order.push_back((now, id.clone()));
+        let mut lost = 0;
+        while inner.bytes > MAX_BYTES && inner.forget_first() {
+            lost += 1;
+        }
+        lost
+    }
+
+    /// While Redis answers: forgets what it has kept for long enough. What another incarnation acknowledged waits
+    /// for its repair.
+    pub(crate) fn prune(&self, now: Instant, current: impl Fn(&SessionId) -> Option<Incarnation>) {
+        let mut inner = self.inner();
+        while let Some((at, id)) = inner.order.front() {
+            let kept =
+                || inner.chains.get(id).is_some_and(|chain| current(id).as_ref() != Some(&chain.incarnation));
+            if now.saturating_duration_since(*at) < AGE || kept() {
+                return;
+            }
+            inner.forget_first();
+        }
+    }
+
+    /// What another incarnation than `current` acknowledged for the session.
+    pub(crate) fn unrepaired(&self, id: &SessionId, current: &Incarnation) -> Option<Chain> {
+        let inner = self.inner();
+        inner.chains.get(id).filter(|chain| chain.incarnation != *current).cloned()
+    }
+
+    /// All sessions with such writes, the oldest first.
+    pub(crate) fn all_unrepaired(
+        &self,
+        current: impl Fn(&SessionId) -> Option<Incarnation>,
+    ) -> Vec<SessionId> {
+        let inner = self.inner();
+        let other = |id: &&SessionId| {
+            let chain = inner.chains.get(*id);
+            chain.is_some_and(|chain| current(id).is_some_and(|current| current != chain.incarnation))
+        };
+        let mut seen = std::collections::HashSet::new();
+        let ids = inner.order.iter().map(|(_, id)| id).filter(other).filter(|id| seen.insert(*id));
+        ids.cloned().collect()
+    }
+
+    /// Repaired, or beyond it. Whether it was there still.
+    pub(crate) fn remove(&self, id: &SessionId, incarnation: &Incarnation) -> bool {
+        let mut inner = self.inner();
+        let there = inner.chains.get(id).is_some_and(|chain| chain.incarnation == *incarnation);
+        if there {
+            inner.remove(id);
+        }
+        there
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn forget_first(&mut self) -> bool {
+        let Some((_, id)) = self.order.pop_front() else { return false };
+        let Some(chain) = self.chains.get_mut(&id) else { return true };
+        self.bytes -= chain.writes.pop_front().map_or(0, |written| cost(&written));
+        if chain.writes.is_empty() {
+            self.bytes -= chain.text.as_ref().map_or(0, String::len);
+            self.chains.remove(&id);
+        }
+        true
+    }
+
+    fn remove(&mut self, id: &SessionId) {
+        let Some(chain) = self.chains.remove(id) else { return };
+        self.bytes -= chain.writes.iter().map(cost).sum::<usize>() + chain.text.map_or(0, |text| text.len());
+        self.order.retain(|(_, other)| other != id);
+    }
+}
+
+fn cost(written: &Kept) -> usize {
+    let wishes = written.wishes.iter().map(|wish| match wish {
+        Wish::Merge(change, _) => change.len(),
+        Wish::Bound => 0,
+    });
+    OVERHEAD + wishes.sum::<usize>()
+}
+
+/// What became of a chain, seen from the bytes that the new incarnation holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// The last write is there.
+    Whole,
+    /// The writes from this one on are lost, and nobody has written since.
+    Cut(usize),
+    /// Somebody has written: after them, or instead of them.
+    Unknown,
+}
+
+impl Chain {
+    /// `current`: the digest of the bytes there are, if any.
+    pub(crate) fn sight(&self, current: Option<&str>) -> Sight {
+        let Some(last) = self.writes.back() else { return Sight::Whole };
+        if last.result.as_deref() == current && current.is_some() {
+            return Sight::Whole;
+        }
+        let Some(current) = current else { return Sight::Cut(0) };
+        let is = |digest: &Option<String>| digest.as_deref() == Some(current);
+        if let Some(at) = self.writes.iter().rposition(|written| is(&written.result)) {
+            return Sight::Cut(at + 1);
+        }
+        self.writes.iter().rposition(|written| is(&written.base)).map_or(Sight::Unknown, Sight::Cut)
+    }
+
+    /// The first write that is not among the operations which Redis remembers; none if the last one is. Where Redis
+    /// remembers as many as it can and none of these, nobody can say: `Err`.
+    pub(crate) fn first_lost(&self, remembered: &[u8]) -> Result<Option<usize>, Undecided> {
+        let known = |op: &OpId| remembered.chunks_exact(8).any(|known| known == op.as_bytes());
+        match self.writes.iter().rposition(|written| known(&written.op)) {
+            Some(at) => Ok((at + 1 < self.writes.len()).then_some(at + 1)),
+            None if remembered.len() >= REMEMBERED => Err(Undecided),
+            None => Ok(Some(0)),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Undecided;
+
+#[cfg(test)]
+#[path = "ring_tests.rs"]
+mod tests;
