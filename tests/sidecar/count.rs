@@ -23,7 +23,7 @@ async fn count_anew(sidecar: &Sidecar) -> Value {
     answer.json()
 }
 
-async fn metric(sidecar: &Sidecar, name: &str) -> i64 {
+pub(crate) async fn metric(sidecar: &Sidecar, name: &str) -> i64 {
     let text = sidecar.admin.get("/metrics").await.expect(200).body;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()

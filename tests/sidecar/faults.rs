@@ -26,6 +26,9 @@ fn samples(method: &str, path: &str, id: &str) -> Vec<(Request, Needs)> {
     let plain = |method: &str, path: String| Request::new(method, path);
     let api = format!("/api/sessions?sessionId={id}");
     let v1 = format!("/v1/sessions/{id}");
+    let own = |method: &str, path: &str| {
+        Request::new(method, path).header("cookie", format!("hyperpage-session={id}"))
+    };
     let read = |request| vec![(request, Needs::Read)];
     let write = |request| vec![(request, Needs::Write)];
     let nothing = |request, status| vec![(request, Needs::Nothing(status))];
@@ -66,6 +69,23 @@ fn samples(method: &str, path: &str, id: &str) -> Vec<(Request, Needs)> {
         ],
         ("delete", "/v1/sessions/{id}") => write(plain("DELETE", v1)),
         ("post", "/v1/sessions/{id}/touch") => write(plain("POST", format!("{v1}/touch"))),
+        ("get" | "head", "/v1/session") => read(own(&method.to_uppercase(), path)),
+        ("patch", "/v1/session") => write(own("PATCH", path).json(r#"{"a":1}"#)),
+        ("delete", "/v1/session") => write(own("DELETE", path)),
+        ("post", "/v1/session/touch") => write(own("POST", path)),
+        // Each id and each line has a status of its own.
+        ("post", "/v1/sessions:batchGet") => {
+            nothing(plain("POST", path.into()).json(format!(r#"{{"ids":["{id}"]}}"#)), 200)
+        }
+        ("post", "/v1/sessions:import") => nothing(plain("POST", path.into()).body("{}\n"), 200),
+        // Without this header the last count is good enough.
+        ("get" | "head", "/v1/sessions:count") => {
+            read(plain(&method.to_uppercase(), path.into()).header("cache-control", "no-cache"))
+        }
+        ("get" | "head", "/v1/users/{id}/sessions") => {
+            read(plain(&method.to_uppercase(), "/v1/users/somebody/sessions".into()))
+        }
+        ("delete", "/v1/users/{id}/sessions") => write(plain("DELETE", "/v1/users/somebody/sessions".into())),
         ("get", path) if ADMIN.contains(&path) => nothing(plain("GET", path.into()), 200),
         _ => panic!("{method} {path} is a new route: say here how it meets an outage"),
     }
@@ -115,7 +135,7 @@ impl Fault {
 async fn meets_every_route(fault: Fault) {
     let redis = RedisServer::start().await;
     let proxy = Proxy::start(redis.port()).await;
-    let sidecar = Sidecar::start(&Settings::redis(proxy.url())).await;
+    let sidecar = Sidecar::start(&Settings::redis(proxy.url()).env("SESSION_COOKIE", "on")).await;
     let routes = routes(&sidecar).await;
     assert!(routes.len() >= 18, "the document lists every route: {routes:?}");
     for (method, path) in routes {

@@ -7,6 +7,7 @@ use tests::http::Answer;
 use tests::sidecar::Sidecar;
 
 use crate::common::{PROMPT, RECOVERY, new_session, new_v1, pair};
+use crate::count::metric;
 use crate::foreign::Foreign;
 
 const PAST: &str = "2020-01-01T00:00:00.000Z";
@@ -120,6 +121,15 @@ async fn a_user_is_named_in_the_index_before_the_document_says_so() {
             assert!(answer.status >= 500, "{answer:?}");
         }
         assert_eq!(read(&sidecar, &id).await.etag(), etag);
+        // Whoever reads such a session is not disturbed, and the failure is counted.
+        redis.set("foreign", "u", PAST).await;
+        read(&sidecar, "foreign").await.expect(200);
+        eventually("what is not indexed is counted", RECOVERY, async || {
+            let unindexed = metric(&sidecar, "sessions_unindexed_total").await;
+            check(unindexed >= 1, unindexed)
+        })
+        .await;
+        redis.command::<()>(&["DEL", "hyperpage:session:foreign"]).await;
         redis.command::<()>(&["DEL", "{hyperpage:user:u}"]).await;
         patch(&sidecar, &id, json!({ "userId": "u" })).await.expect(200);
         assert_eq!(of_user(&sidecar, "u").await, [id]);
@@ -147,6 +157,31 @@ async fn reads_repair_the_index() {
         .await;
         one.stop().await;
         other.stop().await;
+    }
+}
+
+/// The same pod, too, although it had named them already.
+#[tokio::test]
+async fn an_index_that_redis_lost_is_made_again() {
+    for redis in Foreign::both().await {
+        let sidecar = redis.sidecar().await;
+        let mine = sessions_of(&sidecar, "u", 3).await;
+        for node in &redis.nodes {
+            node.command::<()>(&["FLUSHALL"]).await.unwrap();
+        }
+        for id in &mine {
+            redis.set(id, "u", PAST).await;
+        }
+        eventually("the sessions are in the index again", RECOVERY, async || {
+            for id in &mine {
+                let answer = read(&sidecar, id).await;
+                check(answer.status == 200, answer)?;
+            }
+            let listed = of_user(&sidecar, "u").await;
+            check(listed == mine, listed)
+        })
+        .await;
+        sidecar.stop().await;
     }
 }
 
@@ -180,6 +215,9 @@ async fn signed_out_everywhere_means_foreign_and_unindexed_sessions_too() {
             .await;
         }
         assert!(!redis.exists("foreign").await && !redis.exists("timeless").await);
+        let ended = metric(&one, "sessions_signed_out_total").await
+            + metric(&other, "sessions_signed_out_total").await;
+        assert!(ended >= 7 && metric(&one, "sessions_indexed_total").await >= 6, "{ended}");
         read(&other, "younger").await.expect(200);
         read(&other, &strangers[0]).await.expect(200);
         // Who signs in again is, also on a session that is older than the mark.

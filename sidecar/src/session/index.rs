@@ -56,6 +56,11 @@ impl Index {
         Index { redis, scripts: std::sync::Arc::new(scripts), life_ms }
     }
 
+    /// What was in an index is there still while this stays the same.
+    pub(crate) fn incarnation(&self, keys: &UserKeys) -> Option<u64> {
+        self.redis.incarnation(&keys.index).map(|incarnation| incarnation.n)
+    }
+
     pub(crate) async fn add(
         &self,
         keys: &UserKeys,

@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Users {
     pub(super) index: Index,
     life_ms: u64,
-    /// Until when the index knows a session.
+    /// Until when the index, as long as it has lost nothing, knows a session.
     known: Recent<Instant>,
     /// When a user had no mark.
     unmarked: Recent<Instant>,
@@ -131,7 +131,7 @@ impl Users {
             _ => {
                 // Whatever became of this, the session is as it was.
                 self.index.add(&keys, id, self.life_ms, Tie::New).await.map_err(index::failed)?;
-                self.known.put((id, &keys.index), self.until(self.life_ms));
+                self.know(&keys, id, self.until(self.life_ms));
                 self.metrics.indexed.inc();
                 Ok(Standing::Valid)
             }
@@ -192,7 +192,7 @@ impl Users {
     /// The index forgets a session that is gone, or somebody else's; if it cannot now, the next reader tries.
     pub(super) async fn forget(&self, keys: &UserKeys, id: &str) {
         if let Ok(id) = SessionId::parse(id) {
-            self.known.forget((&id, &keys.index));
+            self.unknow(keys, &id);
         }
         if let Err(error) = self.index.drop(keys, id).await {
             tracing::debug!(%error, "a session stays in an index");
@@ -203,14 +203,22 @@ impl Users {
     fn name(&self, keys: UserKeys, id: &SessionId, left_ms: u64) {
         let until = self.until(left_ms);
         let slack = Duration::from_millis(self.life_ms / 10);
-        if self.known.get((id, &keys.index)).is_some_and(|known| until <= known + slack) {
+        let known = self.known.get((id, &keys.index, self.index.incarnation(&keys)));
+        if known.is_some_and(|known| until <= known + slack) {
             return;
         }
-        let key = keys.index.clone();
-        match self.queue.try_send(Named { keys, id: id.clone(), left_ms }) {
-            Ok(()) => self.known.put((id, &key), until),
+        match self.queue.try_send(Named { keys: keys.clone(), id: id.clone(), left_ms }) {
+            Ok(()) => self.know(&keys, id, until),
             Err(_) => drop(self.metrics.unindexed.inc()),
         }
+    }
+
+    fn know(&self, keys: &UserKeys, id: &SessionId, until: Instant) {
+        self.known.put((id, &keys.index, self.index.incarnation(keys)), until);
+    }
+
+    fn unknow(&self, keys: &UserKeys, id: &SessionId) {
+        self.known.forget((id, &keys.index, self.index.incarnation(keys)));
     }
 
     fn until(&self, left_ms: u64) -> Instant {
@@ -226,7 +234,7 @@ impl Users {
                 Err(error) => {
                     tracing::debug!(%error, "a session is not in its user's index yet");
                     self.metrics.unindexed.inc();
-                    self.known.forget((&id, &keys.index));
+                    self.unknow(&keys, &id);
                     tokio::time::sleep(PAUSE).await;
                 }
             }
