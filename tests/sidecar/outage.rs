@@ -14,13 +14,13 @@ use crate::common::{RECOVERY, assert_unchanged, new_session, new_v1};
 /// An outage is one after a second; and some.
 const NOTICED: Duration = Duration::from_secs(5);
 
-struct World {
-    redis: RedisServer,
-    proxy: Proxy,
-    sidecar: Sidecar,
+pub(crate) struct World {
+    pub(crate) redis: RedisServer,
+    pub(crate) proxy: Proxy,
+    pub(crate) sidecar: Sidecar,
 }
 
-async fn world(settings: impl FnOnce(Settings) -> Settings) -> World {
+pub(crate) async fn world(settings: impl FnOnce(Settings) -> Settings) -> World {
     let redis = RedisServer::start().await;
     let proxy = Proxy::start(redis.port()).await;
     let sidecar = Sidecar::start(&settings(Settings::redis(proxy.url()))).await;
@@ -29,13 +29,13 @@ async fn world(settings: impl FnOnce(Settings) -> Settings) -> World {
 
 impl World {
     /// Cuts Redis off, and waits until the sidecar says that it is away.
-    async fn cut(&self) {
+    pub(crate) async fn cut(&self) {
         self.proxy.set(Mode::Cut);
         state(&self.sidecar, "outage").await;
     }
 
     /// Redis is back, and nothing is left to be replayed.
-    async fn heal(&self) {
+    pub(crate) async fn heal(&self) {
         self.proxy.set(Mode::Pass);
         state(&self.sidecar, "healthy").await;
     }
@@ -50,7 +50,7 @@ impl World {
     }
 }
 
-async fn state(sidecar: &Sidecar, name: &str) {
+pub(crate) async fn state(sidecar: &Sidecar, name: &str) {
     eventually(&format!("the sessions are {name}"), NOTICED + RECOVERY, async || {
         let ready = sidecar.admin.get("/readyz").await.expect(200).json();
         check(ready["sessions"]["state"] == name, ready)
@@ -65,7 +65,7 @@ fn assert_journaled(what: &str, answer: &Answer) {
     assert_eq!(answer.header("etag"), None, "{what}: nothing is known of its bytes yet: {answer:?}");
 }
 
-fn v1(id: &str) -> String {
+pub(crate) fn v1(id: &str) -> String {
     format!("/v1/sessions/{id}")
 }
 
@@ -109,7 +109,7 @@ async fn a_merge_journaled_in_an_outage_reaches_redis_exactly_once() {
     world.sidecar.stop().await;
 }
 
-fn sibling(id: &str) -> String {
+pub(crate) fn sibling(id: &str) -> String {
     format!("{{hyperpage:session:{id}}}:m")
 }
 
@@ -313,29 +313,4 @@ async fn a_sidecar_that_stops_tells_how_many_changes_are_lost() {
     let logs = world.sidecar.logs();
     let lost = logs.lines().find(|line| line.contains("journaled changes are lost")).unwrap();
     assert!(lost.contains(r#""changes":3"#) && !logs.contains("secret") && !logs.contains(&id), "{logs}");
-}
-
-/// A Redis that forgets all: what it acknowledged to a living sidecar in the last seconds is there again, and what was
-/// deleted stays deleted.
-#[tokio::test]
-async fn writes_of_the_last_seconds_survive_a_wipe() {
-    let mut redis = RedisServer::start().await;
-    let sidecar = Sidecar::start(&Settings::redis(redis.url())).await;
-    let (kept, _) = new_v1(&sidecar, r#"{"a":1}"#).await;
-    let (deleted, _) = new_v1(&sidecar, r#"{"a":1}"#).await;
-    sidecar.app.patch(&v1(&kept), r#"{"b":2}"#).await.expect(200);
-    sidecar.app.delete(&v1(&deleted)).await.expect(204);
-    let before = redis.session(&kept).await.unwrap();
-    redis.restart_empty().await;
-    eventually("what was lost is there again", RECOVERY, async || {
-        let after = redis.session(&kept).await;
-        check(after.as_ref() == Some(&before), after)
-    })
-    .await;
-    let tombstone: i64 = redis.command(&["HEXISTS", &sibling(&deleted), "deleted"]).await.unwrap();
-    assert_eq!((tombstone, redis.session(&deleted).await), (1, None));
-    let metrics = sidecar.admin.get("/metrics").await.body;
-    assert!(metrics.contains("sessions_forked_total 0\n"), "{metrics}");
-    sidecar.app.patch(&v1(&kept), r#"{"c":3}"#).await.expect(200);
-    sidecar.stop().await;
 }

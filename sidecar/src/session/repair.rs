@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use tokio::time::timeout;
+
 use super::budget::Budget;
 use super::op::OpId;
 use super::ring::{Chain, Sight, Wish};
@@ -22,12 +24,15 @@ impl Sessions {
     pub(super) async fn repaired(&self, id: &SessionId, budget: Budget) -> Result<(), Error> {
         let ring = &self.0.away.ring;
         let Some(current) = self.0.redis.incarnation(&SessionKeys::new(id).session) else { return Ok(()) };
+        if ring.unrepaired(id, &current).is_none() {
+            return Ok(());
+        }
+        let _turn = timeout(budget.left(), ring.turn.lock()).await.map_err(|_| Error::no_time())?;
         let Some(chain) = ring.unrepaired(id, &current) else { return Ok(()) };
         let Repaired { restored, forked } = self.repair(id, &chain, &current, budget).await?;
-        if ring.remove(id, &chain.incarnation) {
-            self.0.away.metrics.restored.inc_by(restored as u64);
-            self.0.away.metrics.forked.inc_by(forked as u64);
-        }
+        ring.remove(id, &chain.incarnation);
+        self.0.away.metrics.restored.inc_by(restored as u64);
+        self.0.away.metrics.forked.inc_by(forked as u64);
         Ok(())
     }
 

@@ -60,7 +60,11 @@ pub(crate) struct Chain {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Ring(Mutex<Inner>);
+pub(crate) struct Ring {
+    inner: Mutex<Inner>,
+    /// Held by whoever repairs a session: what becomes of it is counted once.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -138,18 +142,16 @@ impl Ring {
         ids.cloned().collect()
     }
 
-    /// Repaired, or beyond it. Whether it was there still.
-    pub(crate) fn remove(&self, id: &SessionId, incarnation: &Incarnation) -> bool {
+    /// Repaired, or beyond it.
+    pub(crate) fn remove(&self, id: &SessionId, incarnation: &Incarnation) {
         let mut inner = self.inner();
-        let there = inner.chains.get(id).is_some_and(|chain| chain.incarnation == *incarnation);
-        if there {
+        if inner.chains.get(id).is_some_and(|chain| chain.incarnation == *incarnation) {
             inner.remove(id);
         }
-        there
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
