@@ -10,6 +10,7 @@ use tests::redis::RedisServer;
 use tests::sidecar::{Settings, Sidecar};
 
 use crate::common::{RECOVERY, assert_unchanged, new_session, new_v1};
+use crate::metrics::values;
 
 /// An outage is one after a second; and some.
 const NOTICED: Duration = Duration::from_secs(5);
@@ -58,6 +59,12 @@ pub(crate) async fn state(sidecar: &Sidecar, name: &str) {
     .await;
 }
 
+/// Operations that had what they needed from there.
+async fn operations(sidecar: &Sidecar, source: &str) -> f64 {
+    let source = format!(r#"source="{source}""#);
+    values(sidecar, "hyperpage_session_seconds_count", &[&source]).await.into_iter().sum()
+}
+
 #[track_caller]
 fn assert_journaled(what: &str, answer: &Answer) {
     assert_eq!(answer.status, 202, "{what}: {answer:?}");
@@ -85,6 +92,7 @@ async fn a_merge_journaled_in_an_outage_reaches_redis_exactly_once() {
     let touch = Request::new("POST", format!("{}/touch", v1(&id)));
     assert_journaled("touch", &app.send(touch).await);
     assert_eq!(world.journal("/entries").await, 4);
+    assert_eq!(operations(&world.sidecar, "journal").await, 4.0);
     assert_eq!(world.stored(&id).await, before, "Redis has heard of nothing");
     // What means one version, or more than can wait, is refused.
     let if_match = Request::new("PATCH", v1(&id)).json(r#"{"a":1}"#).header("if-match", etag);
@@ -253,6 +261,7 @@ async fn memory_makes_sessions_in_an_outage_and_says_that_nothing_is_promised() 
     let read = app.get(&v1(&id)).await.expect(200);
     assert_eq!((read.json()["a"].as_i64(), read.header("x-hyperpage-durability")), (Some(1), Some("local")));
     assert!(read.header("x-hyperpage-stale-ms").is_some() && read.header("etag").is_none(), "{read:?}");
+    assert!(operations(&world.sidecar, "memory").await >= 1.0);
     world.cut().await;
     assert_eq!(world.sidecar.logs().matches("nothing is promised").count(), 1);
     world.heal().await;

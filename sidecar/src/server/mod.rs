@@ -1,28 +1,28 @@
 //! Serves a router on a listener: bounded, patient with idle connections, and done in time when told to stop.
 
 mod patience;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, HttpBody};
 use axum::http::{HeaderValue, Request, header};
 use axum::middleware::map_response;
 use axum::response::Response;
-use futures::StreamExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 pub use patience::Patience;
-use patience::{Patient, Places, Turn};
+use patience::{Patient, Places};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use turn::Turn;
 
 /// When fewer places than this part of all are free, nobody keeps one for a request to come.
 const SCARCE: usize = 8;
@@ -76,29 +76,6 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
     connections.wait().await;
 }
 
-/// A request that is served until this is dropped.
-struct Served(Turn);
-
-impl Served {
-    /// What is made while it is sent is served for as long, and may read its request meanwhile.
-    fn until_sent(self, answer: Response) -> Response {
-        if answer.body().size_hint().exact().is_some() {
-            return answer;
-        }
-        answer.map(|body| {
-            Body::from_stream(body.into_data_stream().inspect(move |_| {
-                let _until_the_end = &self;
-            }))
-        })
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.0.next();
-    }
-}
-
 async fn connection(
     stream: Patient<TcpStream>,
     router: Router,
@@ -109,10 +86,8 @@ async fn connection(
 ) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request: Request<Incoming>| {
-        turn.next();
-        let answer = router.call(request);
-        let served = Served(turn.clone());
-        async move { answer.await.map(|answer| served.until_sent(answer)) }
+        let (serving, answer) = (turn.begin(), router.call(request));
+        async move { answer.await.map(|response| serving.until_sent(response)) }
     });
     let mut server = http1::Builder::new();
     // The stream itself knows how long to wait.

@@ -4,13 +4,14 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::turn::Turn;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
@@ -20,20 +21,6 @@ pub struct Patience {
     pub head: Duration,
     /// For a client that takes nothing of its answer.
     pub answer: Duration,
-}
-
-/// Even while a connection waits for a request, odd while one is served.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Turn(Arc<AtomicU64>);
-
-impl Turn {
-    pub(super) fn next(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn now(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 /// A connection that fails when it has waited long enough.
@@ -136,7 +123,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         let turn = self.turn.now();
-        if turn % 2 == 1 {
+        if Turn::is_serving(turn) {
             return read;
         }
         if self.request.turn != turn {

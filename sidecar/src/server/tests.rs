@@ -1,4 +1,5 @@
-use axum::routing::get;
+use axum::body::Body;
+use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
@@ -17,8 +18,10 @@ impl Server {
     async fn start(connections: usize, patience: Patience) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router =
-            Router::new().route("/", get(async || "served")).route("/big", get(async || vec![b'x'; 1 << 24]));
+        let router = Router::new()
+            .route("/", get(async || "served"))
+            .route("/big", get(async || vec![b'x'; 1 << 24]))
+            .route("/echo", post(async |body: Body| body));
         let limits = Limits { connections, patience, head_bytes: 8 * 1024, drain: SOON };
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, router, limits, stop.clone()));
@@ -111,5 +114,26 @@ async fn an_answer_that_nobody_takes_ends_the_connection() {
     deaf.write_all(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     // It holds the only place.
     answer(&mut server.connect().await).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_goes_on_while_its_body_comes_is_not_half_a_head() {
+    let head = Duration::from_millis(200);
+    let server = Server::start(16, Patience { idle: 100 * SOON, head, answer: SOON }).await;
+    let mut socket = server.connect().await;
+    socket.write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+    let mut told = Vec::new();
+    for chunk in [&b"1\r\na\r\n"[..], b"1\r\nb\r\n", b"0\r\n\r\n"] {
+        socket.write_all(chunk).await.unwrap();
+        while !told.ends_with(chunk) {
+            assert!(timeout(SOON, socket.read_buf(&mut told)).await.unwrap().unwrap() > 0, "{told:?}");
+        }
+        // Longer than half a head may stay one.
+        tokio::time::sleep(2 * head).await;
+    }
+    // The next is a head again.
+    socket.write_all(&REQUEST[..9]).await.unwrap();
+    shown_out(&mut socket).await;
     server.stop().await;
 }

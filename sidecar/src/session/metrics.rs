@@ -1,12 +1,18 @@
 //! What the sessions count.
 
+use std::time::Instant;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+use crate::metrics::LATENCY_BUCKETS;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics {
+    seconds: Seconds,
     pub(crate) created: Counter,
     pub(crate) updated: Counter,
     pub(crate) touched: Counter,
@@ -18,6 +24,57 @@ pub(crate) struct Metrics {
     pub(crate) turned_away: Counter,
     limited: Family<Rule, Counter>,
     errors: Family<Kind, Counter>,
+}
+
+#[derive(Debug, Clone)]
+struct Seconds(Family<Took, Histogram>);
+
+impl Default for Seconds {
+    fn default() -> Seconds {
+        Seconds(Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Took {
+    operation: &'static str,
+    source: &'static str,
+}
+
+/// Who had what an operation needed, or kept what it made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source {
+    Redis,
+    /// A change waits in this pod for Redis to come back.
+    Journal,
+    /// What this pod knew when Redis went away.
+    Memory,
+}
+
+impl Source {
+    fn label(self) -> &'static str {
+        match self {
+            Source::Redis => "redis",
+            Source::Journal => "journal",
+            Source::Memory => "memory",
+        }
+    }
+}
+
+/// Tells how long an operation took when it is dropped, however it ended.
+#[derive(Debug)]
+pub(crate) struct Timer<'a> {
+    metrics: &'a Metrics,
+    operation: &'static str,
+    pub(crate) source: Source,
+    begun: Instant,
+}
+
+impl Drop for Timer<'_> {
+    fn drop(&mut self) {
+        let labels = Took { operation: self.operation, source: self.source.label() };
+        self.metrics.seconds.0.get_or_create(&labels).observe(self.begun.elapsed().as_secs_f64());
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,6 +96,7 @@ impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Metrics {
         let metrics = Metrics::default();
         let Metrics {
+            seconds,
             created,
             updated,
             touched,
@@ -51,6 +109,11 @@ impl Metrics {
             limited,
             errors,
         } = &metrics;
+        registry.register(
+            "hyperpage_session_seconds",
+            "Time of an operation on a session, by who had what it needed",
+            seconds.0.clone(),
+        );
         registry.register("sessions_created", "Sessions written that did not exist", created.clone());
         registry.register("sessions_updated", "Writes to existing sessions", updated.clone());
         registry.register(
@@ -92,6 +155,10 @@ impl Metrics {
 
     pub(crate) fn unproven(&self, reason: &'static str) {
         self.unproven.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub(crate) fn timer(&self, operation: &'static str) -> Timer<'_> {
+        Timer { metrics: self, operation, source: Source::Redis, begun: Instant::now() }
     }
 
     /// A client address wanted too many sessions.

@@ -2,6 +2,7 @@
 
 use super::budget::Budget;
 use super::condition::Condition;
+use super::metrics::Source;
 use super::outage::{Operation, Verdict};
 use super::renewal::Renewal;
 use super::store::Stored;
@@ -11,12 +12,14 @@ use super::{Basis, Error, Session, SessionId, Sessions, now_ms, rule};
 impl Sessions {
     /// `condition` decides what absence means; what it says of a session's bytes is the caller's to judge.
     pub(super) async fn read(&self, id: SessionId, condition: &Condition) -> Result<Session, Error> {
+        let mut timer = self.0.metrics.timer("read");
         let read = match self.verdict(&id, Operation::Read, condition.asks()) {
             Verdict::Stale => Err(Error::outage()),
             _ => self.read_through(&id, condition).await,
         };
         match read {
             Err(error @ Error::Unavailable { .. }) if !condition.names_a_version() => {
+                timer.source = Source::Memory;
                 self.stale(&id).ok_or(error)
             }
             read => self.session(id, read?),

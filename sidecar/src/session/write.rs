@@ -9,6 +9,7 @@ use super::attempt::Attempts;
 use super::budget::Budget;
 use super::condition::Condition;
 use super::journal::Intent;
+use super::metrics::Source;
 use super::op::OpId;
 use super::outage::{Asks, Operation};
 use super::ring::Wish;
@@ -45,11 +46,13 @@ impl Sessions {
         fields: Option<(&Change, Identity)>,
         budget: Budget,
     ) -> Result<Written, Error> {
+        let mut timer = self.0.metrics.timer("create");
         let now_ms = now_ms();
         let text = rule::create(origin, fields, now_ms)?;
         let id = SessionId::mint(now_ms, random()?);
         let intent = || Intent::Create(text.clone());
         if let Some(session) = self.journaled(&id, Operation::Create, Asks::default(), intent)? {
+            timer.source = Source::Journal;
             return Ok(Written { session, base: None });
         }
         self.0.users.write(&id, None, &text).await?;
@@ -103,6 +106,7 @@ impl Sessions {
         change: Arc<Change>,
         terms: Terms,
     ) -> Result<Written, Error> {
+        let mut timer = self.0.metrics.timer("update");
         let budget = terms.budget;
         let operation = match &*change {
             Change::Merge(..) => Operation::Merge,
@@ -110,6 +114,7 @@ impl Sessions {
         };
         let intent = || Intent::Merge(Arc::clone(&change), terms.identity);
         if let Some(session) = self.journaled(&id, operation, terms.condition.asks(), intent)? {
+            timer.source = Source::Journal;
             return Ok(Written { session, base: None });
         }
         self.caught_up(&id, budget).await?;
@@ -150,6 +155,7 @@ impl Sessions {
         origin: &Origin,
         terms: Terms,
     ) -> Result<Written, Error> {
+        let _timer = self.0.metrics.timer("create");
         let Terms { condition: _, identity, budget } = terms;
         if !self.0.allow_client_ids {
             return Err(Error::ClientIdRefused);
@@ -176,8 +182,10 @@ impl Sessions {
         condition: &Condition,
         budget: Budget,
     ) -> Result<Session, Error> {
+        let mut timer = self.0.metrics.timer("touch");
         let asks = condition.asks();
         if let Some(journaled) = self.journaled(&id, Operation::Touch, asks, || Intent::Touch)? {
+            timer.source = Source::Journal;
             return Ok(journaled);
         }
         self.caught_up(&id, budget).await?;
@@ -208,8 +216,10 @@ impl Sessions {
         condition: &Condition,
         budget: Budget,
     ) -> Result<Basis, Error> {
+        let mut timer = self.0.metrics.timer("delete");
         let asks = condition.asks();
         if let Some(journaled) = self.journaled(id, Operation::Delete, asks, || Intent::Delete)? {
+            timer.source = Source::Journal;
             return Ok(journaled.basis);
         }
         self.caught_up(id, budget).await?;
