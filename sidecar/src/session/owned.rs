@@ -148,10 +148,12 @@ impl Sessions {
 
     /// Deletes a session that is signed out, and no other that has its id meanwhile.
     pub(super) async fn end(&self, id: &SessionId, text: &str, budget: Budget) -> Result<Outcome, Error> {
-        let outcome = self.del(id, OpId::mint()?, Some(&digest(text)), budget).await?;
+        let (op, base) = (OpId::mint()?, digest(text));
+        let outcome = self.del(id, op, Some(&base), budget).await?;
         if let Outcome::Done(()) = outcome {
             self.0.users.ended();
             self.0.metrics.deleted.inc();
+            self.deleted(id, op, Some(base));
         }
         Ok(outcome)
     }

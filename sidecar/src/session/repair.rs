@@ -9,6 +9,7 @@ use super::op::OpId;
 use super::ring::{Chain, Sight, Wish};
 use super::rule::Stamp;
 use super::store::{Outcome, PutBack, Restore, Stored, Write, digest};
+use super::user::Standing;
 use super::{Error, SessionId, Sessions, now_ms, rule};
 use crate::key::SessionKeys;
 use crate::redis::Incarnation;
@@ -116,6 +117,9 @@ impl Sessions {
                 let Wish::Merge(change, identity) = wish else { continue };
                 // What no longer fits is reported with the others.
                 text = rule::update(&text, change, *identity, now_ms(), Stamp::After).unwrap_or(text);
+            }
+            if self.0.users.write(id, Some(&current.text), &text).await? == Standing::SignedOut {
+                return Ok(repaired);
             }
             let base = digest(&current.text);
             let write = Write { op, base: Some(&base), text: &text };

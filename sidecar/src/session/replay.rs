@@ -70,6 +70,7 @@ impl Sessions {
                 Answer::Late => Err(Error::late()),
             },
             Intent::Create(text) => {
+                self.0.users.write(id, None, text).await?;
                 let write = Write { op: entry.op, base: None, text };
                 match self.0.store.write(id, &write, self.0.store.life_ms()).await? {
                     Answer::Decided { outcome: Outcome::Done(()), .. } => Ok(Fate::Replayed),
