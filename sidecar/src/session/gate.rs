@@ -10,6 +10,11 @@ use super::ring::{Kept, Wish};
 use super::store::{Write, digest};
 use super::{Basis, Error, Session, SessionId, Sessions, now_ms};
 use crate::key::SessionKeys;
+use crate::redis::Incarnation;
+
+/// Which incarnation of Redis' data a write was sent to, as far as that is known.
+#[derive(Debug)]
+pub(super) struct Sent(Option<Incarnation>);
 
 impl Sessions {
     /// For probes and people.
@@ -81,19 +86,28 @@ impl Sessions {
     }
 
     /// Notes a write that Redis has acknowledged, for the case that it loses it.
-    pub(super) fn acknowledged(&self, id: &SessionId, write: &Write<'_>, wishes: &[Wish]) {
+    pub(super) fn acknowledged(&self, id: &SessionId, write: &Write<'_>, wishes: &[Wish], sent: Sent) {
         let Write { op, base, text } = *write;
         let (base, result) = (base.map(str::to_owned), Some(digest(text)));
-        self.note(id, Kept { op, base, result, wishes: wishes.to_vec() }, Some(text));
+        self.note(id, Kept { op, base, result, wishes: wishes.to_vec() }, Some(text), sent);
     }
 
-    pub(super) fn deleted(&self, id: &SessionId, op: OpId, base: Option<String>) {
-        self.note(id, Kept { op, base, result: None, wishes: Vec::new() }, None);
+    pub(super) fn deleted(&self, id: &SessionId, op: OpId, base: Option<String>, sent: Sent) {
+        self.note(id, Kept { op, base, result: None, wishes: Vec::new() }, None, sent);
     }
 
-    fn note(&self, id: &SessionId, written: Kept, text: Option<&str>) {
-        // Lost between the answer and this: whoever comes back is told nothing that it may not have.
-        let Some(incarnation) = self.0.redis.incarnation(&SessionKeys::new(id).session) else { return };
+    /// Before a write is sent: Redis may come back without it before its answer is looked at.
+    pub(super) fn sent(&self, id: &SessionId) -> Sent {
+        Sent(self.incarnation(id))
+    }
+
+    pub(super) fn incarnation(&self, id: &SessionId) -> Option<Incarnation> {
+        self.0.redis.incarnation(&SessionKeys::new(id).session)
+    }
+
+    fn note(&self, id: &SessionId, written: Kept, text: Option<&str>, Sent(before): Sent) {
+        // Not connected then, so it was sent to whoever is there since.
+        let Some(incarnation) = before.or_else(|| self.incarnation(id)) else { return };
         let now = Instant::now();
         let expires_at = now + self.0.store.life();
         let forgotten = self.0.away.ring.record(id, &incarnation, written, text, expires_at, now);

@@ -153,7 +153,6 @@ impl Sessions {
         if let Outcome::Done(()) = outcome {
             self.0.users.ended();
             self.0.metrics.deleted.inc();
-            self.deleted(id, op, Some(base));
         }
         Ok(outcome)
     }

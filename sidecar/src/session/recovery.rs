@@ -8,7 +8,6 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::budget::Budget;
 use super::{Error, SessionId, Sessions, random};
 use crate::key::SessionKeys;
-use crate::redis::Incarnation;
 
 const LOOK: Duration = Duration::from_millis(100);
 /// Between two sessions: not more than 500 a second.
@@ -46,20 +45,18 @@ impl Sessions {
             sleep(LOOK).await;
             let seen = self.0.redis.changes().borrow().losses;
             unrepaired |= std::mem::replace(&mut losses, seen) != seen;
-            if !self.0.redis.status().connected {
-                waited = false;
-                continue;
-            }
             if unrepaired {
                 unrepaired = self.repair_all().await;
             }
-            if self.0.away.journal.is_empty() {
+            let ready = self.ready();
+            if ready.is_empty() {
+                waited = false;
                 continue;
             }
             if !std::mem::replace(&mut waited, true) {
                 sleep(jittered(START)).await;
             }
-            self.replay_all(PACE).await;
+            self.replay_all(&ready, PACE).await;
         }
     }
 
@@ -74,31 +71,30 @@ impl Sessions {
         !ids.is_empty()
     }
 
-    async fn replay_all(&self, pace: Duration) {
+    /// The sessions with changes in the journal, the longest waiting first. A node of a cluster may be away while the
+    /// others answer.
+    fn ready(&self) -> Vec<SessionId> {
+        let mut ids = self.0.away.journal.sessions();
+        ids.retain(|id| self.0.redis.down_since(&SessionKeys::new(id).session).is_none());
+        ids
+    }
+
+    async fn replay_all(&self, ids: &[SessionId], pace: Duration) {
         let mut pace = Pace::new(pace);
-        for id in self.0.away.journal.sessions() {
-            if self.0.redis.down_since(&SessionKeys::new(&id).session).is_some() {
-                continue;
-            }
+        for id in ids {
             pace.wait().await;
-            told(self.replayed(&id, Budget::begin()).await, "replay");
+            told(self.replayed(id, Budget::begin()).await, "replay");
         }
     }
 
     /// What cannot be told to Redis now is lost, and that is said.
     pub(super) async fn take_leave(&self) {
         let journal = &self.0.away.journal;
-        if self.0.redis.status().connected && !journal.is_empty() {
-            let _in_time = timeout(LAST, self.replay_all(Duration::ZERO)).await;
-        }
+        let _in_time = timeout(LAST, self.replay_all(&self.ready(), Duration::ZERO)).await;
         let changes = journal.depth(Instant::now()).entries;
         if changes > 0 {
             tracing::warn!(changes, "stopping while Redis is away: journaled changes are lost");
         }
-    }
-
-    fn incarnation(&self, id: &SessionId) -> Option<Incarnation> {
-        self.0.redis.incarnation(&SessionKeys::new(id).session)
     }
 }
 

@@ -50,6 +50,7 @@ impl Sessions {
     }
 
     async fn replay(&self, id: &SessionId, seq: u64, entry: &Entry, budget: Budget) -> Result<Fate, Error> {
+        let sent = self.sent(id);
         let result = match &*entry.intent {
             Intent::Merge(change, identity) => {
                 self.replay_merge(id, seq, entry, (change, *identity), budget).await
@@ -62,7 +63,7 @@ impl Sessions {
             Intent::Delete => match self.0.store.delete(id, entry.op, None).await? {
                 Answer::Decided { outcome: Outcome::Done(()), .. } => {
                     self.0.metrics.deleted.inc();
-                    self.deleted(id, entry.op, None);
+                    self.deleted(id, entry.op, None, sent);
                     Ok(Fate::Replayed)
                 }
                 Answer::Decided { outcome: Outcome::Deleted, .. } => Ok(Fate::Dropped(Reason::Tombstoned)),
@@ -110,6 +111,7 @@ impl Sessions {
             // Before it is sent: whoever waits for the answer may be given up.
             journal.attempted(seq, Some(attempt.clone()));
             let write = Write { op: entry.op, base: Some(&attempt.base), text: &attempt.text };
+            let sent = self.sent(id);
             let answer = self.0.store.write(id, &write, self.0.store.life_ms()).await;
             if !in_doubt && matches!(answer, Err(Error::Unavailable { .. }) | Ok(Answer::Late)) {
                 journal.attempted(seq, None);
@@ -118,7 +120,7 @@ impl Sessions {
                 Answer::Late => return Err(Error::late()),
                 Answer::Decided { outcome: Outcome::Done(()), .. } => {
                     self.0.metrics.updated.inc();
-                    self.acknowledged(id, &write, &[Wish::Merge(Arc::clone(change), identity)]);
+                    self.acknowledged(id, &write, &[Wish::Merge(Arc::clone(change), identity)], sent);
                     return Ok(Fate::Replayed);
                 }
                 Answer::Decided { certain: false, .. } if in_doubt => {

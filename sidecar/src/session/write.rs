@@ -75,9 +75,10 @@ impl Sessions {
         wishes: &[Wish],
         budget: Budget,
     ) -> Result<Outcome, Error> {
+        let sent = self.sent(id);
         let outcome = self.cas_for(id, write, self.0.store.life_ms(), budget).await?;
         if outcome == Outcome::Done(()) {
-            self.acknowledged(id, write, wishes);
+            self.acknowledged(id, write, wishes, sent);
         }
         Ok(outcome)
     }
@@ -230,7 +231,6 @@ impl Sessions {
             match self.settled(id, outcome, condition).await? {
                 ControlFlow::Break(()) => {
                     self.0.metrics.deleted.inc();
-                    self.deleted(id, op, base);
                     return Ok(Basis::Redis);
                 }
                 ControlFlow::Continue(fresh) => base = Some(fresh),
@@ -247,10 +247,14 @@ impl Sessions {
         base: Option<&str>,
         budget: Budget,
     ) -> Result<Outcome, Error> {
+        let sent = self.sent(id);
         let mut attempts = Attempts::new(budget, &self.0.metrics.resent);
         loop {
             let answer = self.0.store.delete(id, op, base).await;
             if let ControlFlow::Break(settled) = attempts.settle(answer).await {
+                if let Ok(Outcome::Done(())) = settled {
+                    self.deleted(id, op, base.map(str::to_owned), sent);
+                }
                 return settled;
             }
         }
