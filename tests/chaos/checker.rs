@@ -20,7 +20,7 @@ fn event(invoked: u64, ended: u64, action: Action, outcome: impl Into<Outcome>) 
 }
 
 fn write(op: u64) -> Action {
-    Action::Write { op, dialect: "deep" }
+    Action::Write { op, dialect: "deep", after: None }
 }
 
 fn create() -> Event {
@@ -210,6 +210,20 @@ fn effects_against_the_order_of_calls_are_seen() {
     let writes = [event(2, 3, write(2), redis()), event(4, 5, write(3), redis())];
     let read = event(6, 7, FRESH, seen(&[1, 3, 2]));
     objects(&of(&[create(), writes[0].clone(), writes[1].clone(), read]), Rule::Order);
+}
+
+#[test]
+fn a_conditional_write_upon_another_version_is_seen() {
+    let other = event(2, 9, write(2), redis());
+    let read = event(10, 11, FRESH, seen(&[1, 2, 3]));
+    for outcome in [Outcome::Unknown, redis().into()] {
+        let meant = |after| {
+            let action = Action::Write { op: 3, dialect: "deep if-match", after: Some(after) };
+            of(&[create(), other.clone(), event(3, 9, action, outcome.clone()), read.clone()])
+        };
+        objects(&meant(1), Rule::Condition);
+        accepts(&meant(2));
+    }
 }
 
 #[test]

@@ -170,7 +170,7 @@ impl Client {
             dice if dice < strong => request = request.header("x-consistency", "strong"),
             _ => {}
         }
-        self.call(session, pod, Action::Write { op, dialect }, request).await;
+        self.call(session, pod, Action::Write { op, dialect, after: None }, request).await;
     }
 
     /// Several writes at once through one pod: one step may hold them all.
@@ -181,7 +181,7 @@ impl Client {
         let calls = writes.iter().map(|(op, dialect)| self.ask(pod, call::mark(&id, *op, dialect)));
         let calls = calls.zip(&writes).map(async |(call, (op, dialect))| {
             let (invoked, answer) = call.await;
-            let action = Action::Write { op: *op, dialect };
+            let action = Action::Write { op: *op, dialect, after: None };
             self.record(session, pod, invoked, action, call::outcome(answer));
         });
         futures::future::join_all(calls).await;
@@ -193,12 +193,13 @@ impl Client {
         let Outcome::Ok(seen) = self.read(session, pod, consistency).await else { return };
         let (Some(etag), Some(document)) = (seen.etag, seen.document) else { return };
         let (id, op) = (self.world.id(session), self.world.next_op());
-        let (dialect, request) = match (self.random.below(3), document.last) {
+        let after = document.last;
+        let (dialect, request) = match (self.random.below(3), after) {
             (0, Some(last)) => ("json-patch test", call::tested(&id, op, last)),
             (1, _) => ("put if-match", call::put(&id, op, document.marks, &etag)),
             _ => ("deep if-match", call::mark(&id, op, "deep").header("if-match", &etag)),
         };
-        self.call(session, pod, Action::Write { op, dialect }, request).await;
+        self.call(session, pod, Action::Write { op, dialect, after }, request).await;
     }
 
     /// A session under an id that the sidecar chooses; nobody knows it when the answer is lost.

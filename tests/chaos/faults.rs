@@ -8,9 +8,13 @@ pub(crate) enum Kind {
     Cut,
     /// For so long that it is no blip.
     LongCut,
+    /// The same, and when it is over answers are lost for a moment.
+    LongCutThenMute,
     HalfOpen,
     HalfClose,
     BlackHole,
+    /// Commands are executed, and their answers lost.
+    Mute,
     Delay,
     Stall,
     PauseRedis,
@@ -34,6 +38,8 @@ impl Kind {
         match self {
             Kind::Cut => "cut",
             Kind::LongCut => "cut for seconds",
+            Kind::LongCutThenMute => "cut for seconds, then mute",
+            Kind::Mute => "mute",
             Kind::HalfOpen => "half-open",
             Kind::HalfClose => "half-close",
             Kind::BlackHole => "black hole",
@@ -59,6 +65,7 @@ pub(crate) enum Family {
     Cut,
     Half,
     BlackHole,
+    Muted,
     Stall,
     Expiry,
     PausedRedis,
@@ -75,13 +82,14 @@ pub(crate) enum Family {
 }
 
 /// The first of all.
-const LOSSLESS: usize = 12;
+const LOSSLESS: usize = 13;
 
 impl Family {
-    const ALL: [Family; 16] = [
+    const ALL: [Family; 17] = [
         Family::Cut,
         Family::Half,
         Family::BlackHole,
+        Family::Muted,
         Family::Stall,
         Family::Expiry,
         Family::PausedRedis,
@@ -133,12 +141,14 @@ impl Family {
             Family::PausedSidecar => &[Kind::PauseSidecar],
             Family::KilledSidecar => &[Kind::KillSidecar],
             Family::Swapped => &[Kind::Swap],
-            Family::Away => &[Kind::LongCut],
+            Family::Muted => &[Kind::Mute],
+            Family::Away => &[Kind::LongCut, Kind::LongCutThenMute],
             Family::Mixed => &[
                 Kind::Cut,
                 Kind::HalfOpen,
                 Kind::HalfClose,
                 Kind::BlackHole,
+                Kind::Mute,
                 Kind::Delay,
                 Kind::Stall,
                 Kind::PauseRedis,

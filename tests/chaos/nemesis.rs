@@ -19,6 +19,8 @@ pub(crate) const CALLS: usize = 500;
 /// A data loss is judged when the repair of the one before is over.
 const LOSSES: usize = 1;
 const AFTER_A_LOSS: Duration = Duration::from_millis(1300);
+/// Of every write, by what all sessions hold; then the next PING finds the connection dead.
+const ANSWERS_LOST: Mode = Mode::Mute("metadata");
 /// A call that took so long was held up.
 const SLOW: Duration = Duration::from_millis(150);
 
@@ -85,6 +87,11 @@ async fn happen(
     match kind {
         Kind::Cut => hold(world, victim, Mode::Cut, for_a_while).await,
         Kind::LongCut => hold(world, victim, Mode::Cut, for_a_while + 1300).await,
+        Kind::LongCutThenMute => {
+            hold(world, victim, Mode::Cut, for_a_while + 1300).await;
+            hold(world, victim, ANSWERS_LOST, 300).await;
+        }
+        Kind::Mute => hold(world, victim, ANSWERS_LOST, for_a_while).await,
         Kind::BlackHole => hold(world, victim, Mode::BlackHole, for_a_while).await,
         Kind::Delay => {
             let delay = Duration::from_millis(20 + random.below(300));

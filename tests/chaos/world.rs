@@ -172,7 +172,7 @@ impl Node {
         let settings = settings
             .program(env!("CARGO_BIN_EXE_chaos-node"))
             .env("POD_NAME", format!("pod-{number}"))
-            .env("SESSION_TTL_SECONDS", "3600")
+            .env("SESSION_TTL_SECONDS", "100")
             .env("SESSION_ALLOW_CLIENT_IDS", "true")
             .env("HYPERPAGE_REPAIR_WINDOW_MS", family.repair().as_millis().to_string())
             .env("MUTANT", rules.join(" "));

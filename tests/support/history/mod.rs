@@ -46,6 +46,8 @@ pub enum Action {
         op: u64,
         /// The kind of request, in a word.
         dialect: &'static str,
+        /// Only if this was the last mark.
+        after: Option<u64>,
     },
     Read(Consistency),
     Touch,
@@ -166,6 +168,8 @@ pub enum Rule {
     Late,
     /// Writes took effect against the order in which calls began and ended.
     Order,
+    /// A conditional write took effect upon another version than it was meant for.
+    Condition,
     /// A fresh answer was not current at any instant of its call.
     NotFresh,
     /// An answer that no fault explains.
@@ -194,7 +198,7 @@ impl Rule {
     pub fn invariant(self) -> Invariant {
         use Rule::*;
         match self {
-            Lost | Twice | Ghost | Fork | Late | Order | NotFresh | Strange => Invariant::S1,
+            Lost | Twice | Ghost | Fork | Late | Order | Condition | NotFresh | Strange => Invariant::S1,
             OutOfBound | OwnWrite | FalseAbsence => Invariant::S2,
             Staler => Invariant::S3,
             Vanished | ReplayedTwice => Invariant::S4,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Event, Found, History, Outcome, Rule};
+use super::{Action, Event, Found, History, Outcome, Rule};
 
 /// A write acts within its deadline, which is shorter, or never.
 const GRACE: Duration = Duration::from_millis(500);
@@ -117,6 +117,7 @@ pub(super) fn check(path: &Path<'_>, history: &History, found: &mut Found) {
     forks(path, found);
     effects(path, found);
     order(path, found);
+    conditions(path, found);
     lateness(path, history, found);
 }
 
@@ -157,6 +158,19 @@ fn order(path: &Path<'_>, found: &mut Found) {
         }
         if event.is_applied() && path.shown(event).is_some_and(|shown| shown < place) {
             found.report(Rule::Fork, [event.to_string(), "does not show itself".to_owned()]);
+        }
+    }
+}
+
+fn conditions(path: &Path<'_>, found: &mut Found) {
+    for event in &path.events {
+        let Action::Write { after: Some(after), .. } = event.action else { continue };
+        let (Some(place), Some(before)) = (path.place(event), path.place.get(&after)) else { continue };
+        if place != before + 1 {
+            found.report(
+                Rule::Condition,
+                [event.to_string(), format!("came after {}", path.marks[place - 2])],
+            );
         }
     }
 }

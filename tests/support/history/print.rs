@@ -15,7 +15,8 @@ impl fmt::Display for Event {
         let Event { session, pod, invoked, ended, action, outcome } = self;
         write!(f, "{} … {} pod {pod} session {session:>2} ", ms(*invoked), ms(*ended))?;
         match action {
-            Action::Write { op, dialect } => write!(f, "{dialect} {op}")?,
+            Action::Write { op, dialect, after: None } => write!(f, "{dialect} {op}")?,
+            Action::Write { op, dialect, after: Some(after) } => write!(f, "{dialect} {op} after {after}")?,
             Action::Create { op } => write!(f, "create {op}")?,
             Action::Foreign { op } => write!(f, "foreign {op}")?,
             Action::Read(_) | Action::Touch | Action::Delete | Action::Expire => {
