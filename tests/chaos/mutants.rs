@@ -58,3 +58,23 @@ async fn mutant_that_says_401_on_an_error_is_caught() {
 async fn mutant_that_says_401_within_the_repair_window_is_caught() {
     caught("absent-in-window", Family::Flushed, Invariant::S2).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutant_that_replays_over_what_it_knew_is_caught() {
+    caught("replay-over-what-was-known", Family::Away, Invariant::S1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutant_that_replays_twice_is_caught() {
+    caught("replay-twice", Family::Away, Invariant::S4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutant_that_journals_conditional_writes_is_caught() {
+    caught("journal-if-match", Family::Away, Invariant::S1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutant_that_repairs_by_version_is_caught() {
+    caught("repair-by-version", Family::RolledBack, Invariant::S6).await;
+}
