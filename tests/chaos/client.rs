@@ -190,7 +190,9 @@ impl Client {
     /// A conditional one: the session as it was read, and one mark more.
     async fn conditional(&mut self, session: usize, pod: usize) {
         let consistency = if self.random.below(2) == 0 { Consistency::Default } else { Consistency::NoCache };
-        let Outcome::Ok(seen) = self.read(session, pod, consistency).await else { return };
+        // Whoever read it here may write it there.
+        let there = self.random.below(NODES as u64) as usize;
+        let Outcome::Ok(seen) = self.read(session, there, consistency).await else { return };
         let (Some(etag), Some(document)) = (seen.etag, seen.document) else { return };
         let (id, op) = (self.world.id(session), self.world.next_op());
         let after = document.last;

@@ -60,11 +60,6 @@ async fn mutant_that_says_401_within_the_repair_window_is_caught() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mutant_that_replays_over_what_it_knew_is_caught() {
-    caught("replay-over-what-was-known", Family::Away, Invariant::S1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn mutant_that_replays_twice_is_caught() {
     caught("replay-twice", Family::Away, Invariant::S4).await;
 }
