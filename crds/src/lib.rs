@@ -33,7 +33,7 @@ pub use redis::{External, Redis, RedisMode, SecretKey};
 pub use resources::Resources;
 pub use service::{Service, ServiceType};
 pub use service_account::ServiceAccount;
-pub use sidecar::{LogLevel, Sessions, Sidecar};
+pub use sidecar::{BindIp, Fallback, LogLevel, Sessions, Sidecar};
 pub use status::{HyperpageStatus, RedisStatus, SidecarStatus};
 pub use storage::{RetentionPolicy, Storage};
 

@@ -31,13 +31,71 @@ pub struct Sidecar {
 }
 
 /// Sessions, as the sidecar keeps them.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "has(self.trustedHops) && self.trustedHops > 0 || (!has(self.bindIp) || self.bindIp == 'off') && (!has(self.createLimitPerMinute) || self.createLimitPerMinute == 0)"
+).message("sessions.bindIp and sessions.createLimitPerMinute need sessions.trustedHops, or no address is known"))]
 pub struct Sessions {
     /// How long a session lives after it was last written, unless its writer says otherwise.
     #[serde(default = "ttl_seconds")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub ttl_seconds: i32,
+    /// Whether clients may choose the id of a new session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_client_ids: Option<bool>,
+    /// Whether /api/sessions may set userId, user and metadata.created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_identity_writes: Option<bool>,
+    /// What becomes of writes while Redis is away: changes wait in the pod (journal), new sessions too and nothing
+    /// is promised of them (memory), or all are refused (reject).
+    #[serde(default)]
+    pub fallback: Fallback,
+    /// How long a session is read as it was known last while Redis is away. Absent: 300.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 86_400))]
+    pub max_stale_seconds: Option<i32>,
+    /// Proxies before the app that append to X-Forwarded-For. Absent or 0: no address in it is believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 16))]
+    pub trusted_hops: Option<i32>,
+    /// New sessions per minute for one client address and pod. Absent or 0: as many as it likes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 60_000))]
+    pub create_limit_per_minute: Option<i32>,
+    /// Whether a session is used only from the address it was made from, or from its subnet (/24, /64).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bind_ip: Option<BindIp>,
+    /// Whether /v1 gives the session in a cookie, hyperpage-session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<bool>,
+}
+
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Fallback {
+    #[default]
+    Journal,
+    Memory,
+    Reject,
+}
+
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum BindIp {
+    Off,
+    Subnet,
+    Exact,
+}
+
+impl BindIp {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Subnet => "subnet",
+            Self::Exact => "exact",
+        }
+    }
 }
 
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,7 +134,17 @@ impl Default for Sidecar {
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self { ttl_seconds: ttl_seconds() }
+        Self {
+            ttl_seconds: ttl_seconds(),
+            allow_client_ids: None,
+            allow_identity_writes: None,
+            fallback: Fallback::default(),
+            max_stale_seconds: None,
+            trusted_hops: None,
+            create_limit_per_minute: None,
+            bind_ip: None,
+            cookie: None,
+        }
     }
 }
 

@@ -248,6 +248,12 @@ pub(super) const EXAMPLES: &[Example] = &[
         rejects: "spec: {sidecar: {image: ' a'}}",
     },
     Example {
+        at: "spec.sidecar.sessions",
+        message: "sessions.bindIp and sessions.createLimitPerMinute need sessions.trustedHops, or no address is known",
+        accepts: "spec: {sidecar: {sessions: {bindIp: subnet, createLimitPerMinute: 60, trustedHops: 1}}}",
+        rejects: "spec: {sidecar: {sessions: {bindIp: subnet, trustedHops: 0}}}",
+    },
+    Example {
         at: "spec.sidecar.resources",
         message: "sidecar.resources.requests must keep cpu and memory: without them an autoscaler cannot count the pod",
         accepts: "spec: {sidecar: {resources: {requests: {cpu: 1, memory: 64Mi}}}}",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
     App, Autoscaling, External, Hyperpage, LogLevel, NetworkPolicy, PodDisruptionBudget, PodTemplate,
-    PullSecret, Redis, RedisMode, Resources, SecretKey, Service, ServiceAccount, Storage,
+    PullSecret, Redis, RedisMode, Resources, SecretKey, Service, ServiceAccount, Sessions, Storage,
     contract::annotation,
 };
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
@@ -86,7 +86,7 @@ pub struct ValidSidecar {
     pub image: String,
     pub resources: Resources,
     pub log_level: LogLevel,
-    pub session_ttl_seconds: i32,
+    pub sessions: Sessions,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -129,7 +129,7 @@ pub fn validate(hyperpage: &Hyperpage, defaults: &Defaults) -> Result<Valid, Inv
             image: spec.sidecar.image.clone().unwrap_or_else(|| defaults.sidecar_image.clone()),
             resources: spec.sidecar.resources.clone(),
             log_level: spec.sidecar.log_level,
-            session_ttl_seconds: spec.sidecar.sessions.ttl_seconds,
+            sessions: spec.sidecar.sessions.clone(),
         },
         redis: ValidRedis {
             image: spec.redis.image.clone().unwrap_or_else(|| defaults.redis_image.clone()),

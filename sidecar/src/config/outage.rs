@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use crds::contract::env;
 
 use crate::session::Fallback;
 
@@ -13,14 +14,14 @@ pub struct Outage {
     /// Unset: changes that fit whatever the session becomes (merges, touches, deletions) wait in a journal in memory,
     /// are answered 202 and brought to Redis when it is back; all else is 503. True: new sessions wait as well, and
     /// nothing is promised of what is written then. False: every write is 503.
-    #[arg(long = "session-fallback-to-memory", env = "SESSION_FALLBACK_TO_MEMORY", value_name = "BOOLEAN",
+    #[arg(long = "session-fallback-to-memory", env = env::SESSION_FALLBACK_TO_MEMORY, value_name = "BOOLEAN",
           num_args = 0..=1, default_missing_value = "true",
           value_parser = clap::builder::BoolishValueParser::new())]
     pub fallback_to_memory: Option<bool>,
     /// Seconds for which a session is read as it was known last, and never beyond its life.
     #[arg(
         long = "session-max-stale-seconds",
-        env = "SESSION_MAX_STALE_SECONDS",
+        env = env::SESSION_MAX_STALE_SECONDS,
         value_name = "SECONDS",
         default_value_t = Outage::default().max_stale_seconds
     )]

@@ -1,7 +1,7 @@
 //! The sidecar: an init container that goes on running. Kubernetes starts it before the app and stops it after.
 
 use crds::{
-    External,
+    External, Fallback, Sessions,
     contract::{ADMIN_PORT, REDIS_PORT, SIDECAR_CONTAINER, SIDECAR_PORT, env, mount, name, path},
 };
 use k8s_openapi::{
@@ -19,7 +19,7 @@ const USER: i64 = 65532;
 const AUTH_VOLUME: &str = "hyperpage-redis-auth";
 
 pub(super) fn container(valid: &Valid) -> Container {
-    let ValidSidecar { image, resources, log_level, session_ttl_seconds } = &valid.sidecar;
+    let ValidSidecar { image, resources, log_level, sessions } = &valid.sidecar;
     Container {
         name: SIDECAR_CONTAINER.into(),
         image: Some(image.clone()),
@@ -40,7 +40,7 @@ pub(super) fn container(valid: &Valid) -> Container {
             ]
             .into_iter()
             .chain(redis(valid))
-            .chain([value(env::SESSION_TTL_SECONDS, session_ttl_seconds.to_string())])
+            .chain(settings(sessions))
             .collect(),
         ),
         resources: Some(security::resources(resources)),
@@ -57,6 +57,40 @@ pub(super) fn container(valid: &Valid) -> Container {
         }]),
         ..Container::default()
     }
+}
+
+/// What is absent is the sidecar's to know: a newer one may know better.
+fn settings(sessions: &Sessions) -> Vec<EnvVar> {
+    let Sessions {
+        ttl_seconds,
+        allow_client_ids,
+        allow_identity_writes,
+        fallback,
+        max_stale_seconds,
+        trusted_hops,
+        create_limit_per_minute,
+        bind_ip,
+        cookie,
+    } = sessions;
+    let memory = match fallback {
+        Fallback::Journal => None,
+        Fallback::Memory => Some(true),
+        Fallback::Reject => Some(false),
+    };
+    let flag = |name, flag: Option<bool>| flag.map(|flag| value(name, flag.to_string()));
+    let number = |name, number: Option<i32>| number.map(|number| value(name, number.to_string()));
+    let settings = [
+        number(env::SESSION_TTL_SECONDS, Some(*ttl_seconds)),
+        flag(env::SESSION_ALLOW_CLIENT_IDS, *allow_client_ids),
+        flag(env::SESSION_ALLOW_IDENTITY_WRITES, *allow_identity_writes),
+        flag(env::SESSION_FALLBACK_TO_MEMORY, memory),
+        number(env::SESSION_MAX_STALE_SECONDS, *max_stale_seconds),
+        number(env::SESSION_TRUSTED_HOPS, *trusted_hops),
+        number(env::SESSION_CREATE_LIMIT_PER_MINUTE, *create_limit_per_minute),
+        bind_ip.map(|bind_ip| value(env::SESSION_BIND_IP, bind_ip.as_str().into())),
+        flag(env::SESSION_COOKIE, *cookie),
+    ];
+    settings.into_iter().flatten().collect()
 }
 
 /// Where Redis is, and the files that say how to enter it: nothing secret is in the environment.

@@ -17,7 +17,7 @@ fn context() -> Value {
         "service": {"type": "NodePort"},
         "autoscaling": {"minReplicas": 1, "maxReplicas": 9, "targetCPUUtilizationPercentage": 70},
         "podDisruptionBudget": {"maxUnavailable": 1},
-        "sidecar": {"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}},
+        "sidecar": {"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}, "sessions": {"trustedHops": 1}},
         "redis": {"resources": {"limits": {"memory": "1Gi"}}},
     })
 }
