@@ -20,11 +20,10 @@ use crate::redis::{Mode, Source, Url, has_password};
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_COMMIT"), ")");
 
 /// Settings that the documents name and nothing reads yet: no mistake, and worth a line in the log.
-const LATER: [&str; 8] = [
+const LATER: [&str; 7] = [
     "COORD_HIGH_PRIORITY_THRESHOLD",
     "COORD_NORMAL_PRIORITY_THRESHOLD",
     "HYPERPAGE_LEADER_PROFILE",
-    env::REDIS_WAIT_REPLICAS,
     "LEADER_ELECTION_TIMEOUT",
     "LEADER_HEARTBEAT_INTERVAL",
     "POD_CHANNEL_PREFIX",
@@ -87,10 +86,6 @@ struct Redis {
     /// Standalone, unless the URL is of sentinels.
     #[arg(long, env = env::REDIS_MODE)]
     redis_mode: Option<Mode>,
-    /// Replicas that must confirm a strong write.
-    #[arg(long, env = env::REDIS_WAIT_REPLICAS, value_name = "COUNT",
-          value_parser = clap::value_parser!(u32).range(0..=100))]
-    redis_wait_replicas: Option<u32>,
     /// For a laptop: readable logs, and without a Redis URL a private redis-server that ends with the sidecar.
     #[arg(long)]
     dev: bool,
@@ -126,6 +121,10 @@ pub struct Session {
     pub cleanup_interval_minutes: u32,
     #[command(flatten)]
     pub outage: Outage,
+    /// Replicas that must confirm a strong write: half of them, rounded down, where there are any.
+    #[arg(long = "redis-wait-replicas", env = env::REDIS_WAIT_REPLICAS, value_name = "COUNT",
+          default_value_t = Session::default().wait_replicas, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub wait_replicas: u32,
 }
 
 /// What it says about itself.
@@ -181,6 +180,7 @@ impl Default for Session {
             guards: Guards::default(),
             cleanup_interval_minutes: 60,
             outage: Outage::default(),
+            wait_replicas: 0,
         }
     }
 }
@@ -217,18 +217,7 @@ impl Config {
 
 impl Redis {
     fn store(self, matches: &ArgMatches, notes: &mut Vec<String>) -> Result<Store, String> {
-        let Redis {
-            redis_url,
-            redis_url_file,
-            redis_password_file,
-            redis_ca_file,
-            redis_mode,
-            redis_wait_replicas: _,
-            dev,
-        } = self;
-        if matches.value_source("redis_wait_replicas") == Some(ValueSource::CommandLine) {
-            notes.push(later("--redis-wait-replicas"));
-        }
+        let Redis { redis_url, redis_url_file, redis_password_file, redis_ca_file, redis_mode, dev } = self;
         let given = redis_url.filter(|url| !url.is_empty());
         let mode = redis_mode.unwrap_or(match &given {
             Some(url) if url.split_once("://").is_some_and(|(scheme, _)| scheme.ends_with("-sentinel")) => {

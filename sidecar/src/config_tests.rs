@@ -122,8 +122,6 @@ fn later_settings_are_accepted_with_a_line_each() {
         parse_with(&["--dev"], &["HYPERPAGE_LEADER_PROFILE", "LEADER_ELECTION_TIMEOUT"]).ok().unwrap();
     assert_eq!(config.notes.len(), 2);
     assert!(LATER.is_sorted());
-    let config = parse(&["--dev", "--redis-wait-replicas", "1"]).ok().unwrap();
-    assert_eq!(config.notes, ["--redis-wait-replicas is accepted, and has no effect yet"]);
 }
 
 #[test]

@@ -146,6 +146,38 @@ async fn v1_412_holds_the_current_document_and_its_etag() {
 }
 
 #[tokio::test]
+async fn v1_if_version_at_least_waits_for_the_version_and_gives_up() {
+    let (_redis, sidecar) = pair().await;
+    let (id, _) = new_v1(&sidecar, "{}").await;
+    let path = format!("/v1/sessions/{id}");
+    let read = |version: i64| Request::new("GET", &path).header("if-version-at-least", version.to_string());
+    let there: i64 = sidecar.app.get(&path).await.header("x-hyperpage-version").unwrap().parse().unwrap();
+    sidecar.app.send(read(there)).await.expect(200);
+    let answer = sidecar.app.send(read(there + 3_600_000)).await;
+    assert_problem(&answer, 503, "VERSION_NOT_REACHED");
+    assert!(answer.elapsed > Duration::from_millis(150), "{answer:?}");
+    // What comes while it waits is enough. A machine may be so slow that it comes too late.
+    eventually("a reader waits for a writer", Duration::from_secs(20), async || {
+        let (write, early) = (sidecar.app.patch(&path, r#"{"n":1}"#), Request::new("GET", &path));
+        let there: i64 =
+            sidecar.app.send(early).await.header("x-hyperpage-version").unwrap().parse().unwrap();
+        let (answer, _) = tokio::join!(sidecar.app.send(read(there + 1)), write);
+        check(answer.status == 200, answer)
+    })
+    .await;
+    for wrong in ["x", "-1", "1.5", ""] {
+        let answer = sidecar.app.send(Request::new("GET", &path).header("if-version-at-least", wrong)).await;
+        assert_problem(&answer, 400, "INVALID_SESSION_REQUEST");
+    }
+    assert_problem(
+        &sidecar.app.send(Request::new("GET", "/v1/sessions/x").header("if-version-at-least", "1")).await,
+        404,
+        "SESSION_NOT_FOUND",
+    );
+    sidecar.stop().await;
+}
+
+#[tokio::test]
 async fn v1_media_types_that_mean_nothing_are_415() {
     let (_redis, sidecar) = pair().await;
     let (id, etag) = new_v1(&sidecar, "{}").await;

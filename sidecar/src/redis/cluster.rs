@@ -86,6 +86,7 @@ impl Cluster {
             reason,
             ever: snapshots.iter().any(|snapshot| snapshot.ever),
             lost: None,
+            since: None,
             warning: snapshots.into_iter().find_map(|snapshot| snapshot.warning),
         }
     }

@@ -13,6 +13,7 @@ use super::dial::{Connection, Place};
 use super::error::{Error, words};
 use super::incarnation::{Enrolled, Incarnation};
 use super::lease::Event;
+use super::strong::{Confirm, Strong};
 use super::supervisor::Supervisor;
 use super::target::Source;
 use super::wires::Wires;
@@ -20,7 +21,7 @@ use super::witness::{Sighting, micros};
 
 /// A call's answer must be there by then, wherever it got stuck.
 pub(super) const ATTEMPT: Duration = Duration::from_millis(250);
-const NO_SCRIPT: ErrorKind = ErrorKind::Server(ServerErrorKind::NoScript);
+pub(super) const NO_SCRIPT: ErrorKind = ErrorKind::Server(ServerErrorKind::NoScript);
 const IN_FLIGHT: usize = 1_024;
 /// A connection lost this recently may be back in a moment, and a call waits for that; in an outage it does not.
 const BLINK: Duration = Duration::from_millis(500);
@@ -37,6 +38,8 @@ pub(super) struct Snapshot {
     /// It has answered PONG at least once.
     pub(super) ever: bool,
     pub(super) lost: Option<Instant>,
+    /// Since when it is there.
+    pub(super) since: Option<Instant>,
     pub(super) warning: Option<String>,
 }
 
@@ -47,6 +50,8 @@ pub(super) struct Ask<'a> {
     pub(super) command: Pipeline,
     /// Whether the node's record is read after it.
     pub(super) seen: bool,
+    /// Then the answer comes as a pair, with whether it is confirmed.
+    pub(super) confirm: Option<Confirm>,
 }
 
 #[derive(Debug, Clone)]
@@ -59,6 +64,7 @@ pub(super) struct Shared {
     /// A place for one doubt: the first is as good as all.
     doubt: mpsc::Sender<Event>,
     places: Semaphore,
+    strong: Strong,
 }
 
 impl Link {
@@ -77,6 +83,7 @@ impl Link {
             clock: Mutex::default(),
             doubt,
             places: Semaphore::new(IN_FLIGHT),
+            strong: Strong::new(source.clone(), place.clone()),
         };
         let link = Link(Arc::new(shared));
         let supervisor = Supervisor::new(link.clone(), source, place, wires, heir, doubts);
@@ -147,6 +154,10 @@ impl Link {
 
     /// Where Redis does not know the script, it is loaded first.
     pub(super) async fn evaluate(&self, ask: &Ask<'_>, end: Instant) -> Result<(Value, Sighting), Failed> {
+        if let Some(confirm) = ask.confirm {
+            let pair = self.0.strong.run(self, ask, confirm, end).await?;
+            return Ok((pair, Sighting::Nothing));
+        }
         let call = || self.ask(ask, end);
         match call().await {
             Err(Failed { redis: Some(error), .. }) if error.kind() == NO_SCRIPT => {}
@@ -183,12 +194,17 @@ impl Link {
         Ok((snapshot.connection.clone().ok_or_else(absent)?, snapshot.enrolled.clone()))
     }
 
+    pub(super) async fn up_since(&self) -> Result<Instant, Error> {
+        self.connection().await?;
+        self.snapshot().since.ok_or_else(|| Error::unavailable("Redis not connected"))
+    }
+
     fn failed(&self, error: RedisError) -> Failed {
         self.doubt(&error);
         Failed { error: (&error).into(), redis: Some(error) }
     }
 
-    fn doubt(&self, error: &RedisError) {
+    pub(super) fn doubt(&self, error: &RedisError) {
         let doubt = match error.kind() {
             ErrorKind::Io | ErrorKind::Parse => Event::Doubted,
             ErrorKind::Server(ServerErrorKind::ReadOnly) => Event::ReadOnly,
@@ -202,7 +218,7 @@ impl Link {
     }
 }
 
-fn last(answers: Vec<Value>) -> RedisResult<Value> {
+pub(super) fn last(answers: Vec<Value>) -> RedisResult<Value> {
     answers.into_iter().next_back().unwrap_or(Value::Nil).extract_error()
 }
 
@@ -221,7 +237,7 @@ impl From<Error> for Failed {
 
 /// Loading a script acts on no key: without an answer nothing has happened. An error that Redis answers comes back
 /// every time, until a person mends it: an old Redis, or a user who may not load scripts.
-fn not_loaded(error: RedisError) -> Failed {
+pub(super) fn not_loaded(error: RedisError) -> Failed {
     match error.kind() {
         ErrorKind::Io | ErrorKind::Parse => Error::unavailable(words(&error)).into(),
         _ => Failed { error: (&error).into(), redis: Some(error) },

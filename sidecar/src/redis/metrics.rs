@@ -17,6 +17,8 @@ pub(super) struct Metrics {
     pub(super) evicting: Gauge,
     pub(super) incarnations: Counter,
     pub(super) losses: Counter,
+    pub(super) confirmed: Counter,
+    pub(super) unconfirmed: Counter,
     pub(super) errors: Family<ErrorLabels, Counter>,
     pub(super) calls: Histogram,
 }
@@ -35,11 +37,24 @@ impl Metrics {
             evicting: Gauge::default(),
             incarnations: Counter::default(),
             losses: Counter::default(),
+            confirmed: Counter::default(),
+            unconfirmed: Counter::default(),
             errors: Family::default(),
             calls: Histogram::new(LATENCY_BUCKETS),
         };
         let registry = registry.sub_registry_with_prefix("hyperpage_redis");
-        let Metrics { up, dials, evicts, evicting, incarnations, losses, errors, calls } = metrics.clone();
+        let Metrics {
+            up,
+            dials,
+            evicts,
+            evicting,
+            incarnations,
+            losses,
+            confirmed,
+            unconfirmed,
+            errors,
+            calls,
+        } = metrics.clone();
         registry.register("connections", "Connections that answer PING; one, or one for each node", up);
         registry.register("dials", "Attempts to connect", dials);
         registry.register(
@@ -53,6 +68,12 @@ impl Metrics {
             "losses",
             "Incarnations that took the place of a known one: data may have been lost",
             losses,
+        );
+        registry.register("confirmed", "Strong writes that enough replicas have confirmed", confirmed);
+        registry.register(
+            "unconfirmed",
+            "Strong writes that too few replicas have confirmed in time",
+            unconfirmed,
         );
         registry.register("errors", "Calls that failed", errors);
         registry.register("call_seconds", "Time of a call, answered or not", calls);

@@ -13,6 +13,7 @@ mod policy;
 mod report;
 mod scan;
 mod slots;
+mod strong;
 mod supervisor;
 mod target;
 mod wires;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 pub use error::Error;
 pub use incarnation::Incarnation;
 pub(crate) use scan::Node;
+pub use strong::{Confirm, Wait};
 pub use target::{Mode, Source, Url, has_password};
 pub use wires::Changes;
 pub use witness::Sighting;
@@ -102,7 +104,7 @@ impl Redis {
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<T, Error> {
-        Ok(self.evaluate(script, keys, args, false).await?.0)
+        Ok(self.evaluate(script, keys, args, false, None).await?.0)
     }
 
     /// Like `run`, and what may be concluded from an answer that says that there is nothing.
@@ -112,7 +114,25 @@ impl Redis {
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<(T, Sighting), Error> {
-        self.evaluate(script, keys, args, true).await
+        self.evaluate(script, keys, args, true, None).await
+    }
+
+    /// Like `run`, on a connection of its own, and whether replicas have confirmed what it wrote.
+    pub async fn run_confirmed<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+        confirm: Confirm,
+    ) -> Result<(T, bool), Error> {
+        let ((answer, confirmed), _) = self.evaluate(script, keys, args, false, Some(confirm)).await?;
+        let Metrics { confirmed: yes, unconfirmed: no, .. } = &self.wires.metrics;
+        if confirmed {
+            yes.inc()
+        } else {
+            no.inc()
+        };
+        Ok((answer, confirmed))
     }
 
     /// Which incarnation of its data the node that owns `key` has, while it is connected.
@@ -174,12 +194,13 @@ impl Redis {
         keys: &[&str],
         args: &[&[u8]],
         seen: bool,
+        confirm: Option<Confirm>,
     ) -> Result<(T, Sighting), Error> {
         let start = Instant::now();
         let end = start + CALL;
         let mut command = redis::pipe();
         command.cmd("EVALSHA").arg(script.get_hash()).arg(keys.len()).arg(keys).arg(args);
-        let ask = Ask { script, command, seen };
+        let ask = Ask { script, command, seen, confirm };
         let answer = match &self.topology {
             Topology::Single(link) => link.evaluate(&ask, end).await,
             Topology::Cluster(cluster) => {

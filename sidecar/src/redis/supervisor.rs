@@ -345,6 +345,7 @@ impl Supervisor {
             snapshot.enrolled = enrolled;
             snapshot.ever |= is;
             snapshot.lost = was.then(Instant::now);
+            snapshot.since = is.then(Instant::now);
             snapshot.reason = reason;
         });
         self.wires.health_changed();

@@ -13,6 +13,7 @@ use super::body::{self, Media};
 use super::budget::Budget;
 use super::condition::Condition;
 use super::document::{Node, Object};
+use super::durability::How;
 use super::merge::Merge;
 use super::rule::Change;
 use super::write::{Terms, Written};
@@ -54,7 +55,7 @@ async fn read(
         return check(State(app)).await;
     }
     let result = if id.is_empty() {
-        created(&app.sessions, &headers).await.map(|Written { session, base: _ }| {
+        created(&app.sessions, &headers).await.map(|Written { session, .. }| {
             let body = format!(
                 r#"{{"success":true,"sessionId":"{}","session":{},"message":"New session created"}}"#,
                 session.id,
@@ -69,7 +70,7 @@ async fn read(
 }
 
 async fn created(sessions: &Sessions, headers: &HeaderMap) -> Result<Written, Error> {
-    sessions.create(&sessions.admit(headers)?, None, Budget::begin()).await
+    sessions.create(&sessions.admit(headers)?, None, How::default(), Budget::begin()).await
 }
 
 async fn known(sessions: &Sessions, id: &str, headers: &HeaderMap) -> Result<(String, Basis), Error> {
@@ -112,7 +113,7 @@ async fn saved(
         }
     };
     let change = Arc::new(change);
-    let terms = Terms::new(Condition::default(), sessions.0.identity, budget);
+    let terms = Terms::new(Condition::default(), sessions.0.identity, How::default(), budget);
     match sessions.update_or_touch(id.clone(), change.clone(), terms.clone()).await {
         Err(Error::NotFound) if given => sessions
             .create_as(id, change, &sessions.admit(headers)?, terms)
@@ -175,18 +176,21 @@ async fn updated(
     let text = body::text(body).await?;
     let change: Change = body::change(text, Media::of(headers), first(parameters, "merge"), Merge::Deep)?;
     sessions.bound(&id, headers).await?;
-    let terms = Terms::new(Condition::default(), sessions.0.identity, budget);
+    let terms = Terms::new(Condition::default(), sessions.0.identity, How::default(), budget);
     sessions.update_or_touch(id, Arc::new(change), terms).await.map(|written| written.session)
 }
 
 async fn remove(State(app): State<App>, Query(parameters): Parameters, headers: HeaderMap) -> Response {
     let removed = async {
         let id = required_id(&parameters)?;
-        app.sessions.bound(&id, &headers).await?;
-        app.sessions.delete(&id, &Condition::default(), Budget::begin()).await
+        let sessions = &app.sessions;
+        sessions.bound(&id, &headers).await?;
+        let how = How::default();
+        let terms = Terms::new(Condition::default(), sessions.0.identity, how, Budget::begin());
+        sessions.delete(&id, &terms).await
     };
     match removed.await {
-        Ok(basis) => {
+        Ok((_, basis)) => {
             written(r#"{"success":true,"message":"Session deleted successfully"}"#.to_owned(), basis)
         }
         Err(error) => refuse(&app.sessions, error, DELETE),

@@ -47,9 +47,12 @@ impl Member {
         let _gone = self.answer.send(answer);
     }
 
-    /// Whether it may follow others in one compare-and-set: a condition is about what is stored.
-    fn follows(&self) -> bool {
-        self.terms.condition.is_unconditional()
+    /// Whether it may follow in one compare-and-set: a condition is about what is stored, a key's result is of one
+    /// request, and nobody waits for replicas on behalf of others.
+    fn follows(&self, first: &Member) -> bool {
+        let (how, other) = (self.terms.how, first.terms.how);
+        let keyed = how.key.is_some() || other.key.is_some();
+        self.terms.condition.is_unconditional() && !keyed && how.way == other.way
     }
 }
 
@@ -84,7 +87,8 @@ impl Combiner {
         let mut batch: Vec<Member> = Vec::new();
         while let Some((_, next)) = queue.members.front() {
             let gone = next.answer.is_closed();
-            if !gone && (batch.len() == BATCH || !batch.is_empty() && !next.follows()) {
+            let full = batch.len() == BATCH || batch.first().is_some_and(|first| !next.follows(first));
+            if full && !gone {
                 break;
             }
             let member = queue.members.pop_front().map(|(_, member)| member);
@@ -136,6 +140,7 @@ mod tests {
 
     use super::super::budget::Budget;
     use super::super::condition::Condition;
+    use super::super::durability::How;
     use super::super::rule::Identity;
     use super::*;
 
@@ -148,7 +153,7 @@ mod tests {
         headers.extend(if_match.map(|tag| (header::IF_MATCH, tag.parse().unwrap())));
         let condition = Condition::of(&headers).unwrap();
         let change = Arc::new(Change::Replace(number.to_string()));
-        combiner.join(&id(), change, Terms::new(condition, Identity::Kept, Budget::begin()))
+        combiner.join(&id(), change, Terms::new(condition, Identity::Kept, How::default(), Budget::begin()))
     }
 
     /// The numbers of those who go together.

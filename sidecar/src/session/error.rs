@@ -32,6 +32,10 @@ pub enum Error {
     UnfitPatch(String),
     #[error("the session is not the one that If-Match or If-None-Match names; read it again")]
     PreconditionFailed { current: Option<String> },
+    #[error(
+        "this Idempotency-Key came with another request before; send each request under a key of its own"
+    )]
+    KeyReused,
     #[error("{0}")]
     UnsupportedMediaType(&'static str),
     #[error(
@@ -51,6 +55,8 @@ pub enum Error {
         "whether the session exists cannot be said yet: Redis may have lost data; nothing was changed, try again"
     )]
     Unproven { reason: &'static str },
+    #[error("the session is older than If-Version-At-Least; read it again")]
+    VersionNotReached,
     /// The request had no effect and never will have.
     #[error("the session store is unavailable; nothing was changed, try again")]
     Unavailable { reason: String },
@@ -125,9 +131,10 @@ impl Error {
         match self {
             Error::MissingId | Error::InvalidId => "invalid_id",
             Error::NotFound => "not_found",
-            Error::InvalidJson(_) | Error::InvalidRequest(_) | Error::UnsupportedMediaType(_) => {
-                "invalid_request"
-            }
+            Error::InvalidJson(_)
+            | Error::InvalidRequest(_)
+            | Error::UnsupportedMediaType(_)
+            | Error::KeyReused => "invalid_request",
             Error::SlowBody => "slow_body",
             Error::TooLarge => "too_large",
             Error::UnfitPatch(_) | Error::PreconditionFailed { .. } => "precondition",
@@ -137,6 +144,7 @@ impl Error {
             Error::TooManySessions { .. } => "too_many",
             Error::Unreadable { .. } => "unreadable",
             Error::Unproven { .. } => "unproven",
+            Error::VersionNotReached => "version_not_reached",
             Error::Unavailable { .. } => "unavailable",
             Error::OutcomeUnknown { .. } => "outcome_unknown",
             Error::Internal { .. } => "internal",
@@ -154,6 +162,7 @@ impl Error {
             Error::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE"),
             Error::UnfitPatch(_) => (StatusCode::CONFLICT, "PATCH_CONFLICT"),
             Error::PreconditionFailed { .. } => (StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED"),
+            Error::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED"),
             Error::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE"),
             Error::ClientIdRefused => (StatusCode::FORBIDDEN, "CLIENT_ID_REFUSED"),
             Error::AddressMismatch => (StatusCode::FORBIDDEN, "ADDRESS_MISMATCH"),
@@ -163,6 +172,7 @@ impl Error {
             Error::Unavailable { .. } | Error::Unproven { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "SESSION_STORE_UNAVAILABLE")
             }
+            Error::VersionNotReached => (StatusCode::SERVICE_UNAVAILABLE, "VERSION_NOT_REACHED"),
             Error::OutcomeUnknown { .. } => (StatusCode::SERVICE_UNAVAILABLE, "OUTCOME_UNKNOWN"),
             Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR"),
         };

@@ -49,6 +49,13 @@ impl Sessions {
         left: Option<String>,
     ) -> Option<String> {
         match self.combined(id, &mut batch, left).await {
+            // What came before under a key says nothing of the bytes that are there now.
+            Ok((written, _)) if written.receipt.earlier.is_some() => {
+                for member in batch {
+                    member.tell(Ok(written.clone()));
+                }
+                None
+            }
             Ok((written, fates)) => {
                 let done = fates.iter().filter(|fate| fate.is_ok()).count() as u64;
                 self.0.metrics.updated.inc_by(done);
@@ -101,10 +108,11 @@ impl Sessions {
             let done = batch.iter().zip(&merged.fates).filter(|(_, fate)| fate.is_ok());
             let wishes: Vec<Wish> =
                 done.map(|(Member { change, terms, .. }, _)| Wish::of(change, terms)).collect();
-            match self.cas(id, &write, &wishes, budget.ok_or_else(Error::no_time)?).await? {
-                Outcome::Done(()) => {
+            let how = batch.first().map(|first| first.terms.how).unwrap_or_default();
+            match self.cas(id, &write, &wishes, how, budget.ok_or_else(Error::no_time)?).await? {
+                Outcome::Done(receipt) => {
                     let session = Session::written(id.clone(), merged.text);
-                    return Ok((Written { session, base: Some(digest) }, merged.fates));
+                    return Ok((Written { session, base: Some(digest), receipt }, merged.fates));
                 }
                 Outcome::Deleted => return Err(Error::NotFound),
                 Outcome::Missing => {

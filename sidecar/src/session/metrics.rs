@@ -23,6 +23,7 @@ pub(crate) struct Metrics {
     pub(crate) combined: Counter,
     pub(crate) turned_away: Counter,
     limited: Family<Rule, Counter>,
+    pub(crate) replayed: Counter,
     errors: Family<Kind, Counter>,
 }
 
@@ -107,6 +108,7 @@ impl Metrics {
             combined,
             turned_away,
             limited,
+            replayed,
             errors,
         } = &metrics;
         registry.register(
@@ -149,6 +151,11 @@ impl Metrics {
         );
         // The original's dashboard asks for it by this name.
         registry.register("rate_limit_hits", "Requests refused because of a limit, by rule", limited.clone());
+        registry.register(
+            "sessions_replayed",
+            "Requests answered with what became of the first under their Idempotency-Key",
+            replayed.clone(),
+        );
         registry.register("sessions_errors", "Session requests that failed, by kind", errors.clone());
         metrics
     }

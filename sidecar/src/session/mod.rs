@@ -16,6 +16,7 @@ mod condition;
 pub mod cookie;
 mod count;
 mod document;
+mod durability;
 mod entry;
 mod equal;
 mod error;
@@ -23,6 +24,7 @@ mod error;
 mod fuzz;
 mod gate;
 mod id;
+mod idempotency;
 mod import;
 mod index;
 mod journal;
@@ -43,6 +45,7 @@ mod recovery;
 mod renewal;
 mod repair;
 mod replay;
+mod reply;
 mod ring;
 mod rule;
 mod rules;
@@ -53,6 +56,7 @@ mod sweep;
 mod tests;
 mod user;
 pub mod v1;
+mod version;
 mod work;
 mod write;
 
@@ -140,10 +144,12 @@ impl Sessions {
             guards,
             cleanup_interval_minutes,
             ref outage,
+            wait_replicas,
         } = *settings;
         let life_ms = u64::from(ttl_seconds) * 1000;
         let window = Duration::from_millis(repair_window_ms);
-        let store = Store::new(redis.clone(), &rules, life_ms, (rules.tombstone)(outage.journal_age()));
+        let tombstone = (rules.tombstone)(outage.journal_age());
+        let store = Store::new(redis.clone(), &rules, life_ms, tombstone, wait_replicas);
         let away = Away::new(outage, store.life(), registry);
         let (users, named) = Users::new(Index::new(redis.clone(), life_ms), life_ms, registry);
         let count = Count::new(redis.clone(), registry);

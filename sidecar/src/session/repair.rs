@@ -5,6 +5,7 @@ use std::time::Instant;
 use tokio::time::timeout;
 
 use super::budget::Budget;
+use super::durability::How;
 use super::op::OpId;
 use super::ring::{Chain, Sight, Wish};
 use super::rule::Stamp;
@@ -123,8 +124,8 @@ impl Sessions {
             }
             let base = digest(&current.text);
             let write = Write { op, base: Some(&base), text: &text };
-            match self.cas(id, &write, &wishes, budget).await? {
-                Outcome::Done(()) | Outcome::Missing | Outcome::Deleted => return Ok(repaired),
+            match self.cas(id, &write, &wishes, How::default(), budget).await? {
+                Outcome::Done(_) | Outcome::Missing | Outcome::Deleted => return Ok(repaired),
                 Outcome::Conflict(fresh) => current = fresh,
             }
         }

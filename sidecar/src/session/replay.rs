@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::away::Reason;
 use super::budget::Budget;
 use super::condition::Condition;
+use super::durability::{How, Way};
 use super::journal::{Attempt, Entry, Intent};
 use super::op::OpId;
 use super::ring::Wish;
@@ -55,13 +56,13 @@ impl Sessions {
             Intent::Merge(change, identity) => {
                 self.replay_merge(id, seq, entry, (change, *identity), budget).await
             }
-            Intent::Touch => match self.0.store.touch(id, None).await? {
+            Intent::Touch => match self.0.store.touch(id, None, Way::Redis).await? {
                 Answer::Decided { outcome: Outcome::Done(_), .. } => Ok(Fate::Replayed),
                 Answer::Decided { .. } => self.absent(id).await,
                 Answer::Late => Err(Error::late()),
             },
-            Intent::Delete => match self.0.store.delete(id, entry.op, None).await? {
-                Answer::Decided { outcome: Outcome::Done(()), .. } => {
+            Intent::Delete => match self.0.store.delete(id, entry.op, None, How::default()).await? {
+                Answer::Decided { outcome: Outcome::Done(_), .. } => {
                     self.0.metrics.deleted.inc();
                     self.deleted(id, entry.op, None, sent);
                     Ok(Fate::Replayed)
@@ -73,8 +74,8 @@ impl Sessions {
             Intent::Create(text) => {
                 self.0.users.write(id, None, text).await?;
                 let write = Write { op: entry.op, base: None, text };
-                match self.0.store.write(id, &write, self.0.store.life_ms()).await? {
-                    Answer::Decided { outcome: Outcome::Done(()), .. } => Ok(Fate::Replayed),
+                match self.0.store.write(id, &write, self.0.store.life_ms(), How::default()).await? {
+                    Answer::Decided { outcome: Outcome::Done(_), .. } => Ok(Fate::Replayed),
                     Answer::Decided { outcome: Outcome::Deleted, .. } => {
                         Ok(Fate::Dropped(Reason::Tombstoned))
                     }
@@ -112,13 +113,13 @@ impl Sessions {
             journal.attempted(seq, Some(attempt.clone()));
             let write = Write { op: entry.op, base: Some(&attempt.base), text: &attempt.text };
             let sent = self.sent(id);
-            let answer = self.0.store.write(id, &write, self.0.store.life_ms()).await;
+            let answer = self.0.store.write(id, &write, self.0.store.life_ms(), How::default()).await;
             if !in_doubt && matches!(answer, Err(Error::Unavailable { .. }) | Ok(Answer::Late)) {
                 journal.attempted(seq, None);
             }
             match answer? {
                 Answer::Late => return Err(Error::late()),
-                Answer::Decided { outcome: Outcome::Done(()), .. } => {
+                Answer::Decided { outcome: Outcome::Done(_), .. } => {
                     self.0.metrics.updated.inc();
                     self.acknowledged(id, &write, &[Wish::Merge(Arc::clone(change), identity)], sent);
                     return Ok(Fate::Replayed);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Error;
 use super::store::Scripts;
+use crate::redis::Wait;
 
 /// No late write of ours outlives its deadline by as much as this.
 const TOMBSTONE: Duration = Duration::from_secs(600);
@@ -16,6 +17,8 @@ pub struct Rules {
     pub read_failed: fn(Error) -> Error,
     /// How long a deleted session cannot be made again, where the journal keeps changes so long.
     pub tombstone: fn(Duration) -> Duration,
+    /// How a strong write is confirmed.
+    pub wait: Wait,
     /// No session is said to be absent within the repair window.
     pub unproven_in_window: bool,
     /// Replay lays a change over what the session has become, not over what this process knew of it.
@@ -34,6 +37,7 @@ impl Default for Rules {
             scripts: Scripts::default(),
             read_failed: |error| error,
             tombstone: |journaled| TOMBSTONE.max(journaled + Duration::from_secs(60)),
+            wait: Wait::Here,
             unproven_in_window: true,
             replay_checks_base: true,
             replay_once: true,

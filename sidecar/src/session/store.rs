@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use redis::Script;
+use redis::{FromRedisValue, Script};
 use sha1::{Digest, Sha1};
 
+use super::durability::{Durability, How, Way};
+use super::idempotency::Idempotency;
 use super::op::OpId;
 use super::{Error, Rules, SessionId};
 use crate::key::SessionKeys;
-use crate::redis::{Redis, Sighting};
+use crate::redis::{self as transport, Confirm, Redis, Sighting};
 
 /// So long is an operation's id remembered: far longer than anybody sends it again.
 const REMEMBERED_MS: u64 = 600_000;
@@ -24,6 +26,8 @@ pub struct Scripts {
     pub delete: Script,
     pub restore: Script,
     pub bury: Script,
+    pub recall: Script,
+    pub reserve: Script,
 }
 
 impl Default for Scripts {
@@ -37,6 +41,8 @@ impl Default for Scripts {
             delete: Script::new(include_str!("delete.lua")),
             restore: Script::new(include_str!("restore.lua")),
             bury: Script::new(include_str!("bury.lua")),
+            recall: Script::new(include_str!("recall.lua")),
+            reserve: Script::new(include_str!("reserve.lua")),
         }
     }
 }
@@ -95,6 +101,27 @@ pub(crate) enum PutBack {
     },
 }
 
+/// What is told of a write that is done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    pub(crate) durability: Durability,
+    /// It was done before, by a request with the same key.
+    pub(crate) earlier: Option<Earlier>,
+}
+
+/// What became of a request that came before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Earlier {
+    /// The digest of what it wrote; none of a delete.
+    pub(crate) digest: Option<String>,
+}
+
+impl Earlier {
+    fn of(kept: &str) -> Earlier {
+        Earlier { digest: (!kept.starts_with('-')).then(|| kept.to_owned()) }
+    }
+}
+
 /// What Redis decided about a write.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome<T = ()> {
@@ -105,6 +132,17 @@ pub(crate) enum Outcome<T = ()> {
     Deleted,
     /// Its bytes are others than the writer knew.
     Conflict(Stored),
+}
+
+impl<T> Outcome<T> {
+    pub(crate) fn map<U>(self, done: impl FnOnce(T) -> U) -> Outcome<U> {
+        match self {
+            Outcome::Done(value) => Outcome::Done(done(value)),
+            Outcome::Missing => Outcome::Missing,
+            Outcome::Deleted => Outcome::Deleted,
+            Outcome::Conflict(current) => Outcome::Conflict(current),
+        }
+    }
 }
 
 /// What Redis answered to one attempt at a write.
@@ -136,12 +174,20 @@ pub(crate) struct Store {
     scripts: std::sync::Arc<Scripts>,
     life_ms: u64,
     tombstone_ms: u64,
+    confirm: Confirm,
 }
 
 impl Store {
-    pub(crate) fn new(redis: Redis, rules: &Rules, life_ms: u64, tombstone: Duration) -> Store {
+    pub(crate) fn new(
+        redis: Redis,
+        rules: &Rules,
+        life_ms: u64,
+        tombstone: Duration,
+        replicas: u32,
+    ) -> Store {
         let tombstone_ms = u64::try_from(tombstone.as_millis()).unwrap_or(u64::MAX);
-        Store { redis, scripts: std::sync::Arc::new(rules.scripts.clone()), life_ms, tombstone_ms }
+        let confirm = Confirm { replicas, wait: rules.wait };
+        Store { redis, scripts: std::sync::Arc::new(rules.scripts.clone()), life_ms, tombstone_ms, confirm }
     }
 
     pub(crate) fn life_ms(&self) -> u64 {
@@ -180,27 +226,76 @@ impl Store {
         id: &SessionId,
         write: &Write<'_>,
         life_ms: u64,
-    ) -> Result<Answer, Error> {
+        how: How,
+    ) -> Result<Answer<Receipt>, Error> {
         let Write { op, base, text } = write;
         let (life, remembered) = (life_ms.to_string(), REMEMBERED_MS.to_string());
-        let base = base.unwrap_or_default().as_bytes();
-        let args = [op.as_bytes(), base, text.as_bytes(), life.as_bytes(), remembered.as_bytes()];
-        self.attempt(&self.scripts.write, &SessionKeys::new(id).both(), &args, |_| Ok(())).await
+        let (base, key) = (base.unwrap_or_default().as_bytes(), how.key.as_ref());
+        let key = key.map_or(&[][..], Idempotency::as_bytes);
+        let args = [op.as_bytes(), base, text.as_bytes(), life.as_bytes(), remembered.as_bytes(), key];
+        let keys = SessionKeys::new(id);
+        self.attempt(&self.scripts.write, &keys.both(), &args, how.way, Reply::receipt).await
     }
 
     /// Renews the life when 1 % of it has passed. `base` is the digest that the bytes must have, if any.
-    pub(crate) async fn touch(&self, id: &SessionId, base: Option<&str>) -> Result<Answer<Stored>, Error> {
+    pub(crate) async fn touch(
+        &self,
+        id: &SessionId,
+        base: Option<&str>,
+        way: Way,
+    ) -> Result<Answer<(Stored, Durability)>, Error> {
         let (life, enough) = (self.life_ms.to_string(), (self.life_ms - self.life_ms / 100).to_string());
         let keys = SessionKeys::new(id);
         let args = [life.as_bytes(), enough.as_bytes(), base.unwrap_or_default().as_bytes()];
-        self.attempt(&self.scripts.touch, &[&keys.session], &args, Reply::current).await
+        let done = |reply: Reply, durability| Ok((reply.current()?, durability));
+        self.attempt(&self.scripts.touch, &[&keys.session], &args, way, done).await
     }
 
     /// `base` as in `touch`.
-    pub(crate) async fn delete(&self, id: &SessionId, op: OpId, base: Option<&str>) -> Result<Answer, Error> {
+    pub(crate) async fn delete(
+        &self,
+        id: &SessionId,
+        op: OpId,
+        base: Option<&str>,
+        how: How,
+    ) -> Result<Answer<Receipt>, Error> {
         let tombstone = self.tombstone_ms.to_string();
-        let args = [op.as_bytes(), base.unwrap_or_default().as_bytes(), tombstone.as_bytes()];
-        self.attempt(&self.scripts.delete, &SessionKeys::new(id).both(), &args, |_| Ok(())).await
+        let key = how.key.as_ref().map_or(&[][..], Idempotency::as_bytes);
+        let args = [op.as_bytes(), base.unwrap_or_default().as_bytes(), tombstone.as_bytes(), key];
+        let keys = SessionKeys::new(id);
+        self.attempt(&self.scripts.delete, &keys.both(), &args, how.way, Reply::receipt).await
+    }
+
+    /// What became of a request that came before under the same key, if one did.
+    pub(crate) async fn recall(
+        &self,
+        id: &SessionId,
+        key: &Idempotency,
+        way: Way,
+    ) -> Result<Option<Receipt>, Error> {
+        let keys = SessionKeys::new(id);
+        let answer = self.send(&self.scripts.recall, &[&keys.sibling], &[key.as_bytes()], way).await;
+        let ((word, kept), durability): ((String, String), _) = answer.map_err(Error::read)?;
+        match word.as_str() {
+            "NONE" => Ok(None),
+            "REPLAYED" => Ok(Some(Receipt { durability, earlier: Some(Earlier::of(&kept)) })),
+            _ => Err(Error::KeyReused),
+        }
+    }
+
+    /// The id for a request to create a session: `new`, or the one that it got before. What becomes of this attempt
+    /// need not be known: no session comes of it.
+    pub(crate) async fn reserve(&self, key: &Idempotency, new: SessionId) -> Result<SessionId, Error> {
+        let (redis_key, life) = (key.redis_key(), REMEMBERED_MS.to_string());
+        let deadline = self.redis.deadline_us(&redis_key).await.to_string();
+        let args = [deadline.as_bytes(), new.as_str().as_bytes(), &key.as_bytes()[20..], life.as_bytes()];
+        let answer = self.redis.run(&self.scripts.reserve, &[&redis_key], &args).await;
+        let (word, id): (String, String) = answer.map_err(Error::read)?;
+        match word.as_str() {
+            "OK" => SessionId::parse(&id),
+            "LATE" => Err(Error::late()),
+            _ => Err(Error::KeyReused),
+        }
     }
 
     pub(crate) async fn restore(&self, id: &SessionId, restore: &Restore<'_>) -> Result<PutBack, Error> {
@@ -264,14 +359,35 @@ impl Store {
         script: &Script,
         keys: &[&str],
         args: &[&[u8]],
-        done: impl FnOnce(Reply) -> Result<T, Error>,
+        way: Way,
+        done: impl FnOnce(Reply, Durability) -> Result<T, Error>,
     ) -> Result<Answer<T>, Error> {
         let deadline = self.redis.deadline_us(keys[0]).await.to_string();
         let args: Vec<&[u8]> = std::iter::once(deadline.as_bytes()).chain(args.iter().copied()).collect();
-        let answer = self.redis.run(script, keys, &args).await;
-        let (word, left_ms, bytes, forgetful): (_, _, _, i64) = answer.map_err(Error::write)?;
-        let Some(outcome) = Reply { word, left_ms, bytes }.outcome(done)? else { return Ok(Answer::Late) };
+        let answer = self.send(script, keys, &args, way).await;
+        let ((word, left_ms, bytes, forgetful), durability): ((_, _, _, i64), _) =
+            answer.map_err(Error::write)?;
+        let outcome = Reply { word, left_ms, bytes }.outcome(|reply| done(reply, durability))?;
+        let Some(outcome) = outcome else { return Ok(Answer::Late) };
         Ok(Answer::Decided { outcome, certain: forgetful == 0 })
+    }
+
+    /// Where no replica must confirm, there is nothing to wait for.
+    async fn send<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+        way: Way,
+    ) -> Result<(T, Durability), transport::Error> {
+        let Confirm { replicas, wait: _ } = self.confirm;
+        if way == Way::Redis || replicas == 0 {
+            return Ok((self.redis.run(script, keys, args).await?, Durability::Redis));
+        }
+        let (answer, confirmed) = self.redis.run_confirmed(script, keys, args, self.confirm).await?;
+        let durability =
+            if confirmed { Durability::Replicated } else { Durability::Unconfirmed { replicas } };
+        Ok((answer, durability))
     }
 }
 
@@ -294,13 +410,20 @@ impl Reply {
     /// None if the attempt came late.
     fn outcome<T>(self, done: impl FnOnce(Reply) -> Result<T, Error>) -> Result<Option<Outcome<T>>, Error> {
         Ok(Some(match self.word.as_str() {
-            "OK" | "APPLIED" => Outcome::Done(done(self)?),
+            "OK" | "APPLIED" | "REPLAYED" => Outcome::Done(done(self)?),
+            "REUSED" => return Err(Error::KeyReused),
             "MISSING" => Outcome::Missing,
             "DELETED" => Outcome::Deleted,
             "CONFLICT" => Outcome::Conflict(self.current()?),
             "LATE" => return Ok(None),
             _ => return Err(self.unknown_word()),
         }))
+    }
+
+    fn receipt(self, durability: Durability) -> Result<Receipt, Error> {
+        let replayed = self.word == "REPLAYED";
+        let kept = String::from_utf8(self.bytes.unwrap_or_default()).unwrap_or_default();
+        Ok(Receipt { durability, earlier: replayed.then(|| Earlier::of(&kept)) })
     }
 
     fn current(self) -> Result<Stored, Error> {

@@ -7,16 +7,18 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, IntoResponseParts, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::body::{self, Media};
 use super::budget::Budget;
 use super::condition::Condition;
+use super::durability::{How, Way};
+use super::idempotency::Idempotency;
 use super::merge::Merge;
 use super::rule::Identity;
-use super::write::{Terms, Written};
-use super::{Basis, Error, Session, SessionId, Sessions};
+use super::write::Terms;
+use super::{Error, SessionId, Sessions, reply, version};
 use crate::app::App;
 
 pub fn router() -> Router<App> {
@@ -33,117 +35,91 @@ const PATCHES: &str =
 async fn create(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
     let budget = Budget::begin();
     let created = async {
+        let way = Way::of(&headers)?;
         let text = body::text(body).await?;
+        let how = How { way, key: Idempotency::of(&headers, "POST", "/v1/sessions", &text)? };
         let fields = match Media::of(&headers) {
             Media::Json => Some(body::change(text, Media::Json, None, Merge::Deep)?),
             Media::Absent if text.is_empty() => None,
             _ => return Err(Error::UnsupportedMediaType(JSON_ONLY)),
         };
         let fields = fields.as_ref().map(|fields| (fields, Identity::Writable));
-        app.sessions.create(&app.sessions.admit(&headers)?, fields, budget).await
+        let written = app.sessions.create(&app.sessions.admit(&headers)?, fields, how, budget).await?;
+        Ok(app.sessions.shown(written).await)
     };
     answer(&app.sessions, created.await, |written| {
         let (id, location) = (written.session.id.clone(), format!("/v1/sessions/{}", written.session.id));
-        let basis = written.session.basis;
-        let response = (StatusCode::CREATED, [(header::LOCATION, location)], document(written));
-        app.sessions.issued(&id, basis.mark(response.into_response()))
+        let response = ([(header::LOCATION, location)], reply::written(StatusCode::CREATED, written));
+        app.sessions.issued(&id, response.into_response())
     })
 }
 
 pub(super) async fn read(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
     let read = async {
         let condition = Condition::of(&headers)?;
-        let session = app.sessions.read(id, &condition).await?;
+        let session = match version::at_least(&headers)? {
+            None => app.sessions.read(id, &condition).await?,
+            Some(version) => app.sessions.read_at_least(id, &condition, version).await?,
+        };
         let known = condition.read(&session.text)? && session.basis.has_etag();
         Ok((session, known))
     };
-    answer(&app.sessions, read.await, |(session, known)| match known {
-        true => session.basis.mark((StatusCode::NOT_MODIFIED, validators(&session), ()).into_response()),
-        false => read_as(&session),
+    answer(&app.sessions, read.await, |(session, known)| {
+        if known { reply::not_modified(&session) } else { reply::read(&session) }
     })
 }
 
 async fn replace(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: Body) -> Response {
     let budget = Budget::begin();
     let replaced = async {
-        let terms = terms(&headers, budget)?;
+        let mut terms = terms(&headers, budget)?;
         if Media::of(&headers) != Media::Json {
             return Err(Error::UnsupportedMediaType(JSON_ONLY));
         }
-        let change = body::replacement(body::text(body).await?)?;
-        app.sessions.update(id, Arc::new(change), terms).await
+        let text = body::text(body).await?;
+        terms.how.key = Idempotency::of(&headers, "PUT", id.as_str(), &text)?;
+        let change = body::replacement(text)?;
+        let written = app.sessions.update(id, Arc::new(change), terms).await?;
+        Ok(app.sessions.shown(written).await)
     };
-    answer(&app.sessions, replaced.await, changed)
+    answer(&app.sessions, replaced.await, reply::changed)
 }
 
 pub(super) async fn update(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: Body) -> Response {
     let budget = Budget::begin();
     let updated = async {
-        let terms = terms(&headers, budget)?;
+        let mut terms = terms(&headers, budget)?;
         let media = Media::of(&headers);
         if matches!(media, Media::Absent | Media::Other) {
             return Err(Error::UnsupportedMediaType(PATCHES));
         }
-        let change = body::change(body::text(body).await?, media, None, Merge::Deep)?;
-        app.sessions.update_or_touch(id, Arc::new(change), terms).await
+        let text = body::text(body).await?;
+        terms.how.key = Idempotency::of(&headers, "PATCH", id.as_str(), &text)?;
+        let change = body::change(text, media, None, Merge::Deep)?;
+        let written = app.sessions.update_or_touch(id, Arc::new(change), terms).await?;
+        Ok(app.sessions.shown(written).await)
     };
-    answer(&app.sessions, updated.await, changed)
+    answer(&app.sessions, updated.await, reply::changed)
 }
 
 pub(super) async fn remove(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
     let removed = async {
-        let condition = Condition::of(&headers)?;
-        app.sessions.delete(&id, &condition, Budget::begin()).await
+        let mut terms = terms(&headers, Budget::begin())?;
+        terms.how.key = Idempotency::of(&headers, "DELETE", id.as_str(), "")?;
+        app.sessions.delete(&id, &terms).await
     };
-    answer(&app.sessions, removed.await, done)
+    answer(&app.sessions, removed.await, |(receipt, basis)| reply::deleted(&receipt, basis))
 }
 
 pub(super) async fn touch(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
-    let touched = async {
-        let condition = Condition::of(&headers)?;
-        app.sessions.touch(id, &condition, Budget::begin()).await
-    };
-    answer(&app.sessions, touched.await, |session| {
-        session.basis.mark((StatusCode::NO_CONTENT, [DURABLE], validators(&session), ()).into_response())
-    })
+    let touched = async { app.sessions.touch(id, &terms(&headers, Budget::begin())?).await };
+    answer(&app.sessions, touched.await, |written| reply::touched(&written))
 }
 
 /// `/v1` may say whose a session is.
 fn terms(headers: &HeaderMap, budget: Budget) -> Result<Terms, Error> {
-    Ok(Terms::new(Condition::of(headers)?, Identity::Writable, budget))
-}
-
-const DURABLE: (&str, &str) = ("x-hyperpage-durability", "redis");
-
-fn validators(session: &Session) -> impl IntoResponseParts + use<> {
-    let version = session.version().map(|version| [("x-hyperpage-version", version.to_string())]);
-    ([(header::ETAG, session.etag()), (header::CACHE_CONTROL, "no-store".to_owned())], version)
-}
-
-fn read_as(session: &Session) -> Response {
-    let body = session.answer().into_owned();
-    session
-        .basis
-        .mark((validators(session), [(header::CONTENT_TYPE, "application/json")], body).into_response())
-}
-
-fn document(written: Written) -> Response {
-    let Written { session, base } = written;
-    let base = base.map(|digest| [("x-base-etag", format!("\"{digest}\""))]);
-    ([DURABLE], base, read_as(&session)).into_response()
-}
-
-/// Without a body: what was done, or waits to be.
-fn done(basis: Basis) -> Response {
-    basis.mark((StatusCode::NO_CONTENT, [DURABLE]).into_response())
-}
-
-/// What a journaled change becomes is Redis' to say.
-fn changed(written: Written) -> Response {
-    match written.session.basis {
-        basis @ Basis::Journaled => done(basis),
-        Basis::Redis | Basis::Stale { .. } => document(written),
-    }
+    let how = How { way: Way::of(headers)?, key: None };
+    Ok(Terms::new(Condition::of(headers)?, Identity::Writable, how, budget))
 }
 
 fn answer<T>(sessions: &Sessions, result: Result<T, Error>, render: impl FnOnce(T) -> Response) -> Response {

@@ -8,13 +8,14 @@ use tokio::time::timeout;
 use super::attempt::Attempts;
 use super::budget::Budget;
 use super::condition::Condition;
+use super::durability::{Durability, How};
 use super::journal::Intent;
 use super::metrics::Source;
 use super::op::OpId;
 use super::outage::{Asks, Operation};
 use super::ring::Wish;
 use super::rule::{Change, Identity, Origin};
-use super::store::{Outcome, Write, digest};
+use super::store::{Earlier, Outcome, Receipt, Write, digest};
 use super::{Basis, Error, Session, SessionId, Sessions, now_ms, random, rule};
 
 /// How a write is to be done, apart from what it changes.
@@ -22,12 +23,18 @@ use super::{Basis, Error, Session, SessionId, Sessions, now_ms, random, rule};
 pub(crate) struct Terms {
     pub(crate) condition: Condition,
     pub(crate) identity: Identity,
+    pub(crate) how: How,
     pub(crate) budget: Budget,
 }
 
 impl Terms {
-    pub(crate) fn new(condition: Condition, identity: Identity, budget: Budget) -> Terms {
-        Terms { condition, identity, budget }
+    pub(crate) fn new(condition: Condition, identity: Identity, how: How, budget: Budget) -> Terms {
+        Terms { condition, identity, how, budget }
+    }
+
+    /// What an outage cannot give.
+    fn asks(&self) -> Asks {
+        Asks { conditional: self.condition.asks().conditional, ..self.how.asks() }
     }
 }
 
@@ -37,29 +44,51 @@ pub(crate) struct Written {
     pub(crate) session: Session,
     /// The digest of the bytes that it was applied to; none of a create or a touch.
     pub(crate) base: Option<String>,
+    pub(crate) receipt: Receipt,
 }
 
 impl Sessions {
+    /// Under a key the same session comes of it however often it is asked for.
     pub(super) async fn create(
         &self,
         origin: &Origin,
         fields: Option<(&Change, Identity)>,
+        how: How,
         budget: Budget,
     ) -> Result<Written, Error> {
         let mut timer = self.0.metrics.timer("create");
         let now_ms = now_ms();
         let text = rule::create(origin, fields, now_ms)?;
-        let id = SessionId::mint(now_ms, random()?);
+        let minted = SessionId::mint(now_ms, random()?);
         let intent = || Intent::Create(text.clone());
-        if let Some(session) = self.journaled(&id, Operation::Create, Asks::default(), intent)? {
+        if let Some(session) = self.journaled(&minted, Operation::Create, how.asks(), intent)? {
             timer.source = Source::Journal;
-            return Ok(Written { session, base: None });
+            return Ok(Written { session, base: None, receipt: Receipt::default() });
         }
+        let id = match &how.key {
+            None => minted,
+            Some(key) => {
+                let id = self.0.store.reserve(key, minted.clone()).await?;
+                if id != minted
+                    && let Some(written) = self.recalled(&id, how).await?
+                {
+                    return Ok(written);
+                }
+                id
+            }
+        };
         self.0.users.write(&id, None, &text).await?;
-        match self.cas(&id, &Write { op: OpId::mint()?, base: None, text: &text }, &[], budget).await? {
-            Outcome::Done(()) => {
+        let write = Write { op: OpId::mint()?, base: None, text: &text };
+        match self.cas(&id, &write, &[], how, budget).await? {
+            Outcome::Done(receipt) => {
                 self.0.metrics.created.inc();
-                Ok(Written { session: Session::written(id, text), base: None })
+                Ok(Written { session: Session::written(id, text), base: None, receipt })
+            }
+            // It was made from this key, and that is longer ago than results are kept.
+            Outcome::Deleted | Outcome::Conflict(_) if how.key.is_some() => {
+                let earlier = Some(Earlier { digest: None });
+                let receipt = Receipt { durability: Durability::Redis, earlier };
+                Ok(Written { session: Session::written(id, String::new()), base: None, receipt })
             }
             Outcome::Missing | Outcome::Deleted | Outcome::Conflict(_) => {
                 Err(Error::Internal { reason: "128 random bits came twice".to_owned() })
@@ -73,17 +102,18 @@ impl Sessions {
         id: &SessionId,
         write: &Write<'_>,
         wishes: &[Wish],
+        how: How,
         budget: Budget,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Outcome<Receipt>, Error> {
         let sent = self.sent(id);
-        let outcome = self.cas_for(id, write, self.0.store.life_ms(), budget).await?;
-        if outcome == Outcome::Done(()) {
+        let outcome = self.cas_all(id, write, self.0.store.life_ms(), how, budget).await?;
+        if let Outcome::Done(Receipt { durability: _, earlier: None }) = &outcome {
             self.acknowledged(id, write, wishes, sent);
         }
         Ok(outcome)
     }
 
-    /// With a life of the session's own.
+    /// For nobody who waits, and with a life of the session's own.
     pub(super) async fn cas_for(
         &self,
         id: &SessionId,
@@ -91,13 +121,46 @@ impl Sessions {
         life_ms: u64,
         budget: Budget,
     ) -> Result<Outcome, Error> {
+        Ok(self.cas_all(id, write, life_ms, How::default(), budget).await?.map(drop))
+    }
+
+    async fn cas_all(
+        &self,
+        id: &SessionId,
+        write: &Write<'_>,
+        life_ms: u64,
+        how: How,
+        budget: Budget,
+    ) -> Result<Outcome<Receipt>, Error> {
         let mut attempts = Attempts::new(budget, &self.0.metrics.resent);
         loop {
-            let answer = self.0.store.write(id, write, life_ms).await;
+            let answer = self.0.store.write(id, write, life_ms, how).await;
             if let ControlFlow::Break(settled) = attempts.settle(answer).await {
                 return settled;
             }
         }
+    }
+
+    /// What became of a request that came before under the same key, if one did.
+    async fn recalled(&self, id: &SessionId, how: How) -> Result<Option<Written>, Error> {
+        let Some(key) = &how.key else { return Ok(None) };
+        let receipt = self.0.store.recall(id, key, how.way).await?;
+        let session = Session::written(id.clone(), String::new());
+        Ok(receipt.map(|receipt| Written { session, base: None, receipt }))
+    }
+
+    /// The document goes with a replay as long as it is the one that was written.
+    pub(super) async fn shown(&self, mut written: Written) -> Written {
+        if let Some(Earlier { digest: Some(kept) }) = &written.receipt.earlier {
+            self.0.metrics.replayed.inc();
+            let current = self.stored(&written.session.id, &Condition::default()).await;
+            written.session.text = current
+                .ok()
+                .map(|stored| stored.text)
+                .filter(|text| digest(text) == *kept)
+                .unwrap_or_default();
+        }
+        written
     }
 
     /// Together with whoever else writes this session now.
@@ -114,9 +177,12 @@ impl Sessions {
             Change::Patch(_) | Change::Replace(_) => Operation::Rewrite,
         };
         let intent = || Intent::Merge(Arc::clone(&change), terms.identity);
-        if let Some(session) = self.journaled(&id, operation, terms.condition.asks(), intent)? {
+        if let Some(session) = self.journaled(&id, operation, terms.asks(), intent)? {
             timer.source = Source::Journal;
-            return Ok(Written { session, base: None });
+            return Ok(Written { session, base: None, receipt: Receipt::default() });
+        }
+        if let Some(written) = self.recalled(&id, terms.how).await? {
+            return Ok(written);
         }
         self.caught_up(&id, budget).await?;
         let Some(mut seat) = self.0.combiner.join(&id, change, terms) else {
@@ -142,8 +208,7 @@ impl Sessions {
         terms: Terms,
     ) -> Result<Written, Error> {
         if change.is_touch()? {
-            let session = self.touch(id, &terms.condition, terms.budget).await?;
-            return Ok(Written { session, base: None });
+            return self.touch(id, &terms).await;
         }
         self.update(id, change, terms).await
     }
@@ -157,7 +222,7 @@ impl Sessions {
         terms: Terms,
     ) -> Result<Written, Error> {
         let _timer = self.0.metrics.timer("create");
-        let Terms { condition: _, identity, budget } = terms;
+        let Terms { condition: _, identity, how, budget } = terms;
         if !self.0.allow_client_ids {
             return Err(Error::ClientIdRefused);
         }
@@ -166,10 +231,11 @@ impl Sessions {
         }
         let text = rule::create(origin, Some((&change, identity)), now_ms())?;
         self.0.users.write(&id, None, &text).await?;
-        match self.cas(&id, &Write { op: OpId::mint()?, base: None, text: &text }, &[], budget).await? {
-            Outcome::Done(()) => {
+        let write = Write { op: OpId::mint()?, base: None, text: &text };
+        match self.cas(&id, &write, &[], how, budget).await? {
+            Outcome::Done(receipt) => {
                 self.0.metrics.created.inc();
-                Ok(Written { session: Session::written(id, text), base: None })
+                Ok(Written { session: Session::written(id, text), base: None, receipt })
             }
             Outcome::Conflict(_) => self.update(id, change, terms).await,
             Outcome::Missing | Outcome::Deleted => Err(Error::NotFound),
@@ -177,33 +243,29 @@ impl Sessions {
     }
 
     /// Renews the life and changes no byte.
-    pub(super) async fn touch(
-        &self,
-        id: SessionId,
-        condition: &Condition,
-        budget: Budget,
-    ) -> Result<Session, Error> {
+    pub(super) async fn touch(&self, id: SessionId, terms: &Terms) -> Result<Written, Error> {
         let mut timer = self.0.metrics.timer("touch");
-        let asks = condition.asks();
-        if let Some(journaled) = self.journaled(&id, Operation::Touch, asks, || Intent::Touch)? {
+        let Terms { condition, identity: _, how, budget } = terms;
+        if let Some(session) = self.journaled(&id, Operation::Touch, terms.asks(), || Intent::Touch)? {
             timer.source = Source::Journal;
-            return Ok(journaled);
+            return Ok(Written { session, base: None, receipt: Receipt::default() });
         }
-        self.caught_up(&id, budget).await?;
+        self.caught_up(&id, *budget).await?;
         let mut base = self.checked_base(&id, condition).await?;
         while !budget.is_spent() {
-            let mut attempts = Attempts::new(budget, &self.0.metrics.resent);
+            let mut attempts = Attempts::new(*budget, &self.0.metrics.resent);
             let outcome = loop {
-                let answer = self.0.store.touch(&id, base.as_deref()).await;
+                let answer = self.0.store.touch(&id, base.as_deref(), how.way).await;
                 if let ControlFlow::Break(settled) = attempts.settle(answer).await {
                     break settled?;
                 }
             };
             match self.settled(&id, outcome, condition).await? {
-                ControlFlow::Break(stored) => {
+                ControlFlow::Break((stored, durability)) => {
                     let stored = self.admitted(&id, stored, condition).await?;
                     self.0.metrics.touched.inc();
-                    return self.session(id, stored);
+                    let receipt = Receipt { durability, earlier: None };
+                    return Ok(Written { session: self.session(id, stored)?, base: None, receipt });
                 }
                 ControlFlow::Continue(fresh) => base = Some(fresh),
             }
@@ -211,27 +273,26 @@ impl Sessions {
         Err(Error::no_time())
     }
 
-    pub(super) async fn delete(
-        &self,
-        id: &SessionId,
-        condition: &Condition,
-        budget: Budget,
-    ) -> Result<Basis, Error> {
+    pub(super) async fn delete(&self, id: &SessionId, terms: &Terms) -> Result<(Receipt, Basis), Error> {
         let mut timer = self.0.metrics.timer("delete");
-        let asks = condition.asks();
-        if let Some(journaled) = self.journaled(id, Operation::Delete, asks, || Intent::Delete)? {
+        let Terms { condition, identity: _, how, budget } = terms;
+        if let Some(journaled) = self.journaled(id, Operation::Delete, terms.asks(), || Intent::Delete)? {
             timer.source = Source::Journal;
-            return Ok(journaled.basis);
+            return Ok((Receipt::default(), journaled.basis));
         }
-        self.caught_up(id, budget).await?;
+        if let Some(Written { receipt, .. }) = self.recalled(id, *how).await? {
+            self.0.metrics.replayed.inc();
+            return Ok((receipt, Basis::Redis));
+        }
+        self.caught_up(id, *budget).await?;
         let mut base = self.checked_base(id, condition).await?;
         let op = OpId::mint()?;
         while !budget.is_spent() {
-            let outcome = self.del(id, op, base.as_deref(), budget).await?;
+            let outcome = self.del_how(id, op, base.as_deref(), *how, *budget).await?;
             match self.settled(id, outcome, condition).await? {
-                ControlFlow::Break(()) => {
+                ControlFlow::Break(receipt) => {
                     self.0.metrics.deleted.inc();
-                    return Ok(Basis::Redis);
+                    return Ok((receipt, Basis::Redis));
                 }
                 ControlFlow::Continue(fresh) => base = Some(fresh),
             }
@@ -239,7 +300,7 @@ impl Sessions {
         Err(Error::no_time())
     }
 
-    /// Sent again like `cas`.
+    /// For nobody who waits.
     pub(super) async fn del(
         &self,
         id: &SessionId,
@@ -247,12 +308,24 @@ impl Sessions {
         base: Option<&str>,
         budget: Budget,
     ) -> Result<Outcome, Error> {
+        Ok(self.del_how(id, op, base, How::default(), budget).await?.map(drop))
+    }
+
+    /// Sent again like `cas`.
+    async fn del_how(
+        &self,
+        id: &SessionId,
+        op: OpId,
+        base: Option<&str>,
+        how: How,
+        budget: Budget,
+    ) -> Result<Outcome<Receipt>, Error> {
         let sent = self.sent(id);
         let mut attempts = Attempts::new(budget, &self.0.metrics.resent);
         loop {
-            let answer = self.0.store.delete(id, op, base).await;
+            let answer = self.0.store.delete(id, op, base, how).await;
             if let ControlFlow::Break(settled) = attempts.settle(answer).await {
-                if let Ok(Outcome::Done(())) = settled {
+                if let Ok(Outcome::Done(Receipt { durability: _, earlier: None })) = &settled {
                     self.deleted(id, op, base.map(str::to_owned), sent);
                 }
                 return settled;

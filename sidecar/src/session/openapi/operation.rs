@@ -63,8 +63,18 @@ impl Operation {
         self.document(status, description).headers(status, ["X-Hyperpage-Durability"])
     }
 
-    pub(super) fn journaled(self) -> Operation {
-        self.empty("202", JOURNALED).headers("202", ["X-Hyperpage-Durability"])
+    /// May be the answer to an earlier request with the same Idempotency-Key.
+    pub(super) fn keyed(self, status: &str) -> Operation {
+        self.headers(status, ["Idempotency-Replayed"])
+    }
+
+    /// As `status`, and it waits, or fewer replicas than a strong write asks for have confirmed it.
+    pub(super) fn unconfirmed(mut self, status: &str) -> Operation {
+        let mut response = self.0["responses"][status].clone();
+        let text = format!("Too few replicas confirmed a strong write in time (Warning). Or: {JOURNALED}");
+        response["description"] = text.into();
+        self.0["responses"]["202"] = response;
+        self.headers("202", ["Warning"])
     }
 
     /// Each status as its surface tells it, with the codes that `Error::problem` gives it.

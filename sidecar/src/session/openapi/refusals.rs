@@ -35,10 +35,12 @@ impl Surface {
 }
 
 /// What only the other surface can say.
-const ELSEWHERE: [(Surface, &str); 4] = [
+const ELSEWHERE: [(Surface, &str); 6] = [
     (Surface::Original, "COOKIES_DISABLED"),
+    (Surface::Original, "IDEMPOTENCY_KEY_REUSED"),
     (Surface::Original, "PRECONDITION_FAILED"),
     (Surface::Original, "UNSUPPORTED_MEDIA_TYPE"),
+    (Surface::Original, "VERSION_NOT_REACHED"),
     (Surface::V1, "CLIENT_ID_REFUSED"),
 ];
 
@@ -90,7 +92,8 @@ fn after(error: &Error) -> Option<Error> {
         Error::SlowBody => Error::TooLarge,
         Error::TooLarge => Error::UnfitPatch(text()),
         Error::UnfitPatch(_) => Error::PreconditionFailed { current: None },
-        Error::PreconditionFailed { .. } => Error::UnsupportedMediaType(""),
+        Error::PreconditionFailed { .. } => Error::KeyReused,
+        Error::KeyReused => Error::UnsupportedMediaType(""),
         Error::UnsupportedMediaType(_) => Error::ClientIdRefused,
         Error::ClientIdRefused => Error::AddressMismatch,
         Error::AddressMismatch => Error::CookiesDisabled,
@@ -98,7 +101,8 @@ fn after(error: &Error) -> Option<Error> {
         Error::TooManySessions { .. } => Error::Unreadable { reason },
         Error::Unreadable { .. } => Error::Unproven { reason: "" },
         Error::Unproven { .. } => Error::Unavailable { reason },
-        Error::Unavailable { .. } => Error::OutcomeUnknown { reason },
+        Error::Unavailable { .. } => Error::VersionNotReached,
+        Error::VersionNotReached => Error::OutcomeUnknown { reason },
         Error::OutcomeUnknown { .. } => Error::Internal { reason },
         Error::Internal { .. } => return None,
     })
@@ -150,6 +154,7 @@ fn meaning(status: StatusCode) -> &'static str {
         412 => "The session is another, or gone",
         413 => "The session would be too large",
         415 => "The content type means nothing here",
+        422 => "The Idempotency-Key came with another request before",
         429 => "Too many from one address; try again after Retry-After",
         500 => "Something that should not happen",
         502 => "The stored bytes are no session",

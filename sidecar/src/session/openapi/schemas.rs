@@ -146,6 +146,18 @@ pub(super) fn parameters() -> Value {
                    "description": "How application/json is laid over the session, if not as the method does." },
         "Cookie": { "name": "hyperpage-session", "in": "cookie", "schema": id,
                     "description": "The session. Without it sessionId or session-id is read. With SESSION_COOKIE=on." },
+        "Consistency": { "name": "X-Consistency", "in": "header", "schema": { "const": "strong" },
+                         "description": "`strong`: replicas confirm the write first, where there are any." },
+        "IdempotencyKey": {
+            "name": "Idempotency-Key", "in": "header",
+            "schema": { "type": "string", "pattern": "^[!-~]{1,255}$" },
+            "description": "A request that comes again within 10 minutes is told what became of the first; of one \
+                            session's keys the last 8 are known.",
+        },
+        "IfVersionAtLeast": {
+            "name": "If-Version-At-Least", "in": "header", "schema": { "type": "integer", "minimum": 0 },
+            "description": "Milliseconds: waits 250 ms for X-Hyperpage-Version to get there, then 503.",
+        },
         "IfMatch": { "name": "If-Match", "in": "header", "schema": tags },
         "IfNoneMatch": { "name": "If-None-Match", "in": "header", "schema": tags },
     })
@@ -155,6 +167,12 @@ pub(super) fn headers() -> Value {
     json!({
         "Content-Location": { "schema": { "type": "string" }, "description": "The session by its id." },
         "ETag": { "schema": { "type": "string" }, "description": "Quoted sha1 of the stored bytes." },
+        "Idempotency-Replayed": {
+            "schema": { "const": "true" },
+            "description": "The request came before under this key, and this is what became of it then. The \
+                            document goes with it only as long as it is the same.",
+        },
+        "Warning": { "schema": { "type": "string" }, "description": "Why it is 202 and not more." },
         "Location": { "schema": { "type": "string" } },
         "Set-Cookie": {
             "schema": { "type": "string" },
@@ -170,9 +188,10 @@ pub(super) fn headers() -> Value {
             "description": "metadata.updated in milliseconds since 1970. A hint: ETags are exact.",
         },
         "X-Hyperpage-Durability": {
-            "schema": { "enum": ["local", "redis"] },
-            "description": "What holds the write: `redis` has executed it; `local` is this pod's memory, from which \
-                            it reaches Redis once at most. A stale read with `local` shows such changes, and has no ETag.",
+            "schema": { "enum": ["local", "redis", "replicated"] },
+            "description": "What holds the write: `redis` has executed it, and with `replicated` replicas have \
+                            confirmed it too; `local` is this pod's memory, from which it reaches Redis once at \
+                            most. A stale read with `local` shows such changes, and has no ETag.",
         },
         "X-Hyperpage-Stale-Ms": {
             "schema": { "type": "integer" },
