@@ -12,6 +12,8 @@ use crate::run::run;
 use crate::totals::{Totals, worth};
 
 const RUNS: u64 = 52;
+/// Every session is gone, so none is written before it is brought back.
+const LOSSES: [Family; 2] = [Family::Flushed, Family::Wiped];
 
 /// Past the test harness, which shows what a test prints only if it fails.
 pub(crate) fn say(line: &str) {
@@ -42,30 +44,43 @@ async fn chaos_sessions_keep_every_promise_under_faults_that_lose_no_data() {
     let (begun, soak) = (Instant::now(), soak());
     let mut seeds = seeds(1..=RUNS).into_iter();
     let mut fresh = u64::from(std::process::id()) * 100_000;
-    let mut next = move || match soak {
+    judge(move || match soak {
         Some(duration) => (begun.elapsed() < duration).then(|| {
             fresh += 1;
-            fresh
+            (fresh, Family::of(fresh))
         }),
-        None => seeds.next(),
-    };
+        None => seeds.next().map(|seed| (seed, Family::of(seed))),
+    })
+    .await;
+}
+
+/// What the repair of sidecars that live promises.
+#[tokio::test(flavor = "multi_thread")]
+async fn chaos_sessions_come_back_after_a_loss_of_data() {
+    let mut runs = seeds(1..=2).into_iter().flat_map(|seed| LOSSES.map(|family| (seed, family)));
+    judge(move || runs.next()).await;
+}
+
+/// Runs all, prints what they did, and fails with the first violation of each.
+async fn judge(mut next: impl FnMut() -> Option<(u64, Family)>) {
+    let begun = Instant::now();
     let (mut totals, mut bad, mut runs) = (Totals::default(), Vec::new(), JoinSet::new());
     loop {
         while runs.len() < 8 {
-            let Some(seed) = next() else { break };
+            let Some((seed, family)) = next() else { break };
             let on = Handle::current();
-            runs.spawn_blocking(move || (seed, on.block_on(run(seed, Family::of(seed), None))));
+            runs.spawn_blocking(move || (seed, family, on.block_on(run(seed, family, None))));
         }
         let Some(done) = runs.join_next().await else { break };
-        let (seed, history) = done.unwrap();
+        let (seed, family, history) = done.unwrap();
         totals.add(&history);
-        let found = check(&history);
-        let (worth, family) = (worth(&history), Family::of(seed));
+        let (found, worth) = (check(&history), worth(&history));
         say(&format!("SEED={seed} {family:?}: {worth:?}, {} violations", found.len()));
         if !found.is_empty() || worth.is_err() {
-            let file = history.save(&seed.to_string(), &found);
+            let file = history.save(&format!("{seed}-{family:?}"), &found);
             let first = found.first().map_or_else(String::new, ToString::to_string);
-            bad.push(format!("SEED={seed} {family:?}: {worth:?}, {}: {first}", file.display()));
+            let again = format!("SEED={seed} FAMILY={family:?}");
+            bad.push(format!("{again}: {worth:?}, {}: {first}", file.display()));
         }
     }
     say(&format!("{totals}in {:?}", begun.elapsed()));
