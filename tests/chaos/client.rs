@@ -14,6 +14,8 @@ use crate::world::{CLIENTS, Fate, NODES, SESSIONS, World, fate};
 /// Between two calls, so that documents stay small and others get a turn.
 const THINK_MS: u64 = 30;
 const BURST: usize = 4;
+/// A request with a key is sent so often, each time to another pod.
+const SENT: usize = NODES;
 const REST: Duration = Duration::from_millis(40);
 /// An app's own patience; a sidecar answers within two seconds.
 const PATIENCE: Duration = Duration::from_millis(2500);
@@ -165,12 +167,32 @@ impl Client {
         let op = self.world.next_op();
         let mut request = call::mark(&self.world.id(session), op, dialect);
         let strong = if self.world.family == Family::FailedOver { 60 } else { 25 };
+        let action = Action::Write { op, dialect, after: None };
         match self.random.below(100) {
-            0..15 => request = request.header("idempotency-key", format!("key-{op}")),
+            0..15 => return self.keyed(session, pod, action, request).await,
             dice if dice < strong => request = request.header("x-consistency", "strong"),
             _ => {}
         }
-        self.call(session, pod, Action::Write { op, dialect, after: None }, request).await;
+        self.call(session, pod, action, request).await;
+    }
+
+    /// One call, however often it is sent: under its key it happens once, whichever pod is asked again.
+    async fn keyed(&mut self, session: usize, first: usize, action: Action, request: Request) {
+        let request = request.header("idempotency-key", format!("key-{}", self.world.next_op()));
+        let mut invoked = None;
+        for pod in (first..).map(|pod| pod % NODES).take(SENT) {
+            let (sent, answer) = self.ask(pod, request.clone()).await;
+            let doubtful = invoked.is_some();
+            let invoked = *invoked.get_or_insert(sent);
+            let outcome = match call::outcome(answer) {
+                // What refuses this one says nothing of the one before.
+                Outcome::Fail | Outcome::Absent(_) if doubtful => Outcome::Unknown,
+                outcome => outcome,
+            };
+            if outcome != Outcome::Unknown || pod == (first + SENT - 1) % NODES {
+                return self.record(session, pod, invoked, action, outcome);
+            }
+        }
     }
 
     /// Several writes at once through one pod: one step may hold them all.

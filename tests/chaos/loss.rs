@@ -105,13 +105,22 @@ pub(crate) async fn restart(world: &World, kind: Kind, ms: u64) -> (Option<usize
     (None, format!("{lost} sessions lost writes; "), Some(Loss { before, after }))
 }
 
-/// What was written while the replicas lagged is lost with the master.
-pub(crate) async fn fail_over(world: &World, ms: u64) -> (Option<usize>, String, Option<Loss>) {
-    world.redis.lock().await.lag().await;
-    pause(ms).await;
+/// What was written while the replicas lagged is lost with the master, and a sidecar with what it remembers of it.
+pub(crate) async fn fail_over(
+    world: &World,
+    victim: usize,
+    cut_off: bool,
+) -> (Option<usize>, String, Option<Loss>) {
+    world.redis.lock().await.lag(cut_off).await;
+    pause(400).await;
     let before = world.marks(evaluate(world, &format!("{STORED} return found"), 0).await);
+    let node = &world.nodes[victim];
+    let mut sidecar = node.sidecar.lock().await;
+    node.pod.lock().unwrap().killed.push(world.now());
+    sidecar.kill();
     world.redis.lock().await.fail_over().await;
     let after = world.marks(evaluate(world, &format!("{STORED} return found"), 0).await);
+    node.replace(&mut sidecar).await;
     let lost = before.iter().filter(|(session, marks)| after.get(session) != Some(marks)).count();
     (None, format!("{lost} sessions lost writes; "), Some(Loss { before, after }))
 }

@@ -73,3 +73,8 @@ async fn mutant_that_journals_conditional_writes_is_caught() {
 async fn mutant_that_repairs_by_version_is_caught() {
     caught("repair-by-version", Family::RolledBack, Invariant::S6).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutant_that_counts_replicas_itself_is_caught() {
+    caught("count-from-info", Family::FailedOver, Invariant::S6).await;
+}

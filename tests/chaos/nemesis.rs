@@ -138,7 +138,7 @@ async fn happen(
         }
         Kind::Swap => return all(format!("{} sessions swapped; ", loss::swap(world).await)),
         Kind::Flush => return loss::flush(world).await,
-        Kind::FailOver => return loss::fail_over(world, 300 + for_a_while / 4).await,
+        Kind::FailOver => return loss::fail_over(world, victim, random.below(2) == 0).await,
         Kind::Wipe | Kind::Rollback => return loss::restart(world, kind, for_a_while).await,
     }
     one("")

@@ -42,12 +42,18 @@ impl Servers {
         &mut self.data[self.master]
     }
 
-    /// The replicas hear nothing of what the master does from now on.
-    pub(crate) async fn lag(&self) {
+    /// The replicas hear nothing of what the master does from now on; nor does it count on them if they are cut off.
+    pub(crate) async fn lag(&self, cut_off: bool) {
         self.replicas().for_each(RedisServer::hang);
+        let master = self.master();
+        if cut_off {
+            master.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await.unwrap();
+            master.command::<()>(&["CLIENT", "KILL", "TYPE", "replica"]).await.unwrap();
+            return;
+        }
         let junk = "x".repeat(JUNK_BYTES);
         for _ in 0..JUNK {
-            self.master().command::<()>(&["SET", "junk", &junk]).await.unwrap();
+            master.command::<()>(&["SET", "junk", &junk]).await.unwrap();
         }
     }
 

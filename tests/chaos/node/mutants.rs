@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use redis::Script;
+use sidecar::redis::Wait;
 use sidecar::session::{Error, Rules};
 
 const WRITE: &str = include_str!("../../../sidecar/src/session/write.lua");
@@ -25,6 +26,7 @@ pub(crate) fn replace(rules: &mut Rules, name: &str) -> bool {
         "replay-twice" => rules.replay_once = false,
         "journal-if-match" => rules.journal_conditional = true,
         "repair-by-version" => rules.repair_by_digest = false,
+        "count-from-info" => rules.wait = Wait::AsInfoCounts,
         // No mutant: what a tombstone would hide comes to light within a run.
         "short-tombstone" => rules.tombstone = |_journaled| Duration::from_millis(1500),
         _ => return false,
