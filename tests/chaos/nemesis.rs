@@ -34,7 +34,12 @@ pub(crate) async fn run(world: &World, mut random: Random) {
         if world.family.loses_data() && !is_due(world, load()) {
             continue;
         }
-        strike(world, kinds[turn % kinds.len()], &mut random).await;
+        let kind = kinds[turn % kinds.len()];
+        strike(world, kind, &mut random).await;
+        // What sidecars remember is compared with each new incarnation before anything is written.
+        if kind == Kind::Swap {
+            pause(600).await;
+        }
         turn += 1;
     }
     world.end();
