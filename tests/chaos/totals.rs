@@ -94,7 +94,7 @@ pub(crate) fn worth(history: &History) -> Result<String, String> {
     if enough { Ok(line) } else { Err(format!("{line}: too little to prove anything")) }
 }
 
-fn is_call(event: &Event) -> bool {
+pub(crate) fn is_call(event: &Event) -> bool {
     !matches!(event.action, Action::Expire | Action::Foreign { .. })
 }
 

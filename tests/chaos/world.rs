@@ -12,6 +12,7 @@ use tests::sidecar::{Settings, Sidecar};
 use crate::call::document;
 use crate::faults::Family;
 use crate::servers::Servers;
+use crate::totals::is_call;
 
 pub(crate) const NODES: usize = 3;
 /// Each has a quiet session of its own, which bears its number.
@@ -135,7 +136,7 @@ impl World {
     }
 
     pub(crate) fn calls(&self) -> usize {
-        self.events.lock().unwrap().len()
+        self.events.lock().unwrap().iter().filter(|event| is_call(event)).count()
     }
 
     /// What Redis has now: the marks of each session.
