@@ -53,10 +53,12 @@ pub async fn ready(State(app): State<App>) -> Response {
 }
 
 fn answer(code: StatusCode, state: &str, status: &Status, sessions: &Sessions) -> Response {
-    let Status { connected, ever: _, reason, warning } = status;
+    let Status { connected, ever: _, reason, warning, incoherent } = status;
     let body = json!({
         "status": state,
         "redis": { "connected": connected, "reason": reason, "warning": warning },
+        // Whether sessions are served from memory, or else why each read goes to Redis.
+        "l1": { "on": *connected && incoherent.is_none(), "reason": incoherent },
         "sessions": sessions.report(Instant::now()),
     });
     (code, [NO_STORE], axum::Json(body)).into_response()
@@ -78,7 +80,7 @@ mod tests {
     #[test]
     fn the_app_starts_with_the_first_pong_or_after_thirty_seconds() {
         let started = Instant::now();
-        let status = |ever| Status { connected: false, ever, reason: None, warning: None };
+        let status = |ever| Status { connected: false, ever, reason: None, warning: None, incoherent: None };
         assert!(may_start(&status(true), started, started));
         assert!(!may_start(&status(false), started, started + PATIENCE - Duration::from_millis(1)));
         assert!(may_start(&status(false), started, started + PATIENCE));

@@ -19,6 +19,8 @@ use crate::redis::{Mode, Source, Url, has_password};
 
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_COMMIT"), ")");
 
+/// Room for some thousands of sessions.
+const L1_BYTES: u64 = 8 << 20;
 /// Settings that the documents name and nothing reads yet: no mistake, and worth a line in the log.
 const LATER: [&str; 7] = [
     "COORD_HIGH_PRIORITY_THRESHOLD",
@@ -113,6 +115,10 @@ pub struct Session {
     #[arg(long, env = env::REPAIR_WINDOW_MS, value_name = "MILLISECONDS", default_value_t = 5_000,
           value_parser = clap::value_parser!(u64).range(0..=600_000))]
     pub repair_window_ms: u64,
+    /// Bytes of memory in which sessions are kept that Redis would say somebody had changed. 0: none.
+    #[arg(long = "session-l1-bytes", env = env::SESSION_L1_BYTES, value_name = "BYTES",
+          default_value_t = L1_BYTES, value_parser = clap::value_parser!(u64).range(0..=1 << 32))]
+    pub l1_bytes: u64,
     #[command(flatten)]
     pub guards: Guards,
     /// Minutes between two looks, by one pod at a time, for what is left of sessions that are gone; 0 for none.
@@ -177,6 +183,7 @@ impl Default for Session {
             allow_client_ids: false,
             allow_identity_writes: false,
             repair_window_ms: 5_000,
+            l1_bytes: L1_BYTES,
             guards: Guards::default(),
             cleanup_interval_minutes: 60,
             outage: Outage::default(),

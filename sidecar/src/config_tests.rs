@@ -24,7 +24,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.server.admin_listen.to_string(), "0.0.0.0:4101");
     assert_eq!(config.server.max_requests, 512);
     assert_eq!(config.session.ttl_seconds, 86_400);
-    assert_eq!(config.session.repair_window_ms, 5_000);
+    assert_eq!((config.session.repair_window_ms, config.session.l1_bytes), (5_000, 8 << 20));
     assert_eq!(config.session.guards, Guards::default());
     assert_eq!(config.session.cleanup_interval_minutes, 60);
     assert!(!config.session.allow_client_ids && !config.session.allow_identity_writes && !config.dev);

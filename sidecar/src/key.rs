@@ -91,6 +91,12 @@ fn user_name(user: &str) -> String {
     name
 }
 
+/// `hyperpage:canary:NAME`, written for nobody but the process that gave it the name, and tagged like the record.
+pub(crate) fn canary(name: u64, tag: Option<u32>) -> String {
+    let key = format!("hyperpage:canary:{name:016x}");
+    tag.map_or_else(|| key.clone(), |tag| format!("{key}:{{{tag}}}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
 
-use crate::common::{PROMPT, RECOVERY, new_session, new_v1, pair};
+use crate::common::{PROMPT, RECOVERY, new_session, new_v1, pair, pair_with};
 
 async fn batch_get(sidecar: &Sidecar, ids: &[&str]) -> Vec<Value> {
     let answer = sidecar.app.post("/v1/sessions:batchGet", json!({ "ids": ids })).await.expect(200);
@@ -21,7 +21,7 @@ async fn batch_get(sidecar: &Sidecar, ids: &[&str]) -> Vec<Value> {
 
 #[tokio::test]
 async fn batch_get_answers_each_id_in_order_and_none_fails_the_others() {
-    let (mut redis, sidecar) = pair().await;
+    let (mut redis, sidecar) = pair_with(|settings| settings.env("SESSION_L1_BYTES", "0")).await;
     let (first, etag) = new_v1(&sidecar, r#"{"n":9007199254740993}"#).await;
     let (second, _) = new_v1(&sidecar, r#"{"n":2}"#).await;
     let (gone, _) = new_v1(&sidecar, "{}").await;
@@ -60,6 +60,7 @@ async fn batch_get_answers_each_id_in_order_and_none_fails_the_others() {
 async fn batch_get_reads_from_every_node_and_one_that_hangs_costs_only_its_own_sessions() {
     let cluster = RedisCluster::start().await;
     let settings = Settings::redis(cluster.urls()).env("HYPERPAGE_REDIS_MODE", "cluster");
+    let settings = settings.env("SESSION_L1_BYTES", "0");
     let sidecar = Sidecar::start(&settings).await;
     let mut ids = Vec::new();
     for _ in 0..30 {

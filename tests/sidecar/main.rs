@@ -20,6 +20,8 @@ mod hook;
 mod idempotent;
 mod incarnation;
 mod input;
+mod l1;
+mod l1_refused;
 mod lifecycle;
 mod lost;
 mod metrics;

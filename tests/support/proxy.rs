@@ -29,6 +29,8 @@ pub enum Mode {
     Delay(Duration),
     /// Whatever reads or writes data is answered with this error; PING, TIME and the like with the truth.
     Refuse(&'static str),
+    /// Redis says OK to CLIENT TRACKING, and never says what changes.
+    Deaf,
     /// Redis gets nothing; each command but the greeting is answered with these bytes.
     Answer(&'static [u8]),
 }
@@ -169,9 +171,13 @@ impl Connection {
                     Mode::Answer(reply) if !is_greeting(&command) => {
                         self.to_client.lock().await.write_all(reply).await?;
                     }
-                    Mode::Pass | Mode::Mute(_) | Mode::Delay(_) | Mode::Refuse(_) | Mode::Answer(_) => {
-                        redis.write_all(&command).await?
-                    }
+                    Mode::Deaf if holds(&command, "TRACKING") => redis.write_all(NO_TRACKING).await?,
+                    Mode::Pass
+                    | Mode::Mute(_)
+                    | Mode::Delay(_)
+                    | Mode::Deaf
+                    | Mode::Refuse(_)
+                    | Mode::Answer(_) => redis.write_all(&command).await?,
                     Mode::Cut | Mode::Stall => return Ok(()),
                 }
             }
@@ -194,6 +200,7 @@ impl Connection {
                 | Mode::Stall
                 | Mode::Mute(_)
                 | Mode::Delay(_)
+                | Mode::Deaf
                 | Mode::Refuse(_)
                 | Mode::Answer(_) => {
                     self.to_client.lock().await.write_all(&buffer).await?;
@@ -232,6 +239,8 @@ async fn until<T>(value: &mut watch::Receiver<T>, such: impl FnMut(&T) -> bool) 
 fn is_greeting(command: &[u8]) -> bool {
     [b"HELLO".as_slice(), b"AUTH", b"CLIENT", b"SELECT"].contains(&name(command).as_slice())
 }
+
+const NO_TRACKING: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$3\r\nOFF\r\n";
 
 fn is_data(command: &[u8]) -> bool {
     [b"EVAL".as_slice(), b"EVALSHA", b"GET", b"SET", b"DEL"].contains(&name(command).as_slice())

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use redis::{ErrorKind, Pipeline, ServerErrorKind, Value};
+use redis::{ErrorKind, Pipeline, ServerErrorKind};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -16,11 +16,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::dial::{self, Address, Place};
 use super::error::Error;
-use super::link::{ATTEMPT, Ask, Failed, Link, Snapshot};
+use super::link::{ATTEMPT, Answer, Ask, Failed, Link, Snapshot};
 use super::slots::{self, Range};
 use super::target::{Destination, Source, Target};
 use super::wires::Wires;
-use super::witness::Sighting;
 
 const REFRESH: Duration = Duration::from_secs(1);
 /// However many calls were sent astray.
@@ -82,6 +81,8 @@ impl Cluster {
         Snapshot {
             connection: snapshots.iter().find_map(|snapshot| snapshot.connection.clone()).filter(|_| all),
             enrolled: None,
+            epoch: None,
+            incoherent: snapshots.iter().find_map(|snapshot| snapshot.incoherent.clone()),
             evicting: snapshots.iter().any(|snapshot| snapshot.evicting),
             reason,
             ever: snapshots.iter().any(|snapshot| snapshot.ever),
@@ -103,12 +104,7 @@ impl Cluster {
         owned(&map.ranges, &map.links, key).cloned()
     }
 
-    pub(super) async fn evaluate(
-        &self,
-        key: &str,
-        mut ask: Ask<'_>,
-        end: Instant,
-    ) -> Result<(Value, Sighting), Failed> {
+    pub(super) async fn evaluate(&self, key: &str, mut ask: Ask<'_>, end: Instant) -> Result<Answer, Failed> {
         let unowned =
             || Error::unavailable("Redis not connected: no node of the cluster owns the key's slot");
         let mut failed = Failed::from(unowned());

@@ -1,6 +1,7 @@
 //! Opens connections: directly, or by asking the sentinels first.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -10,7 +11,8 @@ use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, Re
 use tokio::time::timeout;
 
 use super::error::{words, words_without};
-use super::target::{Destination, Source, Target, elsewhere};
+use super::target::{Destination, Source, Target, elsewhere, plain};
+use super::tracking::Hearing;
 
 const CONNECT: Duration = Duration::from_millis(200);
 /// A TLS handshake takes more round trips, and a busy processor more time.
@@ -28,21 +30,25 @@ pub(super) struct Failure {
     pub(super) reason: String,
     /// Redis answered, and will not have us.
     pub(super) rejected: bool,
+    /// It does not speak RESP3.
+    old: bool,
 }
 
 impl Failure {
     fn unreachable(reason: impl Into<String>) -> Failure {
-        Failure { reason: reason.into(), rejected: false }
+        Failure { reason: reason.into(), rejected: false, old: false }
     }
 
     fn rejected(reason: impl Into<String>) -> Failure {
-        Failure { reason: reason.into(), rejected: true }
+        Failure { reason: reason.into(), rejected: true, old: false }
     }
 }
 
 #[derive(Clone)]
 pub(super) struct Held {
     pub(super) connection: Connection,
+    /// It can say of its own accord what changes.
+    pub(super) pushes: bool,
     /// As the sentinels named it. None without sentinels: then nobody can name another.
     master: Option<Address>,
     destination: Destination,
@@ -57,24 +63,34 @@ pub(super) enum Place {
     Node(Address),
 }
 
-pub(super) async fn dial(source: &Source, place: &Place) -> Result<Held, Failure> {
+/// `hearing` hears what Redis says of its own accord.
+pub(super) async fn dial(source: &Source, place: &Place, hearing: Option<&Hearing>) -> Result<Held, Failure> {
     let target = source.target().map_err(Failure::rejected)?;
     let destination = target.destination();
-    let (connection, master) = reach(target, place).await?;
-    Ok(Held { connection, master, destination })
+    let (Reached { connection, pushes }, master) = reach(target, place, hearing).await?;
+    Ok(Held { connection, pushes, master, destination })
 }
 
-async fn reach(target: Target, place: &Place) -> Result<(Connection, Option<Address>), Failure> {
+struct Reached {
+    connection: Connection,
+    pushes: bool,
+}
+
+async fn reach(
+    target: Target,
+    place: &Place,
+    hearing: Option<&Hearing>,
+) -> Result<(Reached, Option<Address>), Failure> {
     match (target, place) {
-        (Target::Standalone(info), Place::Master) => Ok((connect(info).await?, None)),
+        (Target::Standalone(info), Place::Master) => Ok((data(info, hearing).await?, None)),
         (Target::Sentinel { sentinels, master_name, data }, Place::Master) => {
             let (host, port) = master(&sentinels, &master_name).await?;
-            let mut connection = connect(elsewhere(&data, &host, port)).await?;
-            verify(&mut connection).await?;
-            Ok((connection, Some((host, port))))
+            let mut reached = self::data(elsewhere(&data, &host, port), hearing).await?;
+            verify(&mut reached.connection).await?;
+            Ok((reached, Some((host, port))))
         }
         (Target::Cluster { seeds }, Place::Node((host, port))) => match seeds.first() {
-            Some(seed) => Ok((connect(elsewhere(seed, host, *port)).await?, None)),
+            Some(seed) => Ok((data(elsewhere(seed, host, *port), hearing).await?, None)),
             None => Err(Failure::rejected("no host is given")),
         },
         (Target::Cluster { .. }, Place::Master) => {
@@ -86,30 +102,48 @@ async fn reach(target: Target, place: &Place) -> Result<(Connection, Option<Addr
     }
 }
 
+/// Without RESP3 there is nothing to hear, and everything else works.
+async fn data(info: ConnectionInfo, hearing: Option<&Hearing>) -> Result<Reached, Failure> {
+    match connect(info.clone(), hearing).await {
+        Err(Failure { old: true, .. }) => {
+            Ok(Reached { connection: connect(plain(info), None).await?, pushes: false })
+        }
+        connected => Ok(Reached { connection: connected?, pushes: hearing.is_some() }),
+    }
+}
+
 /// Any of a cluster's nodes, for its map of slots; with the host it was reached by.
 pub(super) async fn dial_seed(seed: &ConnectionInfo) -> Result<(Connection, String), Failure> {
     let host = match seed.addr() {
         ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.clone(),
         _ => String::new(),
     };
-    Ok((connect(seed.clone()).await?, host))
+    Ok((connect(seed.clone(), None).await?, host))
 }
 
-pub(super) async fn connect(info: ConnectionInfo) -> Result<Connection, Failure> {
+async fn connect(info: ConnectionInfo, hearing: Option<&Hearing>) -> Result<Connection, Failure> {
     let limit = if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) { CONNECT_TLS } else { CONNECT };
     let secret = info.redis_settings().password().map(str::to_owned);
     let address = info.addr().to_string();
     let failed = |error: RedisError| {
         let reason = words_without(&error, secret.as_deref());
         let rejected = !matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse);
-        Failure { reason: format!("{address}: {reason}"), rejected }
+        let unknown = reason.contains("HELLO") && reason.to_lowercase().contains("unknown command");
+        let old = unknown || error.kind() == ErrorKind::RESP3NotSupported || reason.starts_with("NOPROTO");
+        Failure { reason: format!("{address}: {reason}"), rejected, old }
     };
     #[expect(clippy::disallowed_methods, reason = "this is the place that owns the connections")]
     let client = redis::Client::open(info).map_err(&failed)?;
-    let config = AsyncConnectionConfig::new()
+    let mut config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(limit))
         .set_response_timeout(None)
         .set_pipeline_buffer_size(PIPELINE);
+    if let Some(hearing) = hearing.cloned() {
+        config = config.set_push_sender(move |push| {
+            hearing.hear(&push);
+            Ok::<(), Infallible>(())
+        });
+    }
     client.get_multiplexed_async_connection_with_config(&config).await.map_err(failed)
 }
 
@@ -135,7 +169,7 @@ pub(super) async fn master(sentinels: &[ConnectionInfo], name: &str) -> Result<A
 }
 
 async fn ask(sentinel: ConnectionInfo, name: &str) -> Result<Address, Failure> {
-    let mut connection = connect(sentinel).await?;
+    let mut connection = connect(sentinel, None).await?;
     let mut command = redis::cmd("SENTINEL");
     command.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
     match timeout(ASK, command.query_async::<Option<Address>>(&mut connection)).await {

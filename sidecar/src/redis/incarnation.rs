@@ -72,6 +72,8 @@ impl Incarnation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Enrolled {
     pub(super) key: String,
+    /// A hash tag of the node's own, in a cluster.
+    pub(super) tag: Option<u32>,
     pub(super) incarnation: Incarnation,
 }
 
@@ -96,7 +98,7 @@ pub(super) async fn enrol(
     command.arg(u8::from(anew)).arg(n).arg(old).arg(since);
     let record: String = command.query_async(connection).await?;
     let incarnation = Incarnation::parse(&record).ok_or_else(|| unexpected("no record of an incarnation"))?;
-    Ok(Enrolled { key, incarnation })
+    Ok(Enrolled { key, tag, incarnation })
 }
 
 /// What a server says about itself.
@@ -104,7 +106,6 @@ struct Met {
     /// Many a service does not let its users ask.
     run_id: Option<String>,
     now_us: i64,
-    /// A hash tag of the node's own, in a cluster.
     tag: Option<u32>,
 }
 

@@ -8,14 +8,17 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
+use super::canary::Canary;
 use super::clock::Clock;
 use super::dial::{Connection, Place};
+use super::epoch::Epoch;
 use super::error::{Error, words};
 use super::incarnation::{Enrolled, Incarnation};
 use super::lease::Event;
 use super::strong::{Confirm, Strong};
 use super::supervisor::Supervisor;
 use super::target::Source;
+use super::tracking::{Heard, Hearing};
 use super::wires::Wires;
 use super::witness::{Sighting, micros};
 
@@ -32,6 +35,10 @@ pub(super) struct Snapshot {
     pub(super) connection: Option<Connection>,
     /// The record of the node at the other end, where one could be had.
     pub(super) enrolled: Option<Arc<Enrolled>>,
+    /// Since when Redis says on the connection what changes.
+    pub(super) epoch: Option<Arc<Epoch>>,
+    /// Why no copy of what is read on it may be served.
+    pub(super) incoherent: Option<String>,
     /// It throws away what it should keep.
     pub(super) evicting: bool,
     pub(super) reason: String,
@@ -41,6 +48,34 @@ pub(super) struct Snapshot {
     /// Since when it is there.
     pub(super) since: Option<Instant>,
     pub(super) warning: Option<String>,
+}
+
+/// A connection on which changes are heard of.
+pub(super) struct Tracked {
+    pub(super) connection: Connection,
+    pub(super) epoch: Arc<Epoch>,
+    pub(super) tag: Option<u32>,
+}
+
+impl Tracked {
+    pub(super) fn is(&self, other: &Tracked) -> bool {
+        Arc::ptr_eq(&self.epoch, &other.epoch)
+    }
+}
+
+impl Snapshot {
+    pub(super) fn tracked(&self) -> Option<Tracked> {
+        let (connection, epoch) = (self.connection.clone()?, self.epoch.clone()?);
+        Some(Tracked { connection, epoch, tag: self.enrolled.as_ref()?.tag })
+    }
+}
+
+/// What a node answered, and on whose time.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) value: Value,
+    pub(super) sighting: Sighting,
+    pub(super) epoch: Option<Arc<Epoch>>,
 }
 
 /// A script's call, by its hash.
@@ -77,7 +112,8 @@ impl Link {
         stop: CancellationToken,
     ) -> (Link, impl Future<Output = ()> + Send + 'static) {
         let (doubt, doubts) = mpsc::channel(1);
-        let snapshot = Snapshot { reason: "not yet".to_owned(), ..Snapshot::default() };
+        let incoherent = Some("that changes are heard of is not proven yet".to_owned());
+        let snapshot = Snapshot { reason: "not yet".to_owned(), incoherent, ..Snapshot::default() };
         let shared = Shared {
             snapshot: watch::Sender::new(snapshot),
             clock: Mutex::default(),
@@ -86,10 +122,14 @@ impl Link {
             strong: Strong::new(source.clone(), place.clone()),
         };
         let link = Link(Arc::new(shared));
-        let supervisor = Supervisor::new(link.clone(), source, place, wires, heir, doubts);
+        let heard = Arc::new(Heard::new(getrandom::u64().unwrap_or_default()));
+        let (ear, told, doubt) = (wires.ear.clone(), wires.metrics.clone(), link.0.doubt.clone());
+        let hearing = Hearing::new(ear, told, doubt, heard.clone());
+        let canary = Canary::new(link.clone(), source.clone(), place.clone(), wires.clone(), heard);
+        let supervisor = Supervisor::new(link.clone(), source, place, wires, heir, hearing, doubts);
         (link, async move {
             // Dropping the supervisor drops the connection.
-            stop.run_until_cancelled_owned(supervisor.run()).await;
+            stop.run_until_cancelled_owned(async { tokio::join!(supervisor.run(), canary.run()) }).await;
         })
     }
 
@@ -105,9 +145,28 @@ impl Link {
         Some(self.0.snapshot.borrow().enrolled.as_ref()?.incarnation.clone())
     }
 
+    pub(super) fn epoch(&self) -> Option<Arc<Epoch>> {
+        self.0.snapshot.borrow().epoch.clone()
+    }
+
+    /// Says in the log when copies begin or cease to be served, and why.
+    pub(super) fn incoherent(&self, reason: Option<String>) {
+        self.0.snapshot.send_if_modified(|snapshot| {
+            let changed = snapshot.incoherent != reason;
+            if changed {
+                match &reason {
+                    Some(reason) => tracing::warn!(reason, "sessions are read from Redis only"),
+                    None => tracing::info!("sessions are served from memory while nothing changes them"),
+                }
+            }
+            snapshot.incoherent = reason;
+            changed
+        });
+    }
+
     /// Sends the commands in one write; the answer to the last is the answer.
     pub(super) async fn call(&self, commands: &Pipeline, end: Instant) -> Result<Value, Failed> {
-        let (mut connection, _) = self.connection().await?;
+        let (mut connection, ..) = self.connection().await?;
         last(self.send(&mut connection, commands, end).await?).map_err(|error| self.failed(error))
     }
 
@@ -129,11 +188,12 @@ impl Link {
     }
 
     /// What the answer may be concluded from is read after it, on the same connection.
-    async fn ask(&self, ask: &Ask<'_>, end: Instant) -> Result<(Value, Sighting), Failed> {
-        let (mut connection, enrolled) = self.connection().await?;
+    async fn ask(&self, ask: &Ask<'_>, end: Instant) -> Result<Answer, Failed> {
+        let (mut connection, enrolled, epoch) = self.connection().await?;
         let Some(enrolled) = enrolled.filter(|_| ask.seen) else {
             let value = last(self.send(&mut connection, &ask.command, end).await?);
-            return Ok((value.map_err(|error| self.failed(error))?, Sighting::Nothing));
+            let value = value.map_err(|error| self.failed(error))?;
+            return Ok(Answer { value, sighting: Sighting::Nothing, epoch });
         };
         let mut pipe = ask.command.clone();
         pipe.cmd("GET").arg(&enrolled.key).cmd("TIME");
@@ -145,25 +205,25 @@ impl Link {
         let Some(now_us) = now_us.filter(|_| record.as_ref() == Some(&enrolled.incarnation)) else {
             // The supervisor asks at once, and enrols.
             let _full_is_fine = self.0.doubt.try_send(Event::Doubted);
-            return Ok((value, Sighting::Nothing));
+            return Ok(Answer { value, sighting: Sighting::Nothing, epoch });
         };
         let age_us = now_us.saturating_sub(enrolled.incarnation.since_us);
         let evicting = self.0.snapshot.borrow().evicting;
-        Ok((value, Sighting::Record { age_us, evicting }))
+        Ok(Answer { value, sighting: Sighting::Record { age_us, evicting }, epoch })
     }
 
     /// Where Redis does not know the script, it is loaded first.
-    pub(super) async fn evaluate(&self, ask: &Ask<'_>, end: Instant) -> Result<(Value, Sighting), Failed> {
+    pub(super) async fn evaluate(&self, ask: &Ask<'_>, end: Instant) -> Result<Answer, Failed> {
         if let Some(confirm) = ask.confirm {
-            let pair = self.0.strong.run(self, ask, confirm, end).await?;
-            return Ok((pair, Sighting::Nothing));
+            let value = self.0.strong.run(self, ask, confirm, end).await?;
+            return Ok(Answer { value, sighting: Sighting::Nothing, epoch: None });
         }
         let call = || self.ask(ask, end);
         match call().await {
             Err(Failed { redis: Some(error), .. }) if error.kind() == NO_SCRIPT => {}
             answer => return answer,
         }
-        let (mut connection, _) = self.connection().await?;
+        let (mut connection, ..) = self.connection().await?;
         let loaded = ask.script.load_async(&mut connection);
         match timeout_at(end.min(Instant::now() + ATTEMPT).into(), loaded).await {
             Ok(Ok(_hash)) => call().await,
@@ -186,12 +246,13 @@ impl Link {
         let _in_time = timeout_at((lost + BLINK).into(), back).await;
     }
 
-    /// The connection, and the record that is held for it.
-    async fn connection(&self) -> Result<(Connection, Option<Arc<Enrolled>>), Error> {
+    /// The connection, the record that is held for it, and its time.
+    async fn connection(&self) -> Result<(Connection, Option<Arc<Enrolled>>, Option<Arc<Epoch>>), Error> {
         self.blinked().await;
         let snapshot = self.0.snapshot.borrow();
         let absent = || Error::unavailable(format!("Redis not connected: {}", snapshot.reason));
-        Ok((snapshot.connection.clone().ok_or_else(absent)?, snapshot.enrolled.clone()))
+        let connection = snapshot.connection.clone().ok_or_else(absent)?;
+        Ok((connection, snapshot.enrolled.clone(), snapshot.epoch.clone()))
     }
 
     pub(super) async fn up_since(&self) -> Result<Instant, Error> {

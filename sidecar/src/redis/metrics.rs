@@ -19,6 +19,11 @@ pub(super) struct Metrics {
     pub(super) losses: Counter,
     pub(super) confirmed: Counter,
     pub(super) unconfirmed: Counter,
+    pub(super) coherent: Gauge,
+    pub(super) invalidations: Counter,
+    pub(super) flushes: Counter,
+    pub(super) leases_lost: Counter,
+    pub(super) canary_failures: Counter,
     pub(super) errors: Family<ErrorLabels, Counter>,
     pub(super) calls: Histogram,
 }
@@ -39,6 +44,11 @@ impl Metrics {
             losses: Counter::default(),
             confirmed: Counter::default(),
             unconfirmed: Counter::default(),
+            coherent: Gauge::default(),
+            invalidations: Counter::default(),
+            flushes: Counter::default(),
+            leases_lost: Counter::default(),
+            canary_failures: Counter::default(),
             errors: Family::default(),
             calls: Histogram::new(LATENCY_BUCKETS),
         };
@@ -54,6 +64,7 @@ impl Metrics {
             unconfirmed,
             errors,
             calls,
+            ..
         } = metrics.clone();
         registry.register("connections", "Connections that answer PING; one, or one for each node", up);
         registry.register("dials", "Attempts to connect", dials);
@@ -75,9 +86,19 @@ impl Metrics {
             "Strong writes that too few replicas have confirmed in time",
             unconfirmed,
         );
+        metrics.register_tracking(registry);
         registry.register("errors", "Calls that failed", errors);
         registry.register("call_seconds", "Time of a call, answered or not", calls);
         metrics
+    }
+
+    fn register_tracking(&self, registry: &mut Registry) {
+        let Metrics { coherent, invalidations, flushes, leases_lost, canary_failures, .. } = self.clone();
+        registry.register("coherent", "Connections whose reads may be served from memory", coherent);
+        registry.register("invalidations", "Keys that Redis said somebody else has changed", invalidations);
+        registry.register("flushes", "Times that Redis said that every key may have changed", flushes);
+        registry.register("leases_lost", "Times that copies ceased to be served", leases_lost);
+        registry.register("canary_failures", "Changes made to be heard of that were not", canary_failures);
     }
 }
 

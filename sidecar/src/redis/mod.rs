@@ -1,9 +1,11 @@
 //! The only code that opens a Redis client. Whatever Redis does (absent, restarted, hung, half-open, loading), a
 //! call answers soon and says what may be concluded about its effect; nothing is ever sent twice.
 
+mod canary;
 mod clock;
 mod cluster;
 mod dial;
+mod epoch;
 mod error;
 mod incarnation;
 mod lease;
@@ -16,6 +18,7 @@ mod slots;
 mod strong;
 mod supervisor;
 mod target;
+mod tracking;
 mod wires;
 mod witness;
 
@@ -24,21 +27,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
-use redis::{FromRedisValue, Script};
+use redis::{FromRedisValue, Script, Value};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use epoch::Epoch;
 pub use error::Error;
 pub use incarnation::Incarnation;
 pub(crate) use scan::Node;
 pub use strong::{Confirm, Wait};
 pub use target::{Mode, Source, Url, has_password};
+pub use tracking::Changed;
 pub use wires::Changes;
 pub use witness::Sighting;
 
 use cluster::Cluster;
 use dial::Place;
-use link::{ATTEMPT, Ask, Link};
+use link::{ATTEMPT, Answer, Ask, Link};
 use metrics::{ErrorLabels, Metrics};
 use wires::Wires;
 
@@ -70,6 +75,8 @@ pub struct Status {
     /// Why it is not connected.
     pub reason: Option<String>,
     pub warning: Option<String>,
+    /// Why what is read from it is not served from memory.
+    pub incoherent: Option<String>,
 }
 
 impl Redis {
@@ -104,7 +111,7 @@ impl Redis {
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<T, Error> {
-        Ok(self.evaluate(script, keys, args, false, None).await?.0)
+        Ok(self.run_at(script, keys, args).await?.0)
     }
 
     /// Like `run`, and what may be concluded from an answer that says that there is nothing.
@@ -114,7 +121,8 @@ impl Redis {
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<(T, Sighting), Error> {
-        self.evaluate(script, keys, args, true, None).await
+        let (value, Answer { sighting, .. }) = self.evaluate(script, keys, args, true, None).await?;
+        Ok((value, sighting))
     }
 
     /// Like `run`, on a connection of its own, and whether replicas have confirmed what it wrote.
@@ -133,6 +141,27 @@ impl Redis {
             no.inc()
         };
         Ok((answer, confirmed))
+    }
+
+    /// Like `run`, and in whose time the answer was given.
+    pub async fn run_at<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+    ) -> Result<(T, Option<Arc<Epoch>>), Error> {
+        let (value, Answer { epoch, .. }) = self.evaluate(script, keys, args, false, None).await?;
+        Ok((value, epoch))
+    }
+
+    /// From the next connection on, `listener` is told what somebody else changes, while that connection is read.
+    pub fn listen(&self, listener: impl Fn(Changed<'_>) + Send + Sync + 'static) {
+        self.wires.ear.listen(listener);
+    }
+
+    /// The time of the present connection to the node that owns `key`, if changes are heard of on it.
+    pub fn epoch(&self, key: &str) -> Option<Arc<Epoch>> {
+        self.owner(key)?.epoch()
     }
 
     /// Which incarnation of its data the node that owns `key` has, while it is connected.
@@ -185,6 +214,7 @@ impl Redis {
             ever: snapshot.ever,
             reason: (!connected).then_some(snapshot.reason),
             warning: snapshot.warning,
+            incoherent: snapshot.incoherent,
         }
     }
 
@@ -195,7 +225,7 @@ impl Redis {
         args: &[&[u8]],
         seen: bool,
         confirm: Option<Confirm>,
-    ) -> Result<(T, Sighting), Error> {
+    ) -> Result<(T, Answer), Error> {
         let start = Instant::now();
         let end = start + CALL;
         let mut command = redis::pipe();
@@ -208,10 +238,10 @@ impl Redis {
             }
         };
         self.wires.metrics.calls.observe(start.elapsed().as_secs_f64());
-        let answer = answer.map_err(|failed| failed.error).and_then(|(value, sighting)| {
-            let value = redis::from_redis_value(value)
+        let answer = answer.map_err(|failed| failed.error).and_then(|mut answer| {
+            let value = redis::from_redis_value(std::mem::replace(&mut answer.value, Value::Nil))
                 .map_err(|error| Error::Unexpected { reason: format!("a value of another type: {error}") })?;
-            Ok((value, sighting))
+            Ok((value, answer))
         });
         if let Err(error) = &answer {
             self.wires.metrics.errors.get_or_create(&ErrorLabels { kind: error.kind() }).inc();

@@ -70,7 +70,7 @@ impl Strong {
         };
         let mut connection = match self.take(beside) {
             Some(connection) => connection,
-            None => match timeout_at(soon, dial::dial(&self.source, &self.place)).await {
+            None => match timeout_at(soon, dial::dial(&self.source, &self.place, None)).await {
                 Ok(Ok(held)) => held.connection,
                 Ok(Err(failure)) => return Err(Error::unavailable(failure.reason).into()),
                 Err(_) => return Err(Error::unavailable("no connection for a strong write in time").into()),

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::clock::Clock;
 use super::dial::{self, Connection, Held, Place};
+use super::epoch::Epoch;
 use super::error::words;
 use super::incarnation::{self, Enrolled, Incarnation, Judgement, judge};
 use super::lease::{Action, Event, PING_TIMEOUT, State, step};
@@ -17,6 +18,7 @@ use super::metrics::Share;
 use super::policy;
 use super::report::Reporter;
 use super::target::Source;
+use super::tracking::{self, Hearing};
 use super::wires::Wires;
 use super::witness::micros;
 
@@ -41,11 +43,20 @@ pub(super) struct Supervisor {
     reporter: Reporter,
     doubts: mpsc::Receiver<Event>,
     held: Option<Held>,
+    hearing: Hearing,
+    tracking: Tracking,
     /// Answered on this connection.
     pings: u64,
     enrolment: Enrolment,
     evictions: Evictions,
     warnings: Warnings,
+}
+
+/// Whether Redis says on the present connection what changes.
+enum Tracking {
+    Unasked,
+    On(Arc<Epoch>),
+    Refused,
 }
 
 /// The node's record, as this process knows it.
@@ -86,9 +97,10 @@ impl Supervisor {
         place: Place,
         wires: Wires,
         heir: bool,
+        hearing: Hearing,
         doubts: mpsc::Receiver<Event>,
     ) -> Supervisor {
-        let Wires { metrics, changes: _ } = &wires;
+        let Wires { metrics, ear: _, changes: _ } = &wires;
         let share = Share::of;
         let (up, evicts, evicting) = (share(&metrics.up), share(&metrics.evicts), share(&metrics.evicting));
         let reporter = Reporter::new(&place);
@@ -103,6 +115,8 @@ impl Supervisor {
             reporter,
             doubts,
             held: None,
+            hearing,
+            tracking: Tracking::Unasked,
             pings: 0,
             enrolment: Enrolment { heir, ..Enrolment::default() },
             evictions: Evictions::default(),
@@ -144,6 +158,7 @@ impl Supervisor {
 
     fn drop_connection(&mut self) {
         self.held = None;
+        self.tracking = Tracking::Unasked;
         self.enrolment.held = None;
         self.enrolment.first = true;
         self.enrolment.due = 0;
@@ -154,7 +169,7 @@ impl Supervisor {
     async fn dial(&mut self) -> Event {
         self.drop_connection();
         self.wires.metrics.dials.inc();
-        match dial::dial(&self.source, &self.place).await {
+        match dial::dial(&self.source, &self.place, self.hearing.wanted().then_some(&self.hearing)).await {
             Ok(held) => {
                 self.held = Some(held);
                 // Doubts about the connection before.
@@ -173,6 +188,7 @@ impl Supervisor {
         let Some(held) = self.held.clone() else { return Event::Lost };
         let mut pinging = held.connection.clone();
         let key = self.enrolment.held.as_ref().map(|enrolled| enrolled.key.clone());
+        let sent = Instant::now();
         let look = self.pings.is_multiple_of(MASTER_EVERY) && self.pings > 0;
         let (answer, left) = tokio::join!(timeout(PING_TIMEOUT, ping(&mut pinging, key.as_deref())), async {
             if look { dial::left(&self.source, &held).await } else { None }
@@ -180,6 +196,9 @@ impl Supervisor {
         let record = match (answer, left) {
             (Ok(Ok(Pong { redis_us, record })), None) => {
                 self.link.clock(|clock| clock.observe(redis_us, Instant::now()));
+                if let Tracking::On(epoch) = &self.tracking {
+                    epoch.ponged(sent);
+                }
                 record
             }
             (_, Some(reason)) => {
@@ -192,6 +211,9 @@ impl Supervisor {
             }
             (Err(_), None) => return self.silent(),
         };
+        if let Err(event) = self.track(&held).await {
+            return event;
+        }
         let event = self.enrol(held.connection.clone(), record).await;
         if event == Event::Pong {
             self.look_at_server(held.connection).await;
@@ -203,6 +225,33 @@ impl Supervisor {
     fn silent(&mut self) -> Event {
         self.reporter.why(format!("no answer to PING within {} ms", PING_TIMEOUT.as_millis()));
         Event::Silent
+    }
+
+    /// Before the connection is used, so that no read on it goes untracked.
+    async fn track(&mut self, held: &Held) -> Result<(), Event> {
+        if !matches!(self.tracking, Tracking::Unasked) {
+            return Ok(());
+        }
+        self.tracking = Tracking::Refused;
+        if !self.hearing.wanted() {
+            self.link.incoherent(Some("SESSION_L1_BYTES is 0".to_owned()));
+        } else if !held.pushes {
+            self.link.incoherent(Some("Redis, or a proxy before it, does not speak RESP3".to_owned()));
+        } else {
+            match timeout(PING_TIMEOUT, tracking::begin(&mut held.connection.clone())).await {
+                Ok(Ok(())) => {
+                    let epoch = Epoch::new(Instant::now(), self.source.replicas() > 0);
+                    self.tracking = Tracking::On(Arc::new(epoch));
+                }
+                Ok(Err(error)) if error.kind() == ErrorKind::Io => {
+                    self.reporter.why(words(&error));
+                    return Err(Event::Lost);
+                }
+                Ok(Err(error)) => self.link.incoherent(Some(format!("CLIENT TRACKING: {}", words(&error)))),
+                Err(_) => return Err(self.silent()),
+            }
+        }
+        Ok(())
     }
 
     /// Sees to it that the record that is held is the one that is there.
@@ -247,7 +296,7 @@ impl Supervisor {
     }
 
     fn enrolled(&mut self, enrolled: Enrolled) {
-        let Enrolled { key: _, incarnation } = &enrolled;
+        let Enrolled { key: _, tag: _, incarnation } = &enrolled;
         let judgement = judge(self.enrolment.remembered.as_ref(), incarnation);
         if let Judgement::New { lost } = judgement {
             let Incarnation { n, run_id: _, since_us: _ } = incarnation;
@@ -339,10 +388,15 @@ impl Supervisor {
         self.up.set(is);
         let connection = self.held.as_ref().filter(|_| is).map(|held| held.connection.clone());
         let enrolled = self.enrolment.held.clone().filter(|_| is);
+        let epoch = match &self.tracking {
+            Tracking::On(epoch) if is => Some(epoch.clone()),
+            Tracking::On(_) | Tracking::Unasked | Tracking::Refused => None,
+        };
         let reason = self.reporter.reason().to_owned();
         self.link.0.snapshot.send_modify(|snapshot| {
             snapshot.connection = connection;
             snapshot.enrolled = enrolled;
+            snapshot.epoch = epoch;
             snapshot.ever |= is;
             snapshot.lost = was.then(Instant::now);
             snapshot.since = is.then(Instant::now);

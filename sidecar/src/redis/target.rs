@@ -71,6 +71,14 @@ impl Source {
         }
     }
 
+    /// How many replicas must confirm that no other master has taken over.
+    pub(super) fn replicas(&self) -> u32 {
+        match self.mode {
+            Mode::Sentinel => 1,
+            Mode::Standalone | Mode::Cluster => 0,
+        }
+    }
+
     /// What is wrong with it, as far as can be said without the files.
     pub fn check(&self) -> Result<(), String> {
         match &self.url {
@@ -288,6 +296,12 @@ fn trusting(info: ConnectionInfo, pem: &str) -> Result<ConnectionInfo, String> {
     let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem.as_bytes().to_vec()) };
     let client = Client::build_with_tls(info, certificates).map_err(|error| error.to_string())?;
     Ok(client.get_connection_info().clone())
+}
+
+/// The same login in the protocol that every Redis speaks.
+pub(super) fn plain(info: ConnectionInfo) -> ConnectionInfo {
+    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
+    info.set_redis_settings(settings)
 }
 
 /// A connection that is given up must not deliver what it still holds: no lingering.

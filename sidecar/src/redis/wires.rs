@@ -3,10 +3,12 @@
 use tokio::sync::watch;
 
 use super::metrics::Metrics;
+use super::tracking::Ear;
 
 #[derive(Debug, Clone)]
 pub(super) struct Wires {
     pub(super) metrics: Metrics,
+    pub(super) ear: Ear,
     pub(super) changes: watch::Sender<Changes>,
 }
 
@@ -21,7 +23,7 @@ pub struct Changes {
 
 impl Wires {
     pub(super) fn new(metrics: Metrics) -> Wires {
-        Wires { metrics, changes: watch::Sender::default() }
+        Wires { metrics, ear: Ear::default(), changes: watch::Sender::default() }
     }
 
     pub(super) fn health_changed(&self) {

@@ -64,7 +64,7 @@ async fn read(
             written(body, session.basis)
         })
     } else {
-        known(&app.sessions, id, &headers).await.map(|(body, basis)| basis.mark(ok(body)))
+        known(&app.sessions, id, &headers).await
     };
     result.unwrap_or_else(|error| refuse(&app.sessions, error, FETCH))
 }
@@ -73,12 +73,12 @@ async fn created(sessions: &Sessions, headers: &HeaderMap) -> Result<Written, Er
     sessions.create(&sessions.admit(headers)?, None, How::default(), Budget::begin()).await
 }
 
-async fn known(sessions: &Sessions, id: &str, headers: &HeaderMap) -> Result<(String, Basis), Error> {
+async fn known(sessions: &Sessions, id: &str, headers: &HeaderMap) -> Result<Response, Error> {
     let id = SessionId::parse(id)?;
     sessions.bound(&id, headers).await?;
-    let session = sessions.read(id, &Condition::default()).await?;
+    let session = sessions.read(id, &Condition::freshness(headers)).await?;
     let body = format!(r#"{{"success":true,"sessionId":"{}","session":{}}}"#, session.id, session.answer());
-    Ok((body, session.basis))
+    Ok(session.basis.mark((session.bound(), ok(body)).into_response()))
 }
 
 async fn save(

@@ -11,6 +11,8 @@ use super::store::digest;
 pub(crate) struct Condition {
     if_match: Option<Tags>,
     if_none_match: Option<Tags>,
+    /// A reader wants what Redis says now.
+    fresh: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,17 +32,28 @@ impl Condition {
         Ok(Condition {
             if_match: tags(headers, header::IF_MATCH)?,
             if_none_match: tags(headers, header::IF_NONE_MATCH)?,
+            fresh: fresh(headers),
         })
     }
 
     /// What an outage cannot answer.
     pub(crate) fn asks(&self) -> Asks {
-        let Condition { if_match, if_none_match } = self;
+        let Condition { if_match, if_none_match, fresh: _ } = self;
         Asks { conditional: if_match.is_some() || if_none_match.is_some(), ..Asks::default() }
     }
 
     pub(crate) fn names_a_version(&self) -> bool {
         self.if_match.is_some()
+    }
+
+    /// Nothing but how fresh an answer shall be.
+    pub(crate) fn freshness(headers: &HeaderMap) -> Condition {
+        Condition { fresh: fresh(headers), ..Condition::default() }
+    }
+
+    /// It is served from nothing that was read before.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.fresh
     }
 
     /// Nothing is said about the session's bytes, so any will do.
@@ -63,7 +76,7 @@ impl Condition {
 
     /// Whether these bytes are known; they must be those that are meant.
     fn judge(&self, text: &str) -> Result<bool, Error> {
-        if *self == Condition::default() {
+        if self.if_match.is_none() && self.if_none_match.is_none() {
             return Ok(false);
         }
         let digest = digest(text);
@@ -96,6 +109,17 @@ impl Condition {
     pub(crate) fn absent(&self) -> Error {
         if self.if_match.is_some() { Error::PreconditionFailed { current: None } } else { Error::NotFound }
     }
+}
+
+fn fresh(headers: &HeaderMap) -> bool {
+    let says = |name: HeaderName, words: &[&str]| {
+        let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+        let mut said = values.flat_map(|value| value.split(',')).map(str::trim);
+        said.any(|said| words.iter().any(|word| said.eq_ignore_ascii_case(word)))
+    };
+    says(header::CACHE_CONTROL, &["no-cache", "max-age=0"])
+        || says(HeaderName::from_static("x-consistency"), &["strong"])
+        || headers.contains_key("if-version-at-least")
 }
 
 fn failed(text: &str) -> Error {
@@ -179,6 +203,24 @@ mod tests {
             let condition = condition(header::IF_NONE_MATCH, &[&value.replace("TAG", TAG)]).unwrap();
             assert_eq!(condition.read("abc"), Ok(known), "{value}");
             assert_eq!(condition.check("abc").is_err(), known, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_reader_may_want_what_redis_says_now() {
+        for (name, value, expected) in [
+            ("cache-control", "no-cache", true),
+            ("cache-control", "private, No-Cache", true),
+            ("cache-control", "max-age=0", true),
+            ("cache-control", "no-transform", false),
+            ("x-consistency", "strong", true),
+            ("x-consistency", "weak", false),
+            ("if-version-at-least", "7", true),
+            ("pragma", "no-cache", false),
+        ] {
+            let condition = condition(HeaderName::from_static(name), &[value]).unwrap();
+            assert_eq!(condition.is_fresh(), expected, "{name}: {value}");
+            assert_eq!(condition.read("x"), Ok(false));
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a request meets before it asks Redis: the outage, and what this process still owes to the session.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::journal::{Intent, Now, Refused, View};
@@ -23,8 +23,12 @@ impl Sessions {
     }
 
     /// What this process knew of the session last, when it was certain to be told of changes.
-    fn held(&self, _id: &SessionId) -> Option<View> {
-        None
+    fn held(&self, id: &SessionId) -> Option<View> {
+        let now = Instant::now();
+        let (stored, age) = self.0.l1.stale(id, now)?;
+        let left = u64::try_from(stored.left_ms).ok().map(Duration::from_millis);
+        let expires_at = left.and_then(|left| now.checked_add(left));
+        Some(View { text: Some(stored.text), current_at: now.checked_sub(age)?, expires_at })
     }
 
     /// Journals the change where that is what becomes of it; None where Redis is to be asked.

@@ -19,6 +19,7 @@ pub(crate) struct Metrics {
     pub(crate) deleted: Counter,
     pub(crate) conflicts: Counter,
     pub(crate) resent: Counter,
+    pub(crate) filled: Counter,
     unproven: Family<Reason, Counter>,
     pub(crate) combined: Counter,
     pub(crate) turned_away: Counter,
@@ -46,6 +47,8 @@ struct Took {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source {
     Redis,
+    /// Redis would have said that it changed.
+    L1,
     /// A change waits in this pod for Redis to come back.
     Journal,
     /// What this pod knew when Redis went away.
@@ -56,6 +59,7 @@ impl Source {
     fn label(self) -> &'static str {
         match self {
             Source::Redis => "redis",
+            Source::L1 => "l1",
             Source::Journal => "journal",
             Source::Memory => "memory",
         }
@@ -104,6 +108,7 @@ impl Metrics {
             deleted,
             conflicts,
             resent,
+            filled,
             unproven,
             combined,
             turned_away,
@@ -133,6 +138,11 @@ impl Metrics {
             "sessions_resent",
             "Attempts repeated because what became of the one before is not known",
             resent.clone(),
+        );
+        registry.register(
+            "sessions_filled",
+            "Reads from Redis, of which many who ask at once share one",
+            filled.clone(),
         );
         registry.register(
             "sessions_unproven",

@@ -20,6 +20,7 @@ mod durability;
 mod entry;
 mod equal;
 mod error;
+mod flight;
 #[cfg(test)]
 mod fuzz;
 mod gate;
@@ -28,6 +29,7 @@ mod idempotency;
 mod import;
 mod index;
 mod journal;
+mod l1;
 mod lead;
 mod limit;
 mod lines;
@@ -79,13 +81,13 @@ use count::Count;
 pub use error::Error;
 pub use id::SessionId;
 use index::Index;
+use l1::L1;
 use limit::Creations;
 use metrics::Metrics;
 pub use outage::Fallback;
 use renewal::Renewal;
 use rule::Identity;
-pub use rules::Rules;
-
+pub use rules::{Coherence, Rules};
 pub use store::Scripts;
 use store::{Store, digest, etag};
 use sweep::Sweep;
@@ -100,6 +102,7 @@ struct Inner {
     redis: Redis,
     store: Store,
     away: Away,
+    l1: Arc<L1>,
     rules: Rules,
     metrics: Metrics,
     combiner: Combiner,
@@ -125,6 +128,8 @@ pub struct Session {
     text: String,
     renewed: Option<Renewal>,
     basis: Basis,
+    /// How much older than the request it may be; none of a write.
+    bound_ms: Option<u64>,
 }
 
 impl Sessions {
@@ -141,6 +146,7 @@ impl Sessions {
             allow_client_ids,
             allow_identity_writes,
             repair_window_ms,
+            l1_bytes,
             guards,
             cleanup_interval_minutes,
             ref outage,
@@ -148,8 +154,9 @@ impl Sessions {
         } = *settings;
         let life_ms = u64::from(ttl_seconds) * 1000;
         let window = Duration::from_millis(repair_window_ms);
+        let l1 = memory(&redis, l1_bytes, &rules, registry);
         let tombstone = (rules.tombstone)(outage.journal_age());
-        let store = Store::new(redis.clone(), &rules, life_ms, tombstone, wait_replicas);
+        let store = Store::new(redis.clone(), &rules, life_ms, tombstone, wait_replicas, l1.clone());
         let away = Away::new(outage, store.life(), registry);
         let (users, named) = Users::new(Index::new(redis.clone(), life_ms), life_ms, registry);
         let count = Count::new(redis.clone(), registry);
@@ -168,6 +175,7 @@ impl Sessions {
             redis,
             store,
             away,
+            l1,
             rules,
             metrics,
             combiner,
@@ -188,7 +196,12 @@ impl Sessions {
 
 impl Session {
     fn written(id: SessionId, text: String) -> Session {
-        Session { id, text, renewed: None, basis: Basis::Redis }
+        Session { id, text, renewed: None, basis: Basis::Redis, bound_ms: None }
+    }
+
+    /// A header for an answer to a read.
+    fn bound(&self) -> Option<[(&'static str, String); 1]> {
+        self.bound_ms.map(|bound_ms| [("x-hyperpage-bound-ms", bound_ms.to_string())])
     }
 
     fn digest(&self) -> String {
@@ -210,6 +223,17 @@ impl Session {
             Some(renewal) => Cow::Owned(renewal.told(&self.text)),
         }
     }
+}
+
+/// What Redis says is heard before the first connection.
+fn memory(redis: &Redis, bytes: u64, rules: &Rules, registry: &mut Registry) -> Arc<L1> {
+    let l1 = L1::new(usize::try_from(bytes).unwrap_or(usize::MAX), rules.coherence, registry);
+    let l1 = Arc::new(l1);
+    if l1.is_on() {
+        let l1 = l1.clone();
+        redis.listen(move |changed| l1.heard(changed));
+    }
+    l1
 }
 
 fn random() -> Result<u128, Error> {

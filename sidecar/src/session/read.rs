@@ -1,5 +1,7 @@
 //! Reads: what a session is, or why that cannot be said.
 
+use std::time::{Duration, Instant};
+
 use super::budget::Budget;
 use super::condition::Condition;
 use super::metrics::Source;
@@ -15,20 +17,59 @@ impl Sessions {
         let mut timer = self.0.metrics.timer("read");
         let read = match self.verdict(&id, Operation::Read, condition.asks()) {
             Verdict::Stale => Err(Error::outage()),
-            _ => self.read_through(&id, condition).await,
+            _ => self.read_through(&id, condition, &mut timer.source).await,
         };
         match read {
             Err(error @ Error::Unavailable { .. }) if !condition.names_a_version() => {
                 timer.source = Source::Memory;
                 self.stale(&id).ok_or(error)
             }
-            read => self.session(id, read?),
+            read => {
+                let (stored, bound) = read?;
+                let mut session = self.session(id, stored)?;
+                session.bound_ms = Some(u64::try_from(bound.as_micros().div_ceil(1000)).unwrap_or(u64::MAX));
+                Ok(session)
+            }
         }
     }
 
-    async fn read_through(&self, id: &SessionId, condition: &Condition) -> Result<Stored, Error> {
+    /// And how much older than the request it may be.
+    async fn read_through(
+        &self,
+        id: &SessionId,
+        condition: &Condition,
+        source: &mut Source,
+    ) -> Result<(Stored, Duration), Error> {
+        let now = Instant::now();
+        let epoch = self.0.store.epoch(id);
+        if let Some(kept) = self.0.l1.get(id, epoch.as_ref(), now).filter(|_| !condition.is_fresh()) {
+            *source = Source::L1;
+            return Ok((kept, epoch.map(|epoch| epoch.bound()).unwrap_or_default()));
+        }
         self.caught_up(id, Budget::begin()).await?;
-        self.stored(id, condition).await
+        let (read, age) = if condition.is_fresh() {
+            (self.filled(id).await, Duration::ZERO)
+        } else {
+            let (this, copy) = (self.clone(), id.clone());
+            self.0.l1.air.share(id, now, || async move { this.filled(&copy).await }).await
+        };
+        match read.map_err(|error| condition.tells(error))? {
+            Some(stored) => Ok((stored, age)),
+            None => Ok((self.found(id, condition).await?, age)),
+        }
+    }
+
+    /// What Redis says, kept for those who read it next.
+    async fn filled(&self, id: &SessionId) -> Result<Option<Stored>, Error> {
+        self.0.metrics.filled.inc();
+        let fill = self.0.l1.fill(id, self.0.store.epoch(id), Instant::now());
+        let (stored, epoch) = self.0.store.read_at(id).await.map_err(self.0.rules.read_failed)?;
+        let Some(stored) = stored else { return Ok(None) };
+        let stored = self.admitted(id, stored, &Condition::default()).await?;
+        if let Some(fill) = fill {
+            self.0.l1.keep(id, &fill, &stored, epoch.as_ref());
+        }
+        Ok(Some(stored))
     }
 
     /// What Redis says now: writers are refused for it.
@@ -70,6 +111,6 @@ impl Sessions {
     pub(super) fn session(&self, id: SessionId, stored: Stored) -> Result<Session, Error> {
         let renewed =
             Renewal::of(&stored, self.0.store.life_ms(), now_ms()).map_err(rule::Refusal::Unreadable)?;
-        Ok(Session { id, text: stored.text, renewed, basis: Basis::Redis })
+        Ok(Session { id, text: stored.text, renewed, basis: Basis::Redis, bound_ms: None })
     }
 }

@@ -11,12 +11,13 @@ use super::write::Written;
 
 pub(super) fn read(session: &Session) -> Response {
     let body = session.answer().into_owned();
-    let response = (validators(session), [(header::CONTENT_TYPE, "application/json")], body).into_response();
+    let headers = (validators(session), session.bound(), [(header::CONTENT_TYPE, "application/json")]);
+    let response = (headers, body).into_response();
     session.basis.mark(response)
 }
 
 pub(super) fn not_modified(session: &Session) -> Response {
-    session.basis.mark((StatusCode::NOT_MODIFIED, validators(session), ()).into_response())
+    session.basis.mark((StatusCode::NOT_MODIFIED, validators(session), session.bound(), ()).into_response())
 }
 
 pub(super) fn written(status: StatusCode, written: Written) -> Response {

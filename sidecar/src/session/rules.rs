@@ -29,6 +29,18 @@ pub struct Rules {
     pub journal_conditional: bool,
     /// What was lost is told by the bytes, not by the version that they bear.
     pub repair_by_digest: bool,
+    pub coherence: Coherence,
+}
+
+/// Of what is kept in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Coherence {
+    /// Nothing is served that was read before Redis was emptied.
+    pub flush_on_null: bool,
+    /// Nothing is kept or served that an own write has overtaken.
+    pub bump_on_own_write: bool,
+    /// Nothing is served that nobody would have said was changed.
+    pub lease_checked: bool,
 }
 
 impl Default for Rules {
@@ -43,6 +55,7 @@ impl Default for Rules {
             replay_once: true,
             journal_conditional: false,
             repair_by_digest: true,
+            coherence: Coherence { flush_on_null: true, bump_on_own_write: true, lease_checked: true },
         }
     }
 }

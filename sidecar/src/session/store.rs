@@ -1,16 +1,18 @@
 //! Sessions in Redis: one script per operation, each one round trip.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use redis::{FromRedisValue, Script};
 use sha1::{Digest, Sha1};
 
 use super::durability::{Durability, How, Way};
 use super::idempotency::Idempotency;
+use super::l1::L1;
 use super::op::OpId;
 use super::{Error, Rules, SessionId};
 use crate::key::SessionKeys;
-use crate::redis::{self as transport, Confirm, Redis, Sighting};
+use crate::redis::{self as transport, Confirm, Epoch, Redis, Sighting};
 
 /// So long is an operation's id remembered: far longer than anybody sends it again.
 const REMEMBERED_MS: u64 = 600_000;
@@ -63,6 +65,8 @@ pub(crate) struct Write<'a> {
     pub(crate) base: Option<&'a str>,
     pub(crate) text: &'a str,
 }
+
+type ReadAt = (Option<Stored>, Option<Arc<Epoch>>);
 
 /// What became of a session that was not found.
 #[derive(Debug)]
@@ -154,6 +158,15 @@ pub(crate) enum Answer<T = ()> {
     Late,
 }
 
+impl<T> Answer<T> {
+    fn map<U>(self, done: impl FnOnce(T) -> U) -> Answer<U> {
+        match self {
+            Answer::Decided { outcome, certain } => Answer::Decided { outcome: outcome.map(done), certain },
+            Answer::Late => Answer::Late,
+        }
+    }
+}
+
 /// Names the bytes of a session: what a write compares, and the ETag.
 pub(crate) fn digest(text: &str) -> String {
     let mut hex = String::with_capacity(40);
@@ -171,10 +184,11 @@ pub(crate) fn etag(text: &str) -> String {
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     redis: Redis,
-    scripts: std::sync::Arc<Scripts>,
+    scripts: Arc<Scripts>,
     life_ms: u64,
     tombstone_ms: u64,
     confirm: Confirm,
+    l1: Arc<L1>,
 }
 
 impl Store {
@@ -184,10 +198,11 @@ impl Store {
         life_ms: u64,
         tombstone: Duration,
         replicas: u32,
+        l1: Arc<L1>,
     ) -> Store {
         let tombstone_ms = u64::try_from(tombstone.as_millis()).unwrap_or(u64::MAX);
         let confirm = Confirm { replicas, wait: rules.wait };
-        Store { redis, scripts: std::sync::Arc::new(rules.scripts.clone()), life_ms, tombstone_ms, confirm }
+        Store { redis, scripts: Arc::new(rules.scripts.clone()), life_ms, tombstone_ms, confirm, l1 }
     }
 
     pub(crate) fn life_ms(&self) -> u64 {
@@ -198,11 +213,21 @@ impl Store {
         Duration::from_millis(self.life_ms)
     }
 
+    /// The time of the connection to the node that owns the session.
+    pub(crate) fn epoch(&self, id: &SessionId) -> Option<Arc<Epoch>> {
+        self.redis.epoch(&SessionKeys::new(id).session)
+    }
+
     pub(crate) async fn read(&self, id: &SessionId) -> Result<Option<Stored>, Error> {
+        Ok(self.read_at(id).await?.0)
+    }
+
+    /// And in whose time it was read.
+    pub(crate) async fn read_at(&self, id: &SessionId) -> Result<ReadAt, Error> {
         let keys = SessionKeys::new(id);
-        let answer = self.redis.run(&self.scripts.read, &[&keys.session], &[]).await;
-        let (word, left_ms, bytes) = answer.map_err(Error::read)?;
-        Reply { word, left_ms, bytes }.stored()
+        let answer = self.redis.run_at(&self.scripts.read, &[&keys.session], &[]).await;
+        let ((word, left_ms, bytes), epoch) = answer.map_err(Error::read)?;
+        Ok((Reply { word, left_ms, bytes }.stored()?, epoch))
     }
 
     /// What an import would meet: the bytes, and whether the session was deleted lately.
@@ -234,7 +259,19 @@ impl Store {
         let key = key.map_or(&[][..], Idempotency::as_bytes);
         let args = [op.as_bytes(), base, text.as_bytes(), life.as_bytes(), remembered.as_bytes(), key];
         let keys = SessionKeys::new(id);
-        self.attempt(&self.scripts.write, &keys.both(), &args, how.way, Reply::receipt).await
+        let sent = Instant::now();
+        // An answer to an earlier attempt says nothing of what has become of the bytes since.
+        let done = |reply: Reply, durability| {
+            let now = reply.word == "OK";
+            Ok((reply.receipt(durability)?, now))
+        };
+        let _sending = self.l1.sending(id);
+        let (answer, _) = self.attempt(&self.scripts.write, &keys.both(), &args, how.way, done).await?;
+        if let Answer::Decided { outcome: Outcome::Done((_, true)), .. } = &answer {
+            let left_ms = i64::try_from(life_ms).unwrap_or(i64::MAX);
+            self.l1.wrote(id, &Stored { text: (*text).to_owned(), left_ms }, sent);
+        }
+        Ok(answer.map(|(receipt, _)| receipt))
     }
 
     /// Renews the life when 1 % of it has passed. `base` is the digest that the bytes must have, if any.
@@ -248,7 +285,12 @@ impl Store {
         let keys = SessionKeys::new(id);
         let args = [life.as_bytes(), enough.as_bytes(), base.unwrap_or_default().as_bytes()];
         let done = |reply: Reply, durability| Ok((reply.current()?, durability));
-        self.attempt(&self.scripts.touch, &[&keys.session], &args, way, done).await
+        let fill = self.l1.fill(id, self.redis.epoch(&keys.session), Instant::now());
+        let (answer, epoch) = self.attempt(&self.scripts.touch, &[&keys.session], &args, way, done).await?;
+        if let (Some(fill), Answer::Decided { outcome: Outcome::Done((stored, _)), .. }) = (fill, &answer) {
+            self.l1.renew(id, &fill, stored, epoch.as_ref());
+        }
+        Ok(answer)
     }
 
     /// `base` as in `touch`.
@@ -263,7 +305,13 @@ impl Store {
         let key = how.key.as_ref().map_or(&[][..], Idempotency::as_bytes);
         let args = [op.as_bytes(), base.unwrap_or_default().as_bytes(), tombstone.as_bytes(), key];
         let keys = SessionKeys::new(id);
-        self.attempt(&self.scripts.delete, &keys.both(), &args, how.way, Reply::receipt).await
+        let _sending = self.l1.sending(id);
+        let (answer, _) =
+            self.attempt(&self.scripts.delete, &keys.both(), &args, how.way, Reply::receipt).await?;
+        if let Answer::Decided { outcome: Outcome::Done(_) | Outcome::Deleted, .. } = &answer {
+            self.l1.gone(id);
+        }
+        Ok(answer)
     }
 
     /// What became of a request that came before under the same key, if one did.
@@ -275,7 +323,7 @@ impl Store {
     ) -> Result<Option<Receipt>, Error> {
         let keys = SessionKeys::new(id);
         let answer = self.send(&self.scripts.recall, &[&keys.sibling], &[key.as_bytes()], way).await;
-        let ((word, kept), durability): ((String, String), _) = answer.map_err(Error::read)?;
+        let ((word, kept), durability, _): ((String, String), _, _) = answer.map_err(Error::read)?;
         match word.as_str() {
             "NONE" => Ok(None),
             "REPLAYED" => Ok(Some(Receipt { durability, earlier: Some(Earlier::of(&kept)) })),
@@ -349,6 +397,7 @@ impl Store {
         let keys = SessionKeys::new(id);
         let deadline = self.redis.deadline_us(&keys.session).await.to_string();
         let args: Vec<&[u8]> = std::iter::once(deadline.as_bytes()).chain(args.iter().copied()).collect();
+        let _sending = self.l1.sending(id);
         let answer = self.redis.run(script, &keys.both(), &args).await;
         let (word, left_ms, bytes, remembered, now_us) = answer.map_err(Error::write)?;
         Ok((Reply { word, left_ms, bytes }, remembered, now_us))
@@ -361,15 +410,15 @@ impl Store {
         args: &[&[u8]],
         way: Way,
         done: impl FnOnce(Reply, Durability) -> Result<T, Error>,
-    ) -> Result<Answer<T>, Error> {
+    ) -> Result<(Answer<T>, Option<Arc<Epoch>>), Error> {
         let deadline = self.redis.deadline_us(keys[0]).await.to_string();
         let args: Vec<&[u8]> = std::iter::once(deadline.as_bytes()).chain(args.iter().copied()).collect();
         let answer = self.send(script, keys, &args, way).await;
-        let ((word, left_ms, bytes, forgetful), durability): ((_, _, _, i64), _) =
+        let ((word, left_ms, bytes, forgetful), durability, epoch): ((_, _, _, i64), _, _) =
             answer.map_err(Error::write)?;
         let outcome = Reply { word, left_ms, bytes }.outcome(|reply| done(reply, durability))?;
-        let Some(outcome) = outcome else { return Ok(Answer::Late) };
-        Ok(Answer::Decided { outcome, certain: forgetful == 0 })
+        let Some(outcome) = outcome else { return Ok((Answer::Late, epoch)) };
+        Ok((Answer::Decided { outcome, certain: forgetful == 0 }, epoch))
     }
 
     /// Where no replica must confirm, there is nothing to wait for.
@@ -379,15 +428,17 @@ impl Store {
         keys: &[&str],
         args: &[&[u8]],
         way: Way,
-    ) -> Result<(T, Durability), transport::Error> {
+    ) -> Result<(T, Durability, Option<Arc<Epoch>>), transport::Error> {
         let Confirm { replicas, wait: _ } = self.confirm;
         if way == Way::Redis || replicas == 0 {
-            return Ok((self.redis.run(script, keys, args).await?, Durability::Redis));
+            let (answer, epoch) = self.redis.run_at(script, keys, args).await?;
+            return Ok((answer, Durability::Redis, epoch));
         }
         let (answer, confirmed) = self.redis.run_confirmed(script, keys, args, self.confirm).await?;
         let durability =
             if confirmed { Durability::Replicated } else { Durability::Unconfirmed { replicas } };
-        Ok((answer, durability))
+        // On a connection on which nothing is heard.
+        Ok((answer, durability, None))
     }
 }
 

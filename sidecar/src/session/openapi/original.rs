@@ -19,7 +19,7 @@ pub(super) fn sessions() -> Value {
                         "description": "`ready` creates nothing and answers as /api/sessions/check does." }),
             ])
             .answer("200", "The session", JSON, "SessionAnswer")
-            .headers("200", ["X-Hyperpage-Stale-Ms"])
+            .headers("200", ["X-Hyperpage-Bound-Ms", "X-Hyperpage-Stale-Ms"])
             .answer("202", JOURNALED, JSON, "SessionAnswer")
             .refusals(&READ)
             .refusals(&[429]),

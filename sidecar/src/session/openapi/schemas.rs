@@ -159,6 +159,8 @@ pub(super) fn parameters() -> Value {
             "description": "Milliseconds: waits 250 ms for X-Hyperpage-Version to get there, then 503.",
         },
         "IfMatch": { "name": "If-Match", "in": "header", "schema": tags },
+        "CacheControl": { "name": "Cache-Control", "in": "header", "schema": { "type": "string" },
+                          "description": "no-cache: what Redis says now, and nothing from memory." },
         "IfNoneMatch": { "name": "If-None-Match", "in": "header", "schema": tags },
     })
 }
@@ -186,6 +188,10 @@ pub(super) fn headers() -> Value {
         "X-Hyperpage-Version": {
             "schema": { "type": "integer" },
             "description": "metadata.updated in milliseconds since 1970. A hint: ETags are exact.",
+        },
+        "X-Hyperpage-Bound-Ms": {
+            "schema": { "type": "integer" },
+            "description": "How much older than the request the answer may be, in milliseconds; 0: Redis was read.",
         },
         "X-Hyperpage-Durability": {
             "schema": { "enum": ["local", "redis", "replicated"] },

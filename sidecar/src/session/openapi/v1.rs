@@ -29,10 +29,16 @@ pub(super) fn session() -> Value {
     json!({
         "parameters": [reference("parameters", "SessionId")],
         "get": operation(Surface::V1, "Read a session", "getSession")
-            .parameters([if_match.clone(), if_none_match.clone(), reference("parameters", "IfVersionAtLeast")])
+            .parameters([
+                if_match.clone(),
+                if_none_match.clone(),
+                reference("parameters", "IfVersionAtLeast"),
+                reference("parameters", "CacheControl"),
+            ])
             .document("200", "The session")
-            .headers("200", ["X-Hyperpage-Stale-Ms"])
+            .headers("200", ["X-Hyperpage-Bound-Ms", "X-Hyperpage-Stale-Ms"])
             .empty("304", "The session is the one that If-None-Match names")
+            .headers("304", ["X-Hyperpage-Bound-Ms"])
             .refusals(&READ),
         "put": operation(Surface::V1, "Replace a session", "replaceSession")
             .parameters([if_match.clone(), if_none_match.clone(), consistency.clone(), key.clone()])
