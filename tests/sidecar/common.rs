@@ -49,6 +49,15 @@ pub(crate) fn assert_outage(what: &str, answer: &Answer) {
     assert!(answer.elapsed < PROMPT, "{what}: {answer:?}");
 }
 
+/// A read in an outage: refused, or told as it was known last and marked so.
+#[track_caller]
+pub(crate) fn assert_stale_or_unchanged(what: &str, answer: &Answer) {
+    match answer.header("x-hyperpage-stale-ms") {
+        Some(_) => assert_eq!(answer.status, 200, "{what}: {answer:?}"),
+        None => assert_unchanged(what, answer),
+    }
+}
+
 /// An outage of which it is known that nothing was changed: a refused write, or any read.
 #[track_caller]
 pub(crate) fn assert_unchanged(what: &str, answer: &Answer) {

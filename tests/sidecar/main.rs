@@ -31,6 +31,7 @@ mod original;
 mod outage;
 mod settings;
 mod slow;
+mod stale;
 mod stop;
 mod strong;
 mod tls;

@@ -176,6 +176,10 @@ impl Redis {
         snapshot.connection.is_none().then(|| snapshot.lost.unwrap_or(self.started))
     }
 
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.topology, Topology::Cluster(_))
+    }
+
     /// Changes when a connection comes or goes, and when data may have been lost.
     pub fn changes(&self) -> watch::Receiver<Changes> {
         self.wires.changes.subscribe()

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::journal::{Depth, Journal, Limits};
 use super::outage::{Effect, Event, Fallback, State, step};
+use super::reseed::Seeds;
 use super::ring::Ring;
 use crate::config;
 
@@ -21,8 +22,11 @@ pub(crate) struct Away {
     pub(crate) max_stale: Duration,
     pub(crate) journal: Journal,
     pub(crate) ring: Ring,
+    pub(crate) seeds: Seeds,
     pub(crate) metrics: Metrics,
     state: Mutex<State>,
+    /// When Redis was lost that has come back since.
+    lost: Mutex<Option<Instant>>,
 }
 
 /// Why a journaled change never reached Redis.
@@ -72,18 +76,28 @@ pub(crate) struct Metrics {
     pub(crate) forked: Counter,
     pub(crate) restored: Counter,
     pub(crate) forgotten: Counter,
+    pub(crate) reseed: Counter,
+    pub(crate) reseeded: Counter,
 }
 
 impl Away {
     pub(crate) fn new(settings: &config::Outage, life: Duration, registry: &mut Registry) -> Away {
+        let fallback = settings.fallback();
+        if fallback == Fallback::Memory {
+            tracing::warn!(
+                "SESSION_FALLBACK_TO_MEMORY=true: nothing is promised of what is written in an outage"
+            );
+        }
         let limits = Limits { bytes: settings.journal_bytes, age: settings.journal_age(), life };
         Away {
-            fallback: settings.fallback(),
+            fallback,
             max_stale: settings.max_stale(),
             journal: Journal::new(limits),
             ring: Ring::default(),
+            seeds: Seeds::default(),
             metrics: Metrics::register(registry),
             state: Mutex::new(State::Healthy),
+            lost: Mutex::default(),
         }
     }
 
@@ -99,12 +113,7 @@ impl Away {
         self.metrics.show(next, entries, bytes, oldest);
         match effect {
             Some(Effect::Begins) => {
-                tracing::warn!("Redis is away: sessions are read as they were known last");
-                if self.fallback == Fallback::Memory {
-                    tracing::warn!(
-                        "SESSION_FALLBACK_TO_MEMORY=true: nothing is promised of what is written now"
-                    );
-                }
+                tracing::warn!("Redis is away: sessions are read as they were known last")
             }
             Some(Effect::Recovers) => {
                 tracing::info!(changes = entries, "Redis is back: the journal is replayed")
@@ -113,6 +122,15 @@ impl Away {
             None => {}
         }
         effect
+    }
+
+    pub(crate) fn was_lost(&self, since: Instant) {
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(since);
+    }
+
+    /// When the data was lost of which that is told now: with the connection, or under our eyes.
+    pub(crate) fn lost(&self, now: Instant) -> Instant {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(now)
     }
 
     pub(crate) fn state(&self) -> State {
@@ -154,6 +172,8 @@ impl Metrics {
             forked,
             restored,
             forgotten,
+            reseed,
+            reseeded,
         } = metrics.clone();
         let mut add = |name: &str, help: &str, counter: Counter| registry.register(name, help, counter);
         add("sessions_journaled", "Changes acknowledged while Redis was away", journaled);
@@ -162,6 +182,8 @@ impl Metrics {
         add("sessions_stale_reads", "Sessions told as they were known last, marked as such", stale);
         add("sessions_forked", "Acknowledged writes that Redis lost after others had written", forked);
         add("sessions_ring_restored", "Acknowledged writes that Redis lost and was told again", restored);
+        add("sessions_reseed", "Sessions held here when Redis lost its data", reseed);
+        add("sessions_reseed_restored", "Those of them that Redis was given back", reseeded);
         add("sessions_ring_forgotten", "Acknowledged writes not kept for want of room", forgotten);
         registry.register("sessions_journal_dropped", "Journaled changes that never reached Redis", dropped);
         let mut add = |name: &str, help: &str, gauge: Gauge| registry.register(name, help, gauge);

@@ -42,8 +42,9 @@ impl Condition {
         Asks { conditional: if_match.is_some() || if_none_match.is_some(), ..Asks::default() }
     }
 
-    pub(crate) fn names_a_version(&self) -> bool {
-        self.if_match.is_some()
+    /// What was known last may answer it, marked as such.
+    pub(crate) fn takes_stale(&self) -> bool {
+        self.if_match.is_none() && !self.fresh
     }
 
     /// Nothing but how fresh an answer shall be.

@@ -27,8 +27,12 @@ impl Sessions {
         let now = Instant::now();
         let (stored, age) = self.0.l1.stale(id, now)?;
         let left = u64::try_from(stored.left_ms).ok().map(Duration::from_millis);
-        let expires_at = left.and_then(|left| now.checked_add(left));
-        Some(View { text: Some(stored.text), current_at: now.checked_sub(age)?, expires_at })
+        let current_at = now.checked_sub(age).unwrap_or(now);
+        Some(View {
+            text: Some(stored.text),
+            current_at,
+            expires_at: left.and_then(|left| now.checked_add(left)),
+        })
     }
 
     /// Journals the change where that is what becomes of it; None where Redis is to be asked.
@@ -86,6 +90,7 @@ impl Sessions {
     /// Brings to Redis what this process still owes it of the session, in order, before anything else is asked.
     pub(super) async fn caught_up(&self, id: &SessionId, budget: Budget) -> Result<(), Error> {
         self.repaired(id, budget).await?;
+        self.reseeded(id).await?;
         self.replayed(id, budget).await
     }
 

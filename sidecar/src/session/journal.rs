@@ -151,6 +151,10 @@ impl Journal {
         self.inner().sessions.get(id).map(|pending| Arc::clone(&pending.turn))
     }
 
+    pub(crate) fn has(&self, id: &SessionId) -> bool {
+        self.inner().sessions.contains_key(id)
+    }
+
     /// None: nothing is journaled for the session. Some(None): changes of a session that is not known here.
     pub(crate) fn view(&self, id: &SessionId) -> Option<Option<View>> {
         self.inner().sessions.get(id).map(|pending| pending.view.clone())

@@ -125,6 +125,17 @@ impl L1 {
         Some((copy.stored(now)?, now.saturating_duration_since(copy.known())))
     }
 
+    /// Whatever was known to be current at that time, or later.
+    pub(crate) fn known_since(&self, since: Instant, now: Instant) -> Vec<SessionId> {
+        let mut ids = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = shard.copies.iter().filter(|(_, copy)| copy.known() >= since && !copy.is_over(now));
+            ids.extend(known.map(|(id, _)| id.clone()));
+        }
+        ids
+    }
+
     /// Before a read is sent. None: its answer will not be kept.
     pub(crate) fn fill(&self, id: &SessionId, epoch: Option<Arc<Epoch>>, now: Instant) -> Option<Fill> {
         let epoch = epoch.filter(|_| self.is_on())?;
@@ -290,6 +301,10 @@ impl Copy {
     fn known(&self) -> Instant {
         let held = || self.epoch.as_ref().map_or(self.read, |epoch| epoch.known().max(self.read));
         self.ended.unwrap_or_else(held)
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.ends.is_some_and(|ends| ends <= now)
     }
 
     /// None when its life is over.

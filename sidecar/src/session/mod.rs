@@ -48,6 +48,7 @@ mod renewal;
 mod repair;
 mod replay;
 mod reply;
+mod reseed;
 mod ring;
 mod rule;
 mod rules;

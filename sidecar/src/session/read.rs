@@ -20,7 +20,7 @@ impl Sessions {
             _ => self.read_through(&id, condition, &mut timer.source).await,
         };
         match read {
-            Err(error @ Error::Unavailable { .. }) if !condition.names_a_version() => {
+            Err(error @ Error::Unavailable { .. }) if condition.takes_stale() => {
                 timer.source = Source::Memory;
                 self.stale(&id).ok_or(error)
             }
@@ -42,7 +42,8 @@ impl Sessions {
     ) -> Result<(Stored, Duration), Error> {
         let now = Instant::now();
         let epoch = self.0.store.epoch(id);
-        if let Some(kept) = self.0.l1.get(id, epoch.as_ref(), now).filter(|_| !condition.is_fresh()) {
+        let may = || !condition.is_fresh() && !self.0.away.journal.has(id);
+        if let Some(kept) = self.0.l1.get(id, epoch.as_ref(), now).filter(|_| may()) {
             *source = Source::L1;
             return Ok((kept, epoch.map(|epoch| epoch.bound()).unwrap_or_default()));
         }

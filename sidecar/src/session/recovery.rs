@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::budget::Budget;
+use super::reseed::HELD;
 use super::{Error, SessionId, Sessions, random};
 use crate::key::SessionKeys;
 
@@ -28,6 +29,9 @@ impl Sessions {
         loop {
             let now = Instant::now();
             let connected = self.0.redis.status().connected;
+            if let Some(since) = away_since.filter(|_| connected) {
+                self.0.away.was_lost(since);
+            }
             away_since = (!connected).then(|| away_since.unwrap_or(now));
             self.0.away.look(away_since, now);
             if connected {
@@ -44,10 +48,14 @@ impl Sessions {
         loop {
             sleep(LOOK).await;
             let seen = self.0.redis.changes().borrow().losses;
-            unrepaired |= std::mem::replace(&mut losses, seen) != seen;
+            if std::mem::replace(&mut losses, seen) != seen {
+                unrepaired = true;
+                self.sow(Instant::now());
+            }
             if unrepaired {
                 unrepaired = self.repair_all().await;
             }
+            self.reseed_all().await;
             let ready = self.ready();
             if ready.is_empty() {
                 waited = false;
@@ -69,6 +77,24 @@ impl Sessions {
             told(self.repaired(id, Budget::begin()).await, "repair");
         }
         !ids.is_empty()
+    }
+
+    /// What was certain to be current when Redis was lost may be all that is left of it.
+    fn sow(&self, now: Instant) {
+        if self.0.redis.is_cluster() {
+            return;
+        }
+        let lost = self.0.away.lost(now);
+        let seeds = self.0.l1.known_since(lost.checked_sub(HELD).unwrap_or(lost), now);
+        self.0.away.metrics.reseed.inc_by(self.0.away.seeds.keep(seeds) as u64);
+    }
+
+    async fn reseed_all(&self) {
+        let mut pace = Pace::new(PACE / 2);
+        for id in self.0.away.seeds.ids() {
+            pace.wait().await;
+            told(self.reseeded(&id).await, "re-seed");
+        }
     }
 
     /// The sessions with changes in the journal, the longest waiting first. A node of a cluster may be away while the
