@@ -267,6 +267,21 @@ fn a_stale_read_that_is_staler_than_it_says_is_seen() {
 }
 
 #[test]
+fn a_preview_of_what_a_pod_has_journaled_is_no_fork_unless_what_lies_under_it_is() {
+    let own = event(200, 201, write(3), local());
+    let preview = |marks: &[u64]| {
+        let shown = Answer { durability: Some(Durability::Local), ..seen(marks) };
+        event(300, 301, READ, shown.stale(290))
+    };
+    let elsewhere = Event { pod: 1, ..event(250, 260, write(2), redis()) };
+    let end = event(MINUTE, MINUTE + 1, FRESH, seen(&[1, 2, 3]));
+    let sound = [create(), own.clone(), elsewhere.clone(), preview(&[1, 3]), end.clone()];
+    accepts(&of(&sound));
+    let unsound = [create(), own, elsewhere, preview(&[7, 3]), end];
+    objects(&of(&unsound), Rule::Fork);
+}
+
+#[test]
 fn absence_of_a_living_session_is_seen() {
     for action in [READ, FRESH, write(2), Action::Delete] {
         objects(&of(&[create(), event(2, 3, action, absent())]), Rule::FalseAbsence);

@@ -173,6 +173,13 @@ async fn every_script_of_the_sessions_stays_in_one_slot_of_a_cluster() {
         let request = if body.is_empty() { request } else { request.json(body) };
         sidecar.app.send(request).await.expect_success();
     }
+    for (method, path) in [("POST", "/v1/sessions".to_owned()), ("PATCH", format!("/v1/sessions/{id}"))] {
+        for _once_more in 0..2 {
+            let keyed =
+                Request::new(method, path.clone()).header("idempotency-key", "once").json(r#"{"c":1}"#);
+            sidecar.app.send(keyed).await;
+        }
+    }
     // What was written and what was deleted a moment ago is brought back where a Redis has lost it.
     let (kept, _) = new_v1(&sidecar, "{}").await;
     let (gone, _) = new_v1(&sidecar, "{}").await;

@@ -121,51 +121,33 @@ impl Metrics {
             "Time of an operation on a session, by who had what it needed",
             seconds.0.clone(),
         );
-        registry.register("sessions_created", "Sessions written that did not exist", created.clone());
-        registry.register("sessions_updated", "Writes to existing sessions", updated.clone());
-        registry.register(
-            "sessions_touched",
-            "Touches, whether or not they renewed the life",
-            touched.clone(),
-        );
-        registry.register("sessions_deleted", "Sessions deleted by request", deleted.clone());
-        registry.register(
-            "sessions_conflicts",
-            "Writes repeated over another writer's bytes",
-            conflicts.clone(),
-        );
-        registry.register(
+        let mut add =
+            |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
+        add("sessions_created", "Sessions written that did not exist", created);
+        add("sessions_updated", "Writes to existing sessions", updated);
+        add("sessions_touched", "Touches, whether or not they renewed the life", touched);
+        add("sessions_deleted", "Sessions deleted by request", deleted);
+        add("sessions_conflicts", "Writes repeated over another writer's bytes", conflicts);
+        add(
             "sessions_resent",
             "Attempts repeated because what became of the one before is not known",
-            resent.clone(),
+            resent,
         );
-        registry.register(
-            "sessions_filled",
-            "Reads from Redis, of which many who ask at once share one",
-            filled.clone(),
+        add("sessions_filled", "Reads from Redis, of which many who ask at once share one", filled);
+        add("sessions_combined", "Writes that went along in another's compare-and-set", combined);
+        add("sessions_turned_away", "Writes refused because too many wait for the session", turned_away);
+        add(
+            "sessions_replayed",
+            "Requests answered with what became of the first under their Idempotency-Key",
+            replayed,
         );
         registry.register(
             "sessions_unproven",
             "Sessions not found of which nobody can say that they do not exist",
             unproven.clone(),
         );
-        registry.register(
-            "sessions_combined",
-            "Writes that went along in another's compare-and-set",
-            combined.clone(),
-        );
-        registry.register(
-            "sessions_turned_away",
-            "Writes refused because too many wait for the session",
-            turned_away.clone(),
-        );
         // The original's dashboard asks for it by this name.
         registry.register("rate_limit_hits", "Requests refused because of a limit, by rule", limited.clone());
-        registry.register(
-            "sessions_replayed",
-            "Requests answered with what became of the first under their Idempotency-Key",
-            replayed.clone(),
-        );
         registry.register("sessions_errors", "Session requests that failed, by kind", errors.clone());
         metrics
     }
