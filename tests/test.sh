@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 LEVELS=(unit sidecar chaos operator cluster)
-declare -A USUAL=([build]=12 [unit]=2 [sidecar]=4 [chaos]=2 [operator]=4 [cluster]=12)
+declare -A USUAL=([build]=12 [unit]=2 [sidecar]=4 [chaos]=3 [operator]=4 [cluster]=12)
 OUT=target/test
 PASSED=0 FAILED=0 ROWS=()
 ONLY=()   # names of tests; none is all
