@@ -89,9 +89,16 @@ impl Sessions {
         };
         for attempt in 0..ATTEMPTS {
             dismiss(batch, |member| member.terms.budget.is_spent().then(Error::no_time));
+            let budget = batch.iter().map(|member| member.terms.budget).reduce(Budget::later);
+            let budget = budget.ok_or_else(Error::no_time)?;
+            if self.owes(id) {
+                // Redis came back while the batch waited for it: what it lost comes before what is new.
+                self.caught_up(id, budget).await?;
+                base = self.fresh(id).await?;
+            }
             let mut merged = merge(&base.text, batch, now_ms());
             if merged.fates.iter().all(Result::is_err) {
-                if base.fresh || batch.is_empty() {
+                if base.fresh {
                     let mut fates = std::mem::take(&mut merged.fates).into_iter();
                     dismiss(batch, |_| fates.next().and_then(Result::err));
                     return Err(Error::no_time());
@@ -103,13 +110,12 @@ impl Sessions {
                 return self.refused(id, &base.text, &Condition::default()).await;
             }
             let digest = digest(&base.text);
-            let budget = batch.iter().map(|member| member.terms.budget).reduce(Budget::later);
             let write = Write { op, base: Some(&digest), text: &merged.text };
             let done = batch.iter().zip(&merged.fates).filter(|(_, fate)| fate.is_ok());
             let wishes: Vec<Wish> =
                 done.map(|(Member { change, terms, .. }, _)| Wish::of(change, terms)).collect();
             let how = batch.first().map(|first| first.terms.how).unwrap_or_default();
-            match self.cas(id, &write, &wishes, how, budget.ok_or_else(Error::no_time)?).await? {
+            match self.cas(id, &write, &wishes, how, budget).await? {
                 Outcome::Done(receipt) => {
                     let session = Session::written(id.clone(), merged.text);
                     return Ok((Written { session, base: Some(digest), receipt }, merged.fates));

@@ -38,6 +38,11 @@ impl Sessions {
         Ok(())
     }
 
+    /// Whether there is anything to repair.
+    pub(super) fn owes(&self, id: &SessionId) -> bool {
+        self.incarnation(id).is_some_and(|current| self.0.away.ring.unrepaired(id, &current).is_some())
+    }
+
     async fn repair(
         &self,
         id: &SessionId,
