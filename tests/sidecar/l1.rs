@@ -280,25 +280,19 @@ async fn a_hundred_thousand_sessions_do_not_exceed_the_budget() {
         }
         pipe.query_async::<()>(&mut connection).await.unwrap();
     }
-    let before = resident(&sidecar);
+    let before = sidecar.rss_bytes();
     for start in (0..COUNT).step_by(100) {
         let ids: Vec<_> = (start..start + 100).map(|number| format!("many-{number}")).collect();
         let body = serde_json::json!({ "ids": ids });
         sidecar.app.post("/v1/sessions:batchGet", body).await.expect(200);
     }
-    let grown = resident(&sidecar).saturating_sub(before);
+    let grown = sidecar.rss_bytes().saturating_sub(before);
     assert!(grown < 24 << 20, "{} KiB more", grown >> 10);
     let (bytes, entries) =
         (total(&sidecar, "sessions_l1_bytes").await, total(&sidecar, "sessions_l1_entries").await);
     assert!((500.0..1_000.0).contains(&entries) && bytes <= f64::from(1 << 20), "{entries} in {bytes}");
     assert!(total(&sidecar, "sessions_l1_evictions_total").await >= 99_000.0);
     sidecar.stop().await;
-}
-
-fn resident(sidecar: &Sidecar) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", sidecar.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
 }
 
 #[tokio::test]

@@ -25,6 +25,12 @@ pub fn ours(name: &str) -> PathBuf {
     profile.join(name)
 }
 
+/// Of a program that somebody else installed.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|place| place.is_file())
+}
+
 /// False, with one line that says what to do, when a program is missing; a failure under CI, where nobody reads it.
 pub fn present(programs: &[PathBuf]) -> bool {
     let missing: Vec<_> = programs.iter().filter(|p| !p.is_file()).map(|p| p.display().to_string()).collect();

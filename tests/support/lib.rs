@@ -15,6 +15,8 @@ pub mod leaks;
 pub mod leash;
 pub mod load;
 pub mod nodes;
+pub mod process;
+pub mod progress;
 pub mod proxy;
 pub mod random;
 pub mod readme;

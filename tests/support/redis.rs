@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ::redis::{FromRedisValue, RedisError, RedisResult, Value};
 
+use crate::binaries::on_path;
 use crate::eventually::{check, eventually};
 use crate::leash::Leash;
 use crate::scratch::Scratch;
@@ -156,10 +157,8 @@ impl RedisServer {
 /// skipping: one clear line, and a failure.
 fn server_program() -> PathBuf {
     let given = std::env::var_os("REDIS_SERVER").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places =
-        given.into_iter().chain(std::env::split_paths(&path).map(|dir| dir.join("redis-server")));
-    places.find(|place| place.is_file()).expect("missing redis-server: apt-get install redis-server")
+    let place = given.filter(|place| place.is_file()).or_else(|| on_path("redis-server"));
+    place.expect("missing redis-server: apt-get install redis-server")
 }
 
 /// A port that nobody listens on, below the range from which outgoing connections take theirs, so that a

@@ -11,6 +11,7 @@ use crate::binaries::ours;
 use crate::eventually::eventually;
 use crate::http::Http;
 use crate::leash::Leash;
+use crate::process;
 use crate::scratch::Scratch;
 
 const START: Duration = Duration::from_secs(20);
@@ -131,9 +132,8 @@ impl Sidecar {
 
     /// Memory that it holds now.
     pub fn rss_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-        kib.and_then(|kib| kib.parse::<u64>().ok()).expect("/proc/PID/status tells VmRSS") * 1024
+        let memory = process::memory(self.pid()).expect("it runs");
+        (memory.rss * 1024.0 * 1024.0) as u64
     }
 
     pub fn terminate(&self) {

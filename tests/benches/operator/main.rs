@@ -5,19 +5,18 @@
 
 mod drift;
 mod print;
-mod process;
 mod run;
 mod secrets;
 mod stand_in;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
 use tests::binaries;
+use tests::progress::progress;
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Shape {
@@ -61,12 +60,6 @@ impl Settings {
     fn rest(&self) -> Duration {
         Duration::from_secs(self.rest)
     }
-}
-
-/// A line for those who wait.
-pub(crate) fn progress(what: &str) {
-    static BEGAN: OnceLock<Instant> = OnceLock::new();
-    println!("  {:4} s  {what}", BEGAN.get_or_init(Instant::now).elapsed().as_secs());
 }
 
 #[tokio::main(flavor = "current_thread")]

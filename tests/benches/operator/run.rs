@@ -12,11 +12,12 @@ use tests::apiserver::ApiServer;
 use tests::audit::{Entry, Mark};
 use tests::installation::{NAMESPACE, OPERATOR, OPERATOR_USER, Operator, install};
 use tests::kube::{Scene, conditions, hyperpage_resource};
+use tests::process::{self, Memory};
+use tests::progress::progress;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::process::{self, Memory};
-use crate::{Settings, Shape, drift, progress, stand_in};
+use crate::{Settings, Shape, drift, stand_in};
 
 const PER_NAMESPACE: usize = 10;
 const LIMIT: Duration = Duration::from_secs(600);

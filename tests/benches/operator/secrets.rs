@@ -6,8 +6,8 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, PostParams};
 use tests::kube::Scene;
+use tests::process::{self, Memory};
 
-use crate::process::{self, Memory};
 use crate::run::Bench;
 use crate::{Settings, Shape};
 

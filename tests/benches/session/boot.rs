@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tests::http::{Http, Request};
+use tests::progress::progress;
 use tests::redis::RedisServer;
 
+use crate::Settings;
 use crate::contender::{Cache, Yard, listening, started};
-use crate::{Settings, progress};
 
 const TIMES: usize = 5;
 

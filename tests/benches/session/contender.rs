@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tests::binaries::workspace;
+use tests::binaries::{on_path, workspace};
 use tests::eventually::eventually;
 use tests::http::Http;
 use tests::leash::Leash;
@@ -221,7 +221,5 @@ fn local(port: u16) -> SocketAddr {
 }
 
 pub(crate) fn program(name: &str) -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|place| place.is_file());
-    found.with_context(|| format!("{name} is not on the PATH"))
+    on_path(name).with_context(|| format!("{name} is not on the PATH"))
 }

@@ -6,10 +6,11 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde_json::json;
 use tests::http::{Http, Request};
+use tests::progress::progress;
 use tests::redis::RedisServer;
 
+use crate::Settings;
 use crate::contender::{Cache, Server, Yard, lines, listening, seed};
-use crate::{Settings, progress};
 
 const WRITERS: usize = 8;
 

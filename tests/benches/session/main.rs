@@ -12,8 +12,7 @@ mod print;
 mod speed;
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
@@ -50,12 +49,6 @@ impl Settings {
     fn each(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
     }
-}
-
-/// A line for those who wait.
-pub(crate) fn progress(what: &str) {
-    static BEGAN: OnceLock<Instant> = OnceLock::new();
-    println!("  {:4} s  {what}", BEGAN.get_or_init(Instant::now).elapsed().as_secs());
 }
 
 #[tokio::main(flavor = "current_thread")]

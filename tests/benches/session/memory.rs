@@ -3,10 +3,12 @@
 use anyhow::{Context, Result};
 use serde_json::json;
 use tests::http::Http;
+use tests::process::memory;
+use tests::progress::progress;
 use tests::redis::RedisServer;
 
-use crate::contender::{Cache, Server, Yard, seed};
-use crate::{Settings, progress};
+use crate::Settings;
+use crate::contender::{Cache, Yard, seed};
 
 pub(crate) struct Weight {
     pub(crate) sessions: usize,
@@ -24,28 +26,22 @@ pub(crate) async fn measure(settings: &Settings) -> Result<Weight> {
     let redis = RedisServer::start().await;
     let yard = Yard::new(settings)?;
     let sidecar = yard.sidecar(&redis, Cache::On).await?;
+    let pid = sidecar.process.pid();
     let before = used(&redis).await?;
     let ids = seed(&sidecar, settings.many, &json!({})).await?;
     let each = (used(&redis).await? - before) as f64 / ids.len() as f64;
     let one = redis.command(&["MEMORY", "USAGE", &format!("hyperpage:session:{}", ids[0])]).await?;
-    let made = rss(&sidecar)?;
+    let made = memory(pid)?.rss;
     let http = Http::new(sidecar.address);
     for ids in ids.chunks(64) {
         let paths: Vec<String> = ids.iter().map(|id| format!("/v1/sessions/{id}")).collect();
         futures::future::join_all(paths.iter().map(|path| http.get(path))).await;
     }
-    Ok(Weight { sessions: ids.len(), one, each, made, read: rss(&sidecar)? })
+    Ok(Weight { sessions: ids.len(), one, each, made, read: memory(pid)?.rss })
 }
 
 async fn used(redis: &RedisServer) -> Result<u64> {
     let info: String = redis.command(&["INFO", "memory"]).await?;
     let line = info.lines().find_map(|line| line.strip_prefix("used_memory:")).context("no used_memory")?;
     Ok(line.trim().parse()?)
-}
-
-/// In MB.
-pub(crate) fn rss(server: &Server) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process.pid()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.split_whitespace().next().context("a number")?.parse::<f64>()? / 1024.0)
 }

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::json;
 use tests::http::{Answer, Http, Request};
+use tests::progress::progress;
 use tests::random::Random;
 use tests::redis::RedisServer;
 
+use crate::Settings;
 use crate::contender::{Cache, Yard, lines, listening, seed};
-use crate::{Settings, progress};
 
 const WORKERS: usize = 8;
 const EACH: usize = 8;

@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use tests::progress::progress;
 use tests::redis::RedisServer;
 
+use crate::Settings;
 use crate::contender::{Field, Server, program};
-use crate::{Settings, progress};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Case {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 const MS: f64 = 10.0;
 
 /// User and system time in milliseconds.
-pub(crate) fn cpu_ms(pid: u32) -> Result<f64> {
+pub fn cpu_ms(pid: u32) -> Result<f64> {
     let stat =
         fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
     let (_, fields) = stat.rsplit_once(')').context("a name in parentheses")?;
@@ -19,12 +19,12 @@ pub(crate) fn cpu_ms(pid: u32) -> Result<f64> {
 
 /// What lies in memory now, and the most that ever did, in MB.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Memory {
-    pub(crate) rss: f64,
-    pub(crate) peak: f64,
+pub struct Memory {
+    pub rss: f64,
+    pub peak: f64,
 }
 
-pub(crate) fn memory(pid: u32) -> Result<Memory> {
+pub fn memory(pid: u32) -> Result<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let mb = |name: &str| -> Result<f64> {
         let value = status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
