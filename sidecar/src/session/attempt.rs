@@ -57,21 +57,34 @@ fn step(state: State, seen: Seen, time_left: bool) -> (State, Next) {
     }
 }
 
+/// Sends until it is known what became of the operation, or that this cannot be found out.
+pub(crate) async fn settled<T, F>(
+    budget: Budget,
+    resent: &Counter,
+    mut send: impl FnMut() -> F,
+) -> Result<Outcome<T>, Error>
+where
+    F: Future<Output = Result<Answer<T>, Error>>,
+{
+    let mut attempts = Attempts { budget, state: State::Clean, resent };
+    loop {
+        if let ControlFlow::Break(settled) = attempts.settle(send().await).await {
+            return settled;
+        }
+    }
+}
+
 /// The attempts at one operation.
 #[derive(Debug)]
-pub(crate) struct Attempts<'a> {
+struct Attempts<'a> {
     budget: Budget,
     state: State,
     resent: &'a Counter,
 }
 
-impl<'a> Attempts<'a> {
-    pub(crate) fn new(budget: Budget, resent: &'a Counter) -> Attempts<'a> {
-        Attempts { budget, state: State::Clean, resent }
-    }
-
+impl Attempts<'_> {
     /// Breaks with what became of the operation; otherwise it is to be sent again.
-    pub(crate) async fn settle<T>(
+    async fn settle<T>(
         &mut self,
         answer: Result<Answer<T>, Error>,
     ) -> ControlFlow<Result<Outcome<T>, Error>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use super::attempt::Attempts;
+use super::attempt::settled;
 use super::budget::Budget;
 use super::condition::Condition;
 use super::durability::{Durability, How};
@@ -47,6 +47,13 @@ pub(crate) struct Written {
     pub(crate) receipt: Receipt,
 }
 
+impl Written {
+    /// Over no bytes that anybody could have known.
+    fn of(session: Session, receipt: Receipt) -> Written {
+        Written { session, base: None, receipt }
+    }
+}
+
 impl Sessions {
     /// Under a key the same session comes of it however often it is asked for.
     pub(super) async fn create(
@@ -63,7 +70,7 @@ impl Sessions {
         let intent = || Intent::Create(text.clone());
         if let Some(session) = self.journaled(&minted, Operation::Create, how.asks(), intent)? {
             timer.source = Source::Journal;
-            return Ok(Written { session, base: None, receipt: Receipt::default() });
+            return Ok(Written::of(session, Receipt::default()));
         }
         let id = match &how.key {
             None => minted,
@@ -77,23 +84,35 @@ impl Sessions {
                 id
             }
         };
-        self.0.users.write(&id, None, &text).await?;
-        let write = Write { op: OpId::mint()?, base: None, text: &text };
-        match self.cas(&id, &write, &[], how, budget).await? {
-            Outcome::Done(receipt) => {
-                self.0.metrics.created.inc();
-                Ok(Written { session: Session::written(id, text), base: None, receipt })
-            }
+        match self.make(&id, text, how, budget).await? {
+            Outcome::Done(written) => Ok(written),
             // It was made from this key, and that is longer ago than results are kept.
             Outcome::Deleted | Outcome::Conflict(_) if how.key.is_some() => {
                 let earlier = Some(Earlier { digest: None });
                 let receipt = Receipt { durability: Durability::Redis, earlier };
-                Ok(Written { session: Session::written(id, String::new()), base: None, receipt })
+                Ok(Written::of(Session::written(id, String::new()), receipt))
             }
             Outcome::Missing | Outcome::Deleted | Outcome::Conflict(_) => {
                 Err(Error::Internal { reason: "128 random bits came twice".to_owned() })
             }
         }
+    }
+
+    /// Under this id, where there is no session yet.
+    async fn make(
+        &self,
+        id: &SessionId,
+        text: String,
+        how: How,
+        budget: Budget,
+    ) -> Result<Outcome<Written>, Error> {
+        self.0.users.write(id, None, &text).await?;
+        let write = Write { op: OpId::mint()?, base: None, text: &text };
+        let outcome = self.cas(id, &write, &[], how, budget).await?;
+        Ok(outcome.map(|receipt| {
+            self.0.metrics.created.inc();
+            Written::of(Session::written(id.clone(), text), receipt)
+        }))
     }
 
     /// Sent again while its outcome is unknown and there is time. `wishes`: what clients wanted of it.
@@ -132,13 +151,7 @@ impl Sessions {
         how: How,
         budget: Budget,
     ) -> Result<Outcome<Receipt>, Error> {
-        let mut attempts = Attempts::new(budget, &self.0.metrics.resent);
-        loop {
-            let answer = self.0.store.write(id, write, life_ms, how).await;
-            if let ControlFlow::Break(settled) = attempts.settle(answer).await {
-                return settled;
-            }
-        }
+        settled(budget, &self.0.metrics.resent, || self.0.store.write(id, write, life_ms, how)).await
     }
 
     /// What became of a request that came before under the same key, if one did.
@@ -146,7 +159,7 @@ impl Sessions {
         let Some(key) = &how.key else { return Ok(None) };
         let receipt = self.0.store.recall(id, key, how.way).await?;
         let session = Session::written(id.clone(), String::new());
-        Ok(receipt.map(|receipt| Written { session, base: None, receipt }))
+        Ok(receipt.map(|receipt| Written::of(session, receipt)))
     }
 
     /// The document goes with a replay as long as it is the one that was written.
@@ -179,7 +192,7 @@ impl Sessions {
         let intent = || Intent::Merge(Arc::clone(&change), terms.identity);
         if let Some(session) = self.journaled(&id, operation, terms.asks(), intent)? {
             timer.source = Source::Journal;
-            return Ok(Written { session, base: None, receipt: Receipt::default() });
+            return Ok(Written::of(session, Receipt::default()));
         }
         if let Some(written) = self.recalled(&id, terms.how).await? {
             return Ok(written);
@@ -230,13 +243,8 @@ impl Sessions {
             return Err(Error::no_time());
         }
         let text = rule::create(origin, Some((&change, identity)), now_ms())?;
-        self.0.users.write(&id, None, &text).await?;
-        let write = Write { op: OpId::mint()?, base: None, text: &text };
-        match self.cas(&id, &write, &[], how, budget).await? {
-            Outcome::Done(receipt) => {
-                self.0.metrics.created.inc();
-                Ok(Written { session: Session::written(id, text), base: None, receipt })
-            }
+        match self.make(&id, text, how, budget).await? {
+            Outcome::Done(written) => Ok(written),
             Outcome::Conflict(_) => self.update(id, change, terms).await,
             Outcome::Missing | Outcome::Deleted => Err(Error::NotFound),
         }
@@ -248,24 +256,19 @@ impl Sessions {
         let Terms { condition, identity: _, how, budget } = terms;
         if let Some(session) = self.journaled(&id, Operation::Touch, terms.asks(), || Intent::Touch)? {
             timer.source = Source::Journal;
-            return Ok(Written { session, base: None, receipt: Receipt::default() });
+            return Ok(Written::of(session, Receipt::default()));
         }
         self.caught_up(&id, *budget).await?;
         let mut base = self.checked_base(&id, condition).await?;
         while !budget.is_spent() {
-            let mut attempts = Attempts::new(*budget, &self.0.metrics.resent);
-            let outcome = loop {
-                let answer = self.0.store.touch(&id, base.as_deref(), how.way).await;
-                if let ControlFlow::Break(settled) = attempts.settle(answer).await {
-                    break settled?;
-                }
-            };
+            let send = || self.0.store.touch(&id, base.as_deref(), how.way);
+            let outcome = settled(*budget, &self.0.metrics.resent, send).await?;
             match self.settled(&id, outcome, condition).await? {
                 ControlFlow::Break((stored, durability)) => {
                     let stored = self.admitted(&id, stored, condition).await?;
                     self.0.metrics.touched.inc();
                     let receipt = Receipt { durability, earlier: None };
-                    return Ok(Written { session: self.session(id, stored)?, base: None, receipt });
+                    return Ok(Written::of(self.session(id, stored)?, receipt));
                 }
                 ControlFlow::Continue(fresh) => base = Some(fresh),
             }
@@ -321,16 +324,12 @@ impl Sessions {
         budget: Budget,
     ) -> Result<Outcome<Receipt>, Error> {
         let sent = self.sent(id);
-        let mut attempts = Attempts::new(budget, &self.0.metrics.resent);
-        loop {
-            let answer = self.0.store.delete(id, op, base, how).await;
-            if let ControlFlow::Break(settled) = attempts.settle(answer).await {
-                if let Ok(Outcome::Done(Receipt { durability: _, earlier: None })) = &settled {
-                    self.deleted(id, op, base.map(str::to_owned), sent);
-                }
-                return settled;
-            }
+        let send = || self.0.store.delete(id, op, base, how);
+        let outcome = settled(budget, &self.0.metrics.resent, send).await?;
+        if let Outcome::Done(Receipt { durability: _, earlier: None }) = &outcome {
+            self.deleted(id, op, base.map(str::to_owned), sent);
         }
+        Ok(outcome)
     }
 
     /// Whether what needed no new bytes is done, or goes on over those of another writer.
