@@ -16,7 +16,7 @@ pub(crate) struct SessionKeys {
 
 impl SessionKeys {
     pub(crate) fn new(id: &SessionId) -> SessionKeys {
-        let session = format!("hyperpage:session:{id}");
+        let session = session(id);
         let sibling = format!("{{{session}}}:m");
         SessionKeys { session, sibling }
     }
@@ -24,6 +24,10 @@ impl SessionKeys {
     pub(crate) fn both(&self) -> [&str; 2] {
         [&self.session, &self.sibling]
     }
+}
+
+pub(crate) fn session(id: &SessionId) -> String {
+    format!("hyperpage:session:{id}")
 }
 
 /// `hyperpage:inc`, the record of a Redis' incarnation; in a cluster each master has one of its own, and `tag` is what

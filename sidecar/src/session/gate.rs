@@ -9,7 +9,7 @@ use super::outage::{Asks, Event, Operation, State, Verdict, step, verdict};
 use super::ring::{Kept, Wish};
 use super::store::{Write, digest};
 use super::{Basis, Error, Session, SessionId, Sessions, now_ms};
-use crate::key::SessionKeys;
+use crate::key;
 use crate::redis::Incarnation;
 
 /// Which incarnation of Redis' data a write was sent to, as far as that is known.
@@ -111,7 +111,7 @@ impl Sessions {
     }
 
     pub(super) fn incarnation(&self, id: &SessionId) -> Option<Incarnation> {
-        self.0.redis.incarnation(&SessionKeys::new(id).session)
+        self.0.redis.incarnation(&key::session(id))
     }
 
     fn note(&self, id: &SessionId, written: Kept, text: Option<&str>, Sent(before): Sent) {
@@ -123,10 +123,15 @@ impl Sessions {
         self.0.away.metrics.forgotten.inc_by(forgotten as u64);
     }
 
+    /// Of the node that owns the session.
+    pub(super) fn down_since(&self, id: &SessionId) -> Option<Instant> {
+        self.0.redis.down_since(&key::session(id))
+    }
+
     /// A node of a cluster may be away while the others answer: what counts is the one that owns the session.
     pub(super) fn verdict(&self, id: &SessionId, operation: Operation, asks: Asks) -> Verdict {
         let away = &self.0.away;
-        let state = match self.0.redis.down_since(&SessionKeys::new(id).session) {
+        let state = match self.down_since(id) {
             None => State::Healthy,
             Some(since) => step(State::Healthy, Event::Silent { since }, Instant::now()).0,
         };

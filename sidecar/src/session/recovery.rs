@@ -8,7 +8,6 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::budget::Budget;
 use super::reseed::HELD;
 use super::{Error, SessionId, Sessions, random};
-use crate::key::SessionKeys;
 
 const LOOK: Duration = Duration::from_millis(100);
 /// Between two sessions: not more than 500 a second.
@@ -101,7 +100,7 @@ impl Sessions {
     /// others answer.
     fn ready(&self) -> Vec<SessionId> {
         let mut ids = self.0.away.journal.sessions();
-        ids.retain(|id| self.0.redis.down_since(&SessionKeys::new(id).session).is_none());
+        ids.retain(|id| self.down_since(id).is_none());
         ids
     }
 

@@ -12,7 +12,6 @@ use super::rule::Stamp;
 use super::store::{Outcome, PutBack, Restore, Stored, Write, digest};
 use super::user::Standing;
 use super::{Error, SessionId, Sessions, now_ms, rule};
-use crate::key::SessionKeys;
 use crate::redis::Incarnation;
 
 /// Deletions come first: what is missing is made again when every living sidecar has had the time to tell of them.
@@ -25,7 +24,7 @@ impl Sessions {
     /// another time.
     pub(super) async fn repaired(&self, id: &SessionId, budget: Budget) -> Result<(), Error> {
         let ring = &self.0.away.ring;
-        let Some(current) = self.0.redis.incarnation(&SessionKeys::new(id).session) else { return Ok(()) };
+        let Some(current) = self.incarnation(id) else { return Ok(()) };
         if ring.unrepaired(id, &current).is_none() {
             return Ok(());
         }

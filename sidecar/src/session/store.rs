@@ -11,7 +11,7 @@ use super::idempotency::Idempotency;
 use super::l1::L1;
 use super::op::OpId;
 use super::{Error, Rules, SessionId};
-use crate::key::SessionKeys;
+use crate::key::{self, SessionKeys};
 use crate::redis::{self as transport, Confirm, Epoch, Redis, Sighting};
 
 /// So long is an operation's id remembered: far longer than anybody sends it again.
@@ -215,7 +215,7 @@ impl Store {
 
     /// The time of the connection to the node that owns the session.
     pub(crate) fn epoch(&self, id: &SessionId) -> Option<Arc<Epoch>> {
-        self.redis.epoch(&SessionKeys::new(id).session)
+        self.redis.epoch(&key::session(id))
     }
 
     pub(crate) async fn read(&self, id: &SessionId) -> Result<Option<Stored>, Error> {
@@ -224,8 +224,7 @@ impl Store {
 
     /// And in whose time it was read.
     pub(crate) async fn read_at(&self, id: &SessionId) -> Result<ReadAt, Error> {
-        let keys = SessionKeys::new(id);
-        let answer = self.redis.run_at(&self.scripts.read, &[&keys.session], &[]).await;
+        let answer = self.redis.run_at(&self.scripts.read, &[&key::session(id)], &[]).await;
         let ((word, left_ms, bytes), epoch) = answer.map_err(Error::read)?;
         Ok((Reply { word, left_ms, bytes }.stored()?, epoch))
     }
@@ -282,11 +281,11 @@ impl Store {
         way: Way,
     ) -> Result<Answer<(Stored, Durability)>, Error> {
         let (life, enough) = (self.life_ms.to_string(), (self.life_ms - self.life_ms / 100).to_string());
-        let keys = SessionKeys::new(id);
+        let session = key::session(id);
         let args = [life.as_bytes(), enough.as_bytes(), base.unwrap_or_default().as_bytes()];
         let done = |reply: Reply, durability| Ok((reply.current()?, durability));
-        let fill = self.l1.fill(id, self.redis.epoch(&keys.session), Instant::now());
-        let (answer, epoch) = self.attempt(&self.scripts.touch, &[&keys.session], &args, way, done).await?;
+        let fill = self.l1.fill(id, self.redis.epoch(&session), Instant::now());
+        let (answer, epoch) = self.attempt(&self.scripts.touch, &[&session], &args, way, done).await?;
         if let (Some(fill), Answer::Decided { outcome: Outcome::Done((stored, _)), .. }) = (fill, &answer) {
             self.l1.renew(id, &fill, stored, epoch.as_ref());
         }
