@@ -1,6 +1,6 @@
 //! A session that is not found is absent only if nothing can have been lost: whoever is told so logs somebody out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::condition::Condition;
 use super::store::{Sought, Stored};
@@ -47,7 +47,11 @@ impl Sessions {
             Sought::Deleted => Err(condition.absent()),
             Sought::Missing(sighting) => match judge(sighting, self.0.window) {
                 Err(Doubt::Window) if !self.0.rules.unproven_in_window => Err(condition.absent()),
-                Ok(()) => Err(condition.absent()),
+                Ok(()) => {
+                    // Nobody may have said so: of what an earlier connection read, Redis tells nothing.
+                    self.0.l1.went(id, Instant::now());
+                    Err(condition.absent())
+                }
                 Err(doubt) => {
                     self.0.metrics.unproven(doubt.label());
                     Err(Error::Unproven { reason: doubt.label() })

@@ -65,6 +65,7 @@ struct Metrics {
     bytes: Gauge,
     entries: Gauge,
     evictions: Counter,
+    expired: Counter,
 }
 
 /// What was so before a read was sent.
@@ -85,10 +86,15 @@ pub(crate) struct Sending<'a> {
 impl L1 {
     pub(crate) fn new(budget: usize, coherence: Coherence, registry: &mut Registry) -> L1 {
         let metrics = Metrics::default();
-        let Metrics { bytes, entries, evictions } = metrics.clone();
+        let Metrics { bytes, entries, evictions, expired } = metrics.clone();
         registry.register("sessions_l1_bytes", "Bytes of the sessions kept in memory", bytes);
         registry.register("sessions_l1_entries", "Sessions kept in memory", entries);
         registry.register("sessions_l1_evictions", "Sessions that made place for others", evictions);
+        registry.register(
+            "sessions_expired",
+            "Sessions kept in memory that Redis dropped at the end of their life; each pod counts those that it kept",
+            expired,
+        );
         let shard = |_| Mutex::new(Shard::default());
         let shards = std::array::from_fn(shard);
         L1 {
@@ -183,13 +189,22 @@ impl L1 {
         self.remove(&mut shard, id);
     }
 
+    /// It was changed, or is not there any more; once its life is over, that is why.
+    pub(crate) fn went(&self, id: &SessionId, now: Instant) {
+        let (mut shard, bucket) = self.shard(id);
+        shard.generations[bucket] += 1;
+        if self.remove(&mut shard, id).is_some_and(|copy| copy.is_over(now)) {
+            self.metrics.expired.inc();
+        }
+    }
+
     /// Called while a connection is read.
     pub(crate) fn heard(&self, changed: Changed<'_>) {
         match changed {
             Changed::Key(key) => {
                 let id = key.strip_prefix(PREFIX).and_then(|id| std::str::from_utf8(id).ok());
                 if let Some(id) = id.and_then(|id| SessionId::parse(id).ok()) {
-                    self.gone(&id);
+                    self.went(&id, Instant::now());
                 }
             }
             Changed::All if !self.coherence.flush_on_null => {}
@@ -234,10 +249,10 @@ impl L1 {
         shard.copies.insert(id.clone(), copy);
     }
 
-    fn remove(&self, shard: &mut Shard, id: &SessionId) {
-        if let Some((id, copy)) = shard.copies.swap_remove_entry(id) {
-            self.forget(shard, &id, &copy);
-        }
+    fn remove(&self, shard: &mut Shard, id: &SessionId) -> Option<Copy> {
+        let copy = shard.copies.swap_remove(id)?;
+        self.forget(shard, id, &copy);
+        Some(copy)
     }
 
     fn forget(&self, shard: &mut Shard, id: &SessionId, copy: &Copy) {

@@ -147,3 +147,20 @@ fn every_rule_of_coherence_matters() {
     assert!(served(&l1, now));
     assert!(served(&filled(Coherence { lease_checked: false, ..SOUND }), now + 9_000 * MS));
 }
+
+#[test]
+fn what_goes_when_its_life_is_over_has_expired_and_what_goes_before_has_not() {
+    let (l1, now) = (l1(1 << 20), Instant::now());
+    for (name, went, expired) in [("early", 9_999, 0), ("in-time", 10_000, 1), ("again", 10_000, 2)] {
+        let id = id(name);
+        l1.wrote(&id, &stored("x"), now);
+        l1.went(&id, now + went * MS);
+        // Whoever reads it next is told the same.
+        l1.went(&id, now + 20_000 * MS);
+        assert_eq!(l1.metrics.expired.get(), expired, "{name}");
+    }
+    l1.wrote(&id("deleted"), &stored("x"), now);
+    l1.gone(&id("deleted"));
+    l1.went(&id("deleted"), now + 20_000 * MS);
+    assert_eq!((l1.metrics.expired.get(), l1.metrics.entries.get()), (2, 0));
+}
