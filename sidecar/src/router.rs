@@ -99,7 +99,35 @@ fn label(method: &Method) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+    use axum::middleware::from_fn;
+    use axum::routing::get;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+    use prometheus_client::registry::Registry;
+
     use super::*;
+    use crate::metrics::Metrics;
+
+    /// No request is known that makes a handler of ours panic: this one does so for all.
+    #[tokio::test]
+    async fn a_handler_that_panics_is_counted_and_answered_500() {
+        let mut registry = Registry::default();
+        let http = Http::new(&mut registry);
+        let panics = get(async || -> &'static str { panic!("a defect") });
+        let guarded = move |request, next| {
+            let http = http.clone();
+            async move { made(&http, request, next).await.unwrap_or_else(Problem::into_envelope) }
+        };
+        let router = Router::<()>::new().route("/", panics).layer(from_fn(guarded));
+        let service = TowerToHyperService::new(router);
+        for _ in 0..2 {
+            let answer = service.call(Request::new(Body::empty())).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        let counted = Metrics::new(registry).encode().unwrap();
+        assert!(counted.contains("\nhyperpage_http_panics_total 2\n"), "{counted}");
+    }
 
     #[test]
     fn invented_methods_are_one_label() {

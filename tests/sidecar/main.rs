@@ -26,6 +26,7 @@ mod lifecycle;
 mod lost;
 mod metrics;
 mod migrating;
+mod moving;
 mod openapi;
 mod original;
 mod outage;

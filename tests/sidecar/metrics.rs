@@ -1,13 +1,17 @@
 //! `/metrics`: there, parseable, counting what happened, and without anybody's id in it. The log: JSON, line by line.
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::eventually::{check, eventually};
 use tests::http::Request;
-use tests::sidecar::Sidecar;
+use tests::proxy::Mode;
+use tests::redis::RedisServer;
+use tests::sidecar::{Settings, Sidecar};
 
-use crate::common::{PROMPT, new_session, pair, pair_with};
+use crate::common::{PROMPT, RECOVERY, assert_unchanged, new_session, new_v1, pair};
+use crate::outage::{World, v1, world};
 
 const STOP: Duration = Duration::from_secs(20);
 
@@ -122,38 +126,150 @@ async fn every_line_of_the_log_is_json_with_a_time_a_level_and_a_message() {
     }
 }
 
-/// What writers of one session do to each other.
+/// Every command takes so long, one after the other.
+const AWAY: Duration = Duration::from_millis(30);
+
+/// Redis is so far away that a hundred writers one after the other would be answered far too late.
 #[tokio::test]
-async fn metrics_count_combined_resent_and_refused_writes() {
-    let (redis, sidecar) = pair_with(|settings| settings.env("HYPERPAGE_MAX_REQUESTS", "1000")).await;
-    let id = new_session(&sidecar).await;
-    let path = format!("/v1/sessions/{id}");
-    let writes = |count: usize| {
-        let writes = (0..count).map(|number| sidecar.app.patch(&path, format!(r#"{{"n":{number}}}"#)));
-        futures::future::join_all(writes)
-    };
-    for answer in writes(50).await {
-        answer.expect(200);
-    }
-    assert!(total(&sidecar, "sessions_combined_total").await >= 1.0);
-    assert_eq!(total(&sidecar, "sessions_updated_total").await, 50.0);
-    redis.hang();
-    let crowd = writes(700).await;
-    redis.resume();
-    for answer in crowd {
-        assert_eq!(answer.status, 503, "{answer:?}");
-        assert!(answer.header("retry-after").is_some() && answer.elapsed < PROMPT, "{answer:?}");
-    }
-    // At most 512 wait, and 64 are being written.
-    let turned_away = total(&sidecar, "sessions_turned_away_total").await;
-    assert!(turned_away >= 1.0, "{turned_away} turned away");
+async fn metrics_count_combined_writes_exactly() {
+    const WRITERS: usize = 100;
+    let World { redis: _redis, proxy, sidecar } = world(|settings| settings).await;
+    let path = v1(&new_session(&sidecar).await);
+    proxy.set(Mode::Delay(AWAY));
+    let begun = Instant::now();
+    let writes = (0..WRITERS).map(|number| sidecar.app.patch(&path, format!(r#"{{"n{number}":1}}"#)));
+    let answers = futures::future::join_all(writes).await;
+    let most = begun.elapsed().as_millis() / AWAY.as_millis();
+    // No two compare-and-sets leave the same bytes, and none begins before the last has ended.
+    let left: HashSet<String> = answers.into_iter().map(|answer| answer.expect(200).etag()).collect();
+    println!("{WRITERS} writes by {} compare-and-sets, of at most {most}", left.len());
+    assert!(left.len() as u128 <= most && left.len() < WRITERS, "{left:?}");
+    assert_eq!(total(&sidecar, "sessions_updated_total").await, WRITERS as f64);
+    assert_eq!(total(&sidecar, "sessions_combined_total").await, (WRITERS - left.len()) as f64);
     sidecar.stop().await;
-    let (redis, sidecar) = pair().await;
+}
+
+/// Each condition is a compare-and-set of its own, so that few leave the queue while all may wait in it.
+#[tokio::test]
+async fn metrics_count_writers_for_whom_the_queue_is_full() {
+    let World { redis: _redis, proxy, sidecar } =
+        world(|settings| settings.env("HYPERPAGE_MAX_REQUESTS", "1000")).await;
+    let path = v1(&new_session(&sidecar).await);
+    proxy.set(Mode::Delay(AWAY));
+    let write = || Request::new("PATCH", &path).json(r#"{"n":1}"#).header("if-match", "*");
+    // On a slow machine the last may come after the first have given up.
+    eventually("the crowd fills the queue", Duration::from_secs(30), async || {
+        let before = total(&sidecar, "sessions_turned_away_total").await;
+        let crowd = futures::future::join_all((0..700).map(|_| sidecar.app.send(write()))).await;
+        let turned_away = total(&sidecar, "sessions_turned_away_total").await - before;
+        let refused: Vec<_> = crowd.iter().filter(|answer| answer.status != 200).collect();
+        for answer in &refused {
+            assert_unchanged("nobody is told more than that", answer);
+        }
+        // Whoever waits does so for more than a second.
+        let at_once = refused.iter().filter(|answer| answer.elapsed < Duration::from_secs(1)).count();
+        let all = at_once as f64 <= turned_away && turned_away <= refused.len() as f64;
+        check(at_once > 0 && all, (at_once, turned_away, refused.len()))
+    })
+    .await;
+    sidecar.stop().await;
+}
+
+/// A stranger writes all the time, so that each compare-and-set of ours meets other bytes than were read.
+#[tokio::test]
+async fn metrics_count_writes_over_other_bytes_and_attempts_whose_answer_is_lost() {
+    let World { redis, proxy, sidecar } = world(|settings| settings).await;
     let id = new_session(&sidecar).await;
-    let path = format!("/v1/sessions/{id}/touch");
+    proxy.set(Mode::Delay(AWAY));
+    let stranger = async {
+        for number in 0.. {
+            let set = ["SET", &format!("hyperpage:session:{id}"), &format!(r#"{{"theirs":{number}}}"#)];
+            redis.command::<()>(&set).await.unwrap();
+        }
+    };
+    let path = v1(&id);
+    tokio::select! {
+        answer = sidecar.app.patch(&path, r#"{"ours":1}"#) => drop(answer),
+        () = stranger => {}
+    }
+    assert!(total(&sidecar, "sessions_conflicts_total").await >= 1.0);
+    proxy.set(Mode::Pass);
     redis.hang();
-    sidecar.app.send(Request::new("POST", path)).await.expect(503);
+    sidecar.app.send(Request::new("POST", format!("{path}/touch"))).await.expect(503);
     assert!(total(&sidecar, "sessions_resent_total").await >= 1.0);
     redis.resume();
     sidecar.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_count_what_waits_in_an_outage_and_what_becomes_of_it() {
+    let world = world(|settings| settings).await;
+    let sidecar = &world.sidecar;
+    let (kept, gone) = (new_session(sidecar).await, new_session(sidecar).await);
+    let shown = async |name: &str, least: f64| {
+        eventually(name, RECOVERY, async || {
+            let value = total(sidecar, name).await;
+            check(if least > 0.0 { value >= least } else { value == 0.0 }, value)
+        })
+        .await;
+    };
+    world.cut().await;
+    for id in [&kept, &gone] {
+        sidecar.app.patch(&v1(id), r#"{"a":1}"#).await.expect(202);
+    }
+    assert_eq!(total(sidecar, "sessions_journaled_total").await, 2.0);
+    shown("sessions_outage_state", 2.0).await;
+    shown("sessions_journal_depth", 2.0).await;
+    shown("sessions_journal_bytes", 100.0).await;
+    shown("sessions_journal_age_seconds", 1.0).await;
+    world.redis.command::<()>(&["DEL", &format!("hyperpage:session:{gone}")]).await.unwrap();
+    world.heal().await;
+    assert_eq!(total(sidecar, "sessions_journal_replayed_total").await, 1.0);
+    let why = [r#"reason="gone""#];
+    assert_eq!(values(sidecar, "sessions_journal_dropped_total", &why).await, [1.0]);
+    for name in ["outage_state", "journal_depth", "journal_bytes", "journal_age_seconds"] {
+        shown(&format!("sessions_{name}"), 0.0).await;
+    }
+    world.sidecar.stop().await;
+}
+
+/// 2 MB of the last seconds' writes are kept for a Redis that might lose them.
+#[tokio::test]
+async fn metrics_count_acknowledged_writes_that_are_kept_for_nobody() {
+    let (_redis, sidecar) = pair().await;
+    let fields = format!(r#"{{"a":"{}"}}"#, "x".repeat(60_000));
+    for _ in 0..40 {
+        new_v1(&sidecar, &fields).await;
+    }
+    assert!(total(&sidecar, "sessions_ring_forgotten_total").await >= 1.0);
+    sidecar.stop().await;
+}
+
+/// Those that a pod has in memory; what another pod has there is that one's to count, and what is deleted nobody's.
+#[tokio::test]
+async fn metrics_count_sessions_that_expire() {
+    let redis = RedisServer::start().await;
+    let settings = Settings::redis(redis.url());
+    let (one, other) = tokio::join!(Sidecar::start(&settings), Sidecar::start(&settings));
+    let ids = [new_session(&one).await, new_session(&one).await, new_session(&one).await];
+    for id in &ids {
+        let life = ["PEXPIRE", &format!("hyperpage:session:{id}"), "1500"];
+        redis.command::<()>(&life).await.unwrap();
+        one.app.get(&v1(id)).await.expect(200);
+    }
+    other.app.get(&v1(&ids[0])).await.expect(200);
+    one.app.delete(&v1(&ids[2])).await.expect(204);
+    for (sidecar, count) in [(&one, 2.0), (&other, 1.0)] {
+        eventually("what has expired is counted", RECOVERY, async || {
+            let expired = total(sidecar, "sessions_expired_total").await;
+            check(expired == count, expired)
+        })
+        .await;
+        for id in &ids {
+            sidecar.app.get(&v1(id)).await.expect(404);
+        }
+        assert_eq!(total(sidecar, "sessions_expired_total").await, count);
+    }
+    one.stop().await;
+    other.stop().await;
 }

@@ -163,7 +163,7 @@ async fn one_node_that_evicts_is_named_and_counted() {
     let sidecar = Sidecar::start(&settings).await;
     eventually("all nodes have been asked, and one evicts", RECOVERY, async || {
         let metrics = sidecar.admin.get("/metrics").await.body;
-        let counted = ["connections 3", "evicts 1"].map(|line| format!("hyperpage_redis_{line}\n"));
+        let counted = ["redis_connections 3", "redis_evicts 1"].map(|line| format!("hyperpage_{line}\n"));
         check(counted.iter().all(|line| metrics.contains(line)), metrics)
     })
     .await;
