@@ -88,6 +88,11 @@ struct Redis {
     /// Standalone, unless the URL is of sentinels.
     #[arg(long, env = env::REDIS_MODE)]
     redis_mode: Option<Mode>,
+    /// Replicas of each master that must confirm a strong write, and that it still is the master while sessions are
+    /// served from memory: half of them, rounded down. With sentinels at least 1.
+    #[arg(long, env = env::REDIS_WAIT_REPLICAS, value_name = "COUNT", default_value_t = 0,
+          value_parser = clap::value_parser!(u32).range(0..=100))]
+    redis_wait_replicas: u32,
     /// For a laptop: readable logs, and without a Redis URL a private redis-server that ends with the sidecar.
     #[arg(long)]
     dev: bool,
@@ -127,10 +132,6 @@ pub struct Session {
     pub cleanup_interval_minutes: u32,
     #[command(flatten)]
     pub outage: Outage,
-    /// Replicas that must confirm a strong write: half of them, rounded down, where there are any.
-    #[arg(long = "redis-wait-replicas", env = env::REDIS_WAIT_REPLICAS, value_name = "COUNT",
-          default_value_t = Session::default().wait_replicas, value_parser = clap::value_parser!(u32).range(0..=100))]
-    pub wait_replicas: u32,
 }
 
 /// What it says about itself.
@@ -187,7 +188,6 @@ impl Default for Session {
             guards: Guards::default(),
             cleanup_interval_minutes: 60,
             outage: Outage::default(),
-            wait_replicas: 0,
         }
     }
 }
@@ -224,7 +224,15 @@ impl Config {
 
 impl Redis {
     fn store(self, matches: &ArgMatches, notes: &mut Vec<String>) -> Result<Store, String> {
-        let Redis { redis_url, redis_url_file, redis_password_file, redis_ca_file, redis_mode, dev } = self;
+        let Redis {
+            redis_url,
+            redis_url_file,
+            redis_password_file,
+            redis_ca_file,
+            redis_mode,
+            redis_wait_replicas,
+            dev,
+        } = self;
         let given = redis_url.filter(|url| !url.is_empty());
         let mode = redis_mode.unwrap_or(match &given {
             Some(url) if url.split_once("://").is_some_and(|(scheme, _)| scheme.ends_with("-sentinel")) => {
@@ -251,12 +259,24 @@ impl Redis {
             (None, None) if redis_ca_file.is_some() => {
                 return Err(format!("{} needs a {}", env::REDIS_CA_FILE, env::REDIS_URL));
             }
+            (None, None) if redis_wait_replicas > 0 => {
+                return Err(format!(
+                    "{}: the private Redis of --dev has no replicas",
+                    env::REDIS_WAIT_REPLICAS
+                ));
+            }
             (None, None) if mode != Mode::Standalone => {
                 return Err(format!("{}: the private Redis of --dev is standalone", env::REDIS_MODE));
             }
             (None, None) => return Ok(Store::Private),
         };
-        let source = Source { mode, url, password_file: redis_password_file, ca_file: redis_ca_file };
+        let source = Source {
+            mode,
+            url,
+            password_file: redis_password_file,
+            ca_file: redis_ca_file,
+            wait_replicas: redis_wait_replicas,
+        };
         source.check().map_err(|error| format!("{}: {error}", env::REDIS_URL))?;
         Ok(Store::At(source))
     }

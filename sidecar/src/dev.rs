@@ -45,7 +45,8 @@ impl PrivateRedis {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let watch = command.spawn().context("cannot start sh")?;
         let url = Url::Given(format!("redis+unix://{path}"));
-        let source = Source { mode: Mode::Standalone, url, password_file: None, ca_file: None };
+        let source =
+            Source { mode: Mode::Standalone, url, password_file: None, ca_file: None, wait_replicas: 0 };
         Ok((PrivateRedis { watch, dir }, source))
     }
 

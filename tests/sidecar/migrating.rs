@@ -19,7 +19,7 @@ impl Migration<'_> {
     /// Both nodes know of it; the session is where it was.
     async fn begin<'a>(cluster: &'a RedisCluster, key: &str) -> Migration<'a> {
         let slot: usize = cluster.nodes[0].command(&["CLUSTER", "KEYSLOT", key]).await.unwrap();
-        let from = (slot / 5461).min(2);
+        let from = cluster.shard(key).await;
         let (source, target) = (&cluster.nodes[from], &cluster.nodes[(from + 1) % 3]);
         let source_id: String = source.command(&["CLUSTER", "MYID"]).await.unwrap();
         let target_id: String = target.command(&["CLUSTER", "MYID"]).await.unwrap();

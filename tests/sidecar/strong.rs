@@ -5,25 +5,23 @@ use std::time::Duration;
 use tests::eventually::{check, eventually};
 use tests::http::{Answer, Request};
 use tests::proxy::{Mode, Proxy};
-use tests::redis::RedisServer;
+use tests::redis::{MASTER_NAME, RedisCluster, RedisServer, Sentinels};
 use tests::sidecar::{Settings, Sidecar};
 
-use crate::common::{RECOVERY, new_v1, pair};
+use crate::common::{RECOVERY, new_session, new_v1, pair};
 use crate::metrics::total;
 
-async fn with_replicas(count: usize) -> (RedisServer, Vec<RedisServer>) {
+/// For replicas, and failovers, on a busy machine.
+const PATIENT: Duration = Duration::from_secs(20);
+
+pub(crate) async fn with_replicas(count: usize) -> (RedisServer, Vec<RedisServer>) {
     let master = RedisServer::with(&["--save", "", "--repl-diskless-sync-delay", "0"]).await;
     let port = master.port().to_string();
     let mut replicas = Vec::new();
     for _ in 0..count {
         replicas.push(RedisServer::with(&["--save", "", "--replicaof", "127.0.0.1", &port]).await);
     }
-    eventually("the replicas are there", Duration::from_secs(20), async || {
-        let info: String =
-            master.command(&["INFO", "replication"]).await.map_err(|error| error.to_string())?;
-        check(info.matches("state=online").count() == count, info)
-    })
-    .await;
+    eventually("the replicas are there", PATIENT, async || master.followed(count).await).await;
     (master, replicas)
 }
 
@@ -60,10 +58,7 @@ async fn strong_with_a_paused_replica_is_202_and_not_an_error_and_not_a_lie() {
     replicas[0].hang();
     confirmed(&sidecar).await;
     replicas[1].hang();
-    for (_, answer) in each_kind(&sidecar).await {
-        assert_eq!((answer.status, answer.header("x-hyperpage-durability")), (202, Some("redis")));
-        assert_eq!(answer.header("warning"), Some(r#"199 - "applied, not confirmed by 1 replica""#));
-    }
+    each_kind(&sidecar).await.iter().for_each(|(_, answer)| assert_unconfirmed(answer));
     // Who does not wait for replicas does not wait for those who do.
     let (id, _) = new_v1(&sidecar, "{}").await;
     let path = format!("/v1/sessions/{id}");
@@ -91,9 +86,19 @@ async fn strong_with_a_paused_replica_is_202_and_not_an_error_and_not_a_lie() {
     sidecar.stop().await;
 }
 
+#[track_caller]
+fn assert_unconfirmed(answer: &Answer) {
+    assert_eq!((answer.status, answer.header("x-hyperpage-durability")), (202, Some("redis")), "{answer:?}");
+    assert_eq!(answer.header("warning"), Some(r#"199 - "applied, not confirmed by 1 replica""#));
+}
+
+fn is_replicated(answer: &Answer) -> bool {
+    (answer.status, answer.header("x-hyperpage-durability")) == (200, Some("replicated"))
+}
+
 /// Every kind of write is. Replicas on a busy machine may take longer than a strong write waits.
 async fn confirmed(sidecar: &Sidecar) {
-    eventually("replicas confirm every kind of write", Duration::from_secs(20), async || {
+    eventually("replicas confirm every kind of write", PATIENT, async || {
         let answers = each_kind(sidecar).await;
         let confirmed = |(status, answer): &(u16, Answer)| {
             let durability = answer.header("x-hyperpage-durability");
@@ -148,5 +153,87 @@ async fn strong_without_replicas_to_wait_for_is_200_and_says_redis() {
     }
     let weak = Request::new("POST", "/v1/sessions").json("{}").header("x-consistency", "weak");
     assert_eq!(sidecar.app.send(weak).await.expect(400).code(), "INVALID_SESSION_REQUEST");
+    sidecar.stop().await;
+}
+
+/// Each shard has a replica of its own, and the others' say nothing about it.
+#[tokio::test]
+async fn strong_on_a_cluster_is_confirmed_by_the_replica_of_the_sessions_own_shard() {
+    let cluster = RedisCluster::with_replicas(1).await;
+    let settings = Settings::redis(cluster.urls())
+        .env("HYPERPAGE_REDIS_MODE", "cluster")
+        .env("HYPERPAGE_REDIS_WAIT_REPLICAS", "1");
+    let sidecar = Sidecar::start(&settings).await;
+    let sessions = one_on_each(&cluster, &sidecar).await;
+    let write = async |id: &String| {
+        sidecar.app.send(strong(Request::new("PATCH", format!("/v1/sessions/{id}")).json(r#"{"n":1}"#))).await
+    };
+    let replicated = async |ids: &[String]| {
+        for id in ids {
+            eventually("the shard's replica confirms", PATIENT, async || {
+                let answer = write(id).await;
+                if !is_replicated(&answer) {
+                    assert_unconfirmed(&answer);
+                }
+                check(is_replicated(&answer), answer)
+            })
+            .await;
+        }
+    };
+    replicated(&sessions).await;
+    confirmed(&sidecar).await;
+    for (shard, replica) in cluster.replicas.iter().enumerate() {
+        replica.hang();
+        for _ in 0..3 {
+            assert_unconfirmed(&write(&sessions[shard]).await);
+        }
+        replicated(&sessions[shard + 1..]).await;
+        replica.resume();
+        replicated(&sessions[shard..=shard]).await;
+    }
+    confirmed(&sidecar).await;
+    sidecar.stop().await;
+}
+
+/// A session on each of the masters, in their order.
+pub(crate) async fn one_on_each(cluster: &RedisCluster, sidecar: &Sidecar) -> Vec<String> {
+    let mut sessions = [None, None, None];
+    // Hundreds would all have to miss one shard of three.
+    for _ in 0..300 {
+        let id = new_session(sidecar).await;
+        let shard = cluster.shard(&format!("hyperpage:session:{id}")).await;
+        sessions[shard].get_or_insert(id);
+        if sessions.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    sessions.into_iter().flatten().collect()
+}
+
+/// Where there are sentinels a replica is waited for, whatever is set.
+#[tokio::test]
+async fn strong_with_sentinels_is_202_while_replicas_are_paused_and_replicated_again_after_a_failover() {
+    let mut group = Sentinels::start().await;
+    let url = format!("{}/{MASTER_NAME}", group.urls());
+    let sidecar = Sidecar::start(&Settings::redis(url).env("HYPERPAGE_REDIS_MODE", "sentinel")).await;
+    let (id, _) = new_v1(&sidecar, "{}").await;
+    confirmed(&sidecar).await;
+    group.data[1..].iter().for_each(RedisServer::hang);
+    each_kind(&sidecar).await.iter().for_each(|(_, answer)| assert_unconfirmed(answer));
+    group.data[1..].iter().for_each(RedisServer::resume);
+    confirmed(&sidecar).await;
+    eventually("both replicas are back", PATIENT, async || group.data[0].followed(2).await).await;
+    group.data[0].kill();
+    let patch = strong(Request::new("PATCH", format!("/v1/sessions/{id}")).json(r#"{"after":1}"#));
+    eventually("a replica of the new master confirms", PATIENT, async || {
+        let answer = sidecar.app.send(patch.clone()).await;
+        check(is_replicated(&answer), answer)
+    })
+    .await;
+    confirmed(&sidecar).await;
+    // What was confirmed is on both that are left.
+    for server in &group.data[1..] {
+        assert!(server.session(&id).await.unwrap_or_default().contains(r#""after":1"#));
+    }
     sidecar.stop().await;
 }

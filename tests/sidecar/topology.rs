@@ -103,7 +103,7 @@ async fn a_slot_that_moves_is_followed() {
     let id = new_session(&sidecar).await;
     let key = format!("hyperpage:session:{id}");
     let slot: i64 = cluster.nodes[0].command(&["CLUSTER", "KEYSLOT", &key]).await.unwrap();
-    let from = usize::try_from(slot / 5461).unwrap().min(2);
+    let from = cluster.shard(&key).await;
     let to = (from + 1) % 3;
     let slot = slot.to_string();
     let (source, target) = (&cluster.nodes[from], &cluster.nodes[to]);

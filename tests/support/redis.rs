@@ -123,6 +123,12 @@ impl RedisServer {
         self.command(&["GET", &format!("hyperpage:session:{id}")]).await.expect("Redis answers")
     }
 
+    /// So many replicas have all that it has, but for what is on its way.
+    pub async fn followed(&self, replicas: usize) -> Result<(), String> {
+        let info: String = self.command(&["INFO", "replication"]).await.map_err(|error| error.to_string())?;
+        check(info.matches("state=online").count() == replicas, info)
+    }
+
     pub fn kill(&mut self) {
         self.process = None;
     }
@@ -236,18 +242,25 @@ fn sentinel_conf(master_port: &str) -> String {
 /// Three masters that share the slots.
 pub struct RedisCluster {
     pub nodes: Vec<RedisServer>,
+    /// The first of the first, of the second, of the third, and so on.
+    pub replicas: Vec<RedisServer>,
 }
 
 impl RedisCluster {
     pub async fn start() -> RedisCluster {
+        RedisCluster::with_replicas(0).await
+    }
+
+    /// So many of each master.
+    pub async fn with_replicas(count: usize) -> RedisCluster {
         let mut nodes = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..3 + 3 * count {
             let bus = free_port().to_string();
             let options = ["--save", "", "--cluster-enabled", "yes", "--cluster-port", &bus];
-            let timeout = ["--cluster-node-timeout", "1000"];
+            let timeout = ["--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"];
             nodes.push((RedisServer::with(&[&options[..], &timeout].concat()).await, bus));
         }
-        for (number, (node, _)) in nodes.iter().enumerate() {
+        for (number, (node, _)) in nodes[..3].iter().enumerate() {
             let (first, last) = (number * 5461, if number == 2 { 16_383 } else { number * 5461 + 5460 });
             let (first, last) = (first.to_string(), last.to_string());
             let epoch = (number + 1).to_string();
@@ -263,16 +276,36 @@ impl RedisCluster {
                 node.command::<()>(&meet).await.expect("both listen");
             }
         }
-        let cluster = RedisCluster { nodes: nodes.into_iter().map(|(node, _)| node).collect() };
+        let mut nodes: Vec<RedisServer> = nodes.into_iter().map(|(node, _)| node).collect();
+        let replicas = nodes.split_off(3);
+        let cluster = RedisCluster { nodes, replicas };
+        for (number, replica) in cluster.replicas.iter().enumerate() {
+            let master: String =
+                cluster.nodes[number % 3].command(&["CLUSTER", "MYID"]).await.expect("it runs");
+            eventually("a replica knows its master", START, async || {
+                replica.command::<()>(&["CLUSTER", "REPLICATE", &master]).await
+            })
+            .await;
+        }
         eventually("the cluster is whole", START, async || cluster.complete().await).await;
         cluster
     }
 
+    /// Which of the masters has the slot of this key.
+    pub async fn shard(&self, key: &str) -> usize {
+        let slot: usize = self.nodes[0].command(&["CLUSTER", "KEYSLOT", key]).await.expect("Redis answers");
+        (slot / 5461).min(2)
+    }
+
     async fn complete(&self) -> Result<(), String> {
-        for node in &self.nodes {
+        let known = format!("cluster_known_nodes:{}\r", self.nodes.len() + self.replicas.len());
+        for node in self.nodes.iter().chain(&self.replicas) {
             let info: String = node.command(&["CLUSTER", "INFO"]).await.map_err(|error| error.to_string())?;
-            let whole = info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3");
+            let whole = info.contains("cluster_state:ok") && info.contains(&known);
             check(whole && info.contains("cluster_slots_ok:16384"), info)?;
+        }
+        for node in &self.nodes {
+            node.followed(self.replicas.len() / 3).await?;
         }
         Ok(())
     }

@@ -37,6 +37,7 @@ pub(super) struct Canary {
     /// Replicas that confirm that nobody else is the master; none where there are none.
     replicas: u32,
     coherent: Share,
+    /// What was written on it has been heard of: it leads where the link does.
     other: Option<Connection>,
 }
 
@@ -88,7 +89,8 @@ impl Canary {
             } else {
                 if let Err(reason) = self.confirm(tracked).await {
                     tracing::debug!(reason, "no replica confirms");
-                    self.other = None;
+                    // Another connection may lead to another master, whose replicas say nothing of this one.
+                    due = due.min(Instant::now() + AGAIN);
                 }
                 tokio::time::sleep(CONFIRM_EVERY).await;
             }
@@ -113,7 +115,7 @@ impl Canary {
 
     /// Only a master that replicas still follow gets this confirmed.
     async fn confirm(&mut self, tracked: &Tracked) -> Result<(), String> {
-        let mut other = self.other().await?;
+        let mut other = self.other.take().ok_or("the link has not heard of a write on another connection")?;
         let sent = Instant::now();
         let mut pipe = redis::pipe();
         pipe.add_command(self.write(&self.heard.key(tracked.tag))).ignore();

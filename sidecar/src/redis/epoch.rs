@@ -14,7 +14,7 @@ const MASTER_LEASE: Duration = Duration::from_secs(1);
 pub struct Epoch {
     start: Instant,
     ponged_us: AtomicU64,
-    /// Only where there are replicas.
+    /// Only where there are replicas; 0 until they confirm something.
     confirmed_us: Option<AtomicU64>,
     /// Invalidations have been seen to arrive.
     proven: AtomicBool,
@@ -45,7 +45,7 @@ impl Epoch {
     /// Replicas have confirmed a write that was sent then.
     pub(super) fn confirmed(&self, sent: Instant) {
         if let Some(confirmed) = &self.confirmed_us {
-            confirmed.fetch_max(self.since(sent), Ordering::SeqCst);
+            confirmed.fetch_max(self.since(sent).max(1), Ordering::SeqCst);
         }
     }
 
@@ -65,6 +65,7 @@ impl Epoch {
     fn until(&self) -> Instant {
         let ponged = self.start + micros(&self.ponged_us) + PING_LEASE;
         match &self.confirmed_us {
+            Some(confirmed) if micros(confirmed).is_zero() => self.start,
             Some(confirmed) => ponged.min(self.start + micros(confirmed) + MASTER_LEASE),
             None => ponged,
         }
@@ -119,7 +120,9 @@ mod tests {
         for tenth in 0..20 {
             epoch.ponged(start + tenth * 100 * MS);
         }
-        assert!(epoch.holds(start + 999 * MS) && !epoch.holds(start + 1000 * MS));
+        assert!(!epoch.holds(start + 10 * MS), "nothing is confirmed yet");
+        epoch.confirmed(start);
+        assert!(epoch.holds(start + 999 * MS) && !epoch.holds(start + 1001 * MS));
         epoch.confirmed(start + 1000 * MS);
         assert!(epoch.holds(start + 1999 * MS) && !epoch.holds(start + 2200 * MS));
         assert_eq!(epoch.bound(), 1000 * MS);

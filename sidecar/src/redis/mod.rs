@@ -56,6 +56,7 @@ pub struct Redis {
     topology: Topology,
     wires: Wires,
     started: Instant,
+    replicas: u32,
 }
 
 #[derive(Clone)]
@@ -89,7 +90,7 @@ impl Redis {
         // Features of other crates must not decide which one; a second installation changes nothing.
         let _installed_before = rustls::crypto::ring::default_provider().install_default();
         let wires = Wires::new(Metrics::new(registry));
-        let source = Arc::new(source);
+        let (replicas, source) = (source.replicas(), Arc::new(source));
         let (topology, task) = match source.mode {
             Mode::Standalone | Mode::Sentinel => {
                 let (link, task) = Link::new(source, Place::Master, wires.clone(), false, stop);
@@ -100,7 +101,7 @@ impl Redis {
                 (Topology::Cluster(cluster), futures::future::Either::Right(task))
             }
         };
-        (Redis { topology, wires, started: Instant::now() }, task)
+        (Redis { topology, wires, started: Instant::now(), replicas }, task)
     }
 
     /// Runs `script` on the node that owns `keys[0]`, by its hash; loads it first where Redis does not know it.
@@ -174,6 +175,11 @@ impl Redis {
         let Some(link) = self.owner(key) else { return Some(self.started) };
         let snapshot = link.snapshot();
         snapshot.connection.is_none().then(|| snapshot.lost.unwrap_or(self.started))
+    }
+
+    /// How many replicas are to confirm a strong write; 0 where there are none.
+    pub fn replicas(&self) -> u32 {
+        self.replicas
     }
 
     pub fn is_cluster(&self) -> bool {

@@ -26,6 +26,8 @@ pub struct Source {
     pub url: Url,
     pub password_file: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
+    /// As it is set; `replicas` is what is asked for.
+    pub wait_replicas: u32,
 }
 
 #[derive(Clone)]
@@ -71,11 +73,12 @@ impl Source {
         }
     }
 
-    /// How many replicas must confirm that no other master has taken over.
+    /// How many replicas must confirm what has to survive a failover, and that no other master has taken over. Where
+    /// there are sentinels there is a failover, whatever is set.
     pub(super) fn replicas(&self) -> u32 {
         match self.mode {
-            Mode::Sentinel => 1,
-            Mode::Standalone | Mode::Cluster => 0,
+            Mode::Sentinel => self.wait_replicas.max(1),
+            Mode::Standalone | Mode::Cluster => self.wait_replicas,
         }
     }
 

@@ -151,13 +151,12 @@ impl Sessions {
             guards,
             cleanup_interval_minutes,
             ref outage,
-            wait_replicas,
         } = *settings;
         let life_ms = u64::from(ttl_seconds) * 1000;
         let window = Duration::from_millis(repair_window_ms);
         let l1 = memory(&redis, l1_bytes, &rules, registry);
         let tombstone = (rules.tombstone)(outage.journal_age());
-        let store = Store::new(redis.clone(), &rules, life_ms, tombstone, wait_replicas, l1.clone());
+        let store = Store::new(redis.clone(), &rules, life_ms, tombstone, l1.clone());
         let away = Away::new(outage, store.life(), registry);
         let (users, named) = Users::new(Index::new(redis.clone(), life_ms), life_ms, registry);
         let count = Count::new(redis.clone(), registry);

@@ -192,16 +192,9 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(
-        redis: Redis,
-        rules: &Rules,
-        life_ms: u64,
-        tombstone: Duration,
-        replicas: u32,
-        l1: Arc<L1>,
-    ) -> Store {
+    pub(crate) fn new(redis: Redis, rules: &Rules, life_ms: u64, tombstone: Duration, l1: Arc<L1>) -> Store {
         let tombstone_ms = u64::try_from(tombstone.as_millis()).unwrap_or(u64::MAX);
-        let confirm = Confirm { replicas, wait: rules.wait };
+        let confirm = Confirm { replicas: redis.replicas(), wait: rules.wait };
         Store { redis, scripts: Arc::new(rules.scripts.clone()), life_ms, tombstone_ms, confirm, l1 }
     }
 

@@ -114,6 +114,7 @@ async fn openapi_json_names_every_method_of_every_path_and_no_other() {
         url: Url::Given("redis://127.0.0.1:1".to_owned()),
         password_file: None,
         ca_file: None,
+        wait_replicas: 0,
     };
     let mut registry = Registry::default();
     // Nobody runs the supervisor, so Redis is never there: what answers is told from what does not exist.
