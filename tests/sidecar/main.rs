@@ -30,6 +30,7 @@ mod moving;
 mod openapi;
 mod original;
 mod outage;
+mod outage_node;
 mod settings;
 mod slow;
 mod stale;

@@ -1,7 +1,7 @@
 //! Redis is away: what can wait is journaled and reaches Redis once, what cannot is refused, and nobody is told that
 //! a session is absent.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tests::eventually::{check, eventually};
 use tests::http::{Answer, Request};
@@ -66,7 +66,7 @@ async fn operations(sidecar: &Sidecar, source: &str) -> f64 {
 }
 
 #[track_caller]
-fn assert_journaled(what: &str, answer: &Answer) {
+pub(crate) fn assert_journaled(what: &str, answer: &Answer) {
     assert_eq!(answer.status, 202, "{what}: {answer:?}");
     assert_eq!(answer.header("x-hyperpage-durability"), Some("local"), "{what}: {answer:?}");
     assert_eq!(answer.header("etag"), None, "{what}: nothing is known of its bytes yet: {answer:?}");
@@ -322,4 +322,45 @@ async fn a_sidecar_that_stops_tells_how_many_changes_are_lost() {
     let logs = world.sidecar.logs();
     let lost = logs.lines().find(|line| line.contains("journaled changes are lost")).unwrap();
     assert!(lost.contains(r#""changes":3"#) && !logs.contains("secret") && !logs.contains(&id), "{logs}");
+}
+
+/// Redis comes back in the moment in which the sidecar is told to stop, or a little earlier: what was journaled reaches
+/// it before the process ends.
+#[tokio::test]
+async fn a_sidecar_that_stops_when_redis_is_back_has_lost_no_change() {
+    for noticed in [false, true] {
+        let world = world(|settings| settings).await;
+        let mut ids = Vec::new();
+        for _ in 0..50 {
+            ids.push(new_session(&world.sidecar).await);
+        }
+        world.cut().await;
+        for id in &ids {
+            for n in 0..4 {
+                let merge = format!(r#"{{"n{n}":true}}"#);
+                assert_journaled("merge", &world.sidecar.app.patch(&v1(id), merge).await);
+            }
+        }
+        world.proxy.set(Mode::Pass);
+        if noticed {
+            eventually("the sidecar has noticed", RECOVERY, async || {
+                let ready = world.sidecar.admin.get("/readyz").await.expect(200).json();
+                check(ready["sessions"]["state"] != "outage", ready)
+            })
+            .await;
+        }
+        world.sidecar.terminate();
+        let stopped = Instant::now();
+        assert_eq!(world.sidecar.exit(Duration::from_secs(20)).await, 0);
+        // Of the 30 s that Kubernetes gives.
+        assert!(stopped.elapsed() < NOTICED, "{:?}", stopped.elapsed());
+        let logs = world.sidecar.logs();
+        assert!(!logs.contains("journaled changes are lost"), "{logs}");
+        for id in &ids {
+            let stored = world.stored(id).await;
+            assert!((0..4).all(|n| stored.contains(&format!(r#""n{n}":true"#))), "{stored}");
+            let ops: Vec<u8> = world.redis.command(&["HGET", &sibling(id), "ops"]).await.unwrap();
+            assert_eq!(ops.len() / 8, 5, "the creation and four merges, each once");
+        }
+    }
 }

@@ -112,10 +112,16 @@ impl Sessions {
         }
     }
 
-    /// What cannot be told to Redis now is lost, and that is said.
+    /// Redis may be back any moment; what it cannot be told until then is lost, and that is said.
     pub(super) async fn take_leave(&self) {
         let journal = &self.0.away.journal;
-        let _in_time = timeout(LAST, self.replay_all(&self.ready(), Duration::ZERO)).await;
+        let last = async {
+            while !journal.is_empty() {
+                self.replay_all(&self.ready(), Duration::ZERO).await;
+                sleep(LOOK / 10).await;
+            }
+        };
+        let _in_time = timeout(LAST, last).await;
         let changes = journal.depth(Instant::now()).entries;
         if changes > 0 {
             tracing::warn!(changes, "stopping while Redis is away: journaled changes are lost");
