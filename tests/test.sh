@@ -88,6 +88,9 @@ level_sidecar() { cargo_test --test sidecar; }
 level_chaos() { cargo_test --test chaos; }
 level_operator() { cargo_test --test operator; }
 
+# These tests take turns by themselves; one that waits for its own keeps no other from going first.
+cluster_test() { TEST_THREADS=${TEST_THREADS:-32} cargo_test --test cluster; }
+
 level_cluster() {
     local mine="" rc=0
     if ! tests/cluster/status.sh >/dev/null 2>&1; then
@@ -98,7 +101,7 @@ level_cluster() {
         echo "the cluster was up already and stays: what make down leaves is not looked at"
     fi
     tests/cluster/up.sh || return 1
-    if [[ ${CLUSTER:-} == current ]]; then elsewhere || rc=$?; else cargo_test --test cluster || rc=$?; fi
+    if [[ ${CLUSTER:-} == current ]]; then elsewhere || rc=$?; else cluster_test || rc=$?; fi
     if [[ -n $mine ]]; then
         tests/cluster/down.sh || rc=1
         tests/cluster/snapshot.sh >"$OUT/after" || rc=1
@@ -113,7 +116,7 @@ elsewhere() {
     DEMO_IMAGE=${REGISTRY%/}/hyperpage-demo:$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml)
     export DEMO_IMAGE
     ONLY=(bad:: every_example)
-    cargo_test --test cluster
+    cluster_test
 }
 
 # Printed as a test of its own, so that it counts.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use tests::binaries::{output, workspace};
-use tests::cluster::{Cluster, container, done, pids, service_url};
+use tests::cluster::{Cluster, container, pids, service_url};
 use tests::eventually::eventually;
 use tests::kube::Scene;
 use tests::load::Load;
@@ -23,7 +23,7 @@ const CRD: &str = "hyperpages.hyperpage.dev";
 const CHART: &str = "charts/hyperpage-operator";
 const TAKEN_OVER: Duration = Duration::from_secs(40);
 
-fn helm<G>(cluster: &Cluster<G>, args: &[&str]) -> String {
+fn helm(cluster: &Cluster, args: &[&str]) -> String {
     cluster.helm(args).unwrap_or_else(|error| panic!("helm {args:?}: {error}"))
 }
 
@@ -60,7 +60,7 @@ async fn works(scene: &Scene, replicas: usize) {
     .await;
 }
 
-fn novelty<G>(cluster: &Cluster<G>) -> bool {
+fn novelty(cluster: &Cluster) -> bool {
     cluster.kubectl(["get", "crd", CRD, "-o", "json"]).unwrap().contains("novelty")
 }
 
@@ -122,10 +122,10 @@ async fn the_chart_is_upgraded_with_a_new_definition_removed_and_installed_again
     );
     tally.ensure_clean(300, 25.0).unwrap();
     kept.check(&scene, "shop").await;
-    done(scene).await;
+    cluster.leave(scene).await;
 }
 
-fn leader<G>(cluster: &Cluster<G>) -> String {
+fn leader(cluster: &Cluster) -> String {
     let path = "jsonpath={.spec.holderIdentity}";
     cluster.kubectl(["get", "lease", "hyperpage-operator", "-n", SYSTEM, "-o", path]).unwrap()
 }
@@ -154,13 +154,13 @@ async fn the_other_replica_takes_over_from_a_leader_whose_pod_is_lost() {
     cluster
         .kubectl(["rollout", "status", "deployment/hyperpage-operator", "-n", SYSTEM, "--timeout=60s"])
         .unwrap();
-    done(scene).await;
+    cluster.leave(scene).await;
 }
 
-/// Every file a reader may copy.
+/// Every file a reader may copy. Together they ask for most of what two nodes have.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_example_is_applied_and_becomes_ready() {
-    let Some(cluster) = Cluster::shared().await else { return };
+    let Some(cluster) = Cluster::alone().await else { return };
     let scene = cluster.scene("t-examples").await;
     let is_yaml = |path: &Path| path.extension().is_some_and(|end| end == "yaml");
     let entries = std::fs::read_dir(workspace().join("examples")).unwrap();
@@ -184,5 +184,5 @@ async fn every_example_is_applied_and_becomes_ready() {
     }
     println!("ready: {}", names.join(", "));
     assert!(names.len() > 2, "{names:?}");
-    done(scene).await;
+    cluster.leave(scene).await;
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use serde_json::json;
-use tests::cluster::{Cluster, done, service_url};
+use tests::cluster::{Cluster, is_ready, service_url};
 use tests::eventually::eventually;
 use tests::kube::Scene;
 use tests::load::Load;
@@ -15,11 +15,6 @@ use tokio::sync::watch;
 use crate::parts::{Kept, ROLLED, demo_app, ready, with};
 
 const REPLICAS: usize = 4;
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.is_some_and(|all| all.iter().any(|it| it.type_ == "Ready" && it.status == "True"))
-}
 
 async fn ready_pods(scene: &Scene) -> anyhow::Result<usize> {
     Ok(scene.pods("shop", "app").await?.iter().filter(|pod| is_ready(pod)).count())
@@ -39,7 +34,7 @@ async fn fewest(scene: Scene, mut stop: watch::Receiver<bool>) -> anyhow::Result
     }
 }
 
-async fn drain<G>(cluster: &Cluster<G>, scene: &Scene, node: &str) {
+async fn drain(cluster: &Cluster, scene: &Scene, node: &str) {
     let empty = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=150s"];
     let said = cluster.kubectl(empty);
     let left = scene.api::<Pod>().list(&ListParams::default().fields(&format!("spec.nodeName={node}"))).await;
@@ -85,5 +80,5 @@ async fn a_drain_of_each_node_completes_keeps_the_budget_and_loses_no_request() 
     assert!(looks > 50 && least >= REPLICAS - 1, "{least} pods ready at one of {looks} looks");
     tally.ensure_clean(500, 45.0).unwrap();
     kept.check(&scene, "shop").await;
-    done(scene).await;
+    cluster.leave(scene).await;
 }

@@ -125,7 +125,7 @@ impl Kept {
 }
 
 /// Waits until a new Deployment revision runs everywhere and nothing else does.
-pub(crate) async fn rolled<G>(cluster: &Cluster<G>, scene: &Scene, name: &str) {
+pub(crate) async fn rolled(cluster: &Cluster, scene: &Scene, name: &str) {
     let target = format!("deployment/{name}");
     let wait = ["rollout", "status", &target, "-n", &scene.namespace, "--timeout=150s"];
     cluster.kubectl(wait).expect("the rollout ends");

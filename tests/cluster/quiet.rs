@@ -14,7 +14,7 @@ const REST: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_hyperpages_at_rest_cause_no_request() {
-    let Some(cluster) = Cluster::alone().await else { return };
+    let Some(cluster) = Cluster::at_rest().await else { return };
     let scene = cluster.scene("t-quiet").await;
     let one = || with(demo_app(), "replicas", json!(1));
     let autoscaling = json!({"minReplicas": 1, "maxReplicas": 2, "targetCPUUtilizationPercentage": 80});

@@ -1,7 +1,7 @@
 //! A new version under load: nobody notices.
 
 use serde_json::json;
-use tests::cluster::{Cluster, done, service_url};
+use tests::cluster::{Cluster, service_url};
 use tests::load::Load;
 use tokio::net::TcpListener;
 
@@ -32,7 +32,7 @@ async fn rolling_the_app_under_load_loses_no_request() {
     println!("rolled twice: {sent} requests in {seconds:.0} s, {} bad", tally.bad.len());
     tally.ensure_clean(2_000, 100.0).unwrap();
     kept.check(&scene, "shop").await;
-    done(scene).await;
+    cluster.leave(scene).await;
 }
 
 /// The count of failures is not zero because nobody counts.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::json;
-use tests::cluster::{Cluster, done, pod_url, service_url};
+use tests::cluster::{Cluster, pod_url, service_url};
 use tests::eventually::eventually;
 use tests::kube::{Scene, owners};
 use tests::load::Load;
@@ -64,7 +64,7 @@ async fn the_autoscaler_scales_under_load_and_back_and_alone_owns_replicas() {
             "{owners:?}"
         );
     }
-    done(scene).await;
+    cluster.leave(scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,5 +98,5 @@ async fn kubectl_scale_to_twenty_five_and_back_is_not_seen_by_a_reader() {
     );
     tally.ensure_clean(50, 9.0).unwrap();
     kept.check(&scene, "shop").await;
-    done(scene).await;
+    cluster.leave(scene).await;
 }

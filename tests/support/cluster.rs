@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Pod, Secret, Service};
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, LogParams, Patch, PatchParams};
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::apiserver::{client_of, kubectl};
 use crate::audit::Audit;
@@ -18,32 +18,37 @@ use crate::binaries::{kubernetes, output, workspace};
 use crate::eventually::eventually;
 use crate::kube::Scene;
 use crate::scratch::Scratch;
+use crate::turns::{Turn, Turns};
 
-/// Tests change the cluster side by side; one that needs it at rest waits for the others and keeps them out.
-static USE: RwLock<()> = RwLock::const_new(());
+/// Tests change the cluster side by side; one that disturbs others, or is disturbed by them, waits for them and keeps
+/// them out.
+static TURNS: LazyLock<Turns> = LazyLock::new(Turns::default);
+/// What a laptop starts at once.
+const TOGETHER: usize = 6;
 
-pub struct Cluster<G = RwLockReadGuard<'static, ()>> {
+pub struct Cluster {
     kubeconfig: PathBuf,
     pub client: Client,
-    _turn: G,
+    turn: Turn,
 }
 
 impl Cluster {
     /// None, with one line that says what to do, when no cluster is up; a failure under CI.
     pub async fn shared() -> Option<Self> {
-        Self::with(USE.read().await).await
+        Self::with(TURNS.together(TOGETHER).await).await
     }
-}
 
-impl Cluster<RwLockWriteGuard<'static, ()>> {
     /// No other test of this binary is at work.
     pub async fn alone() -> Option<Self> {
-        Self::with(USE.write().await).await
+        Self::with(TURNS.alone().await).await
     }
-}
 
-impl<G> Cluster<G> {
-    async fn with(turn: G) -> Option<Self> {
+    /// As `alone`, and nothing of another test is being deleted.
+    pub async fn at_rest() -> Option<Self> {
+        Self::with(TURNS.at_rest().await).await
+    }
+
+    async fn with(turn: Turn) -> Option<Self> {
         let up = Command::new(workspace().join("tests/cluster/status.sh")).output().expect("status.sh runs");
         if !up.status.success() {
             let line = "skipped: no cluster of this checkout is up; `make up` brings one up";
@@ -53,7 +58,13 @@ impl<G> Cluster<G> {
         }
         let kubeconfig = workspace().join("target/cluster/kubeconfig");
         let client = client_of(&kubeconfig).await.expect("the cluster's kubeconfig");
-        Some(Self { kubeconfig, client, _turn: turn })
+        Some(Self { kubeconfig, client, turn })
+    }
+
+    /// As `done`; others go on meanwhile.
+    pub async fn leave(mut self, scene: Scene) {
+        self.turn.leave();
+        done(scene).await;
     }
 
     /// A namespace of the test's own; one that an earlier run left is removed first.
@@ -122,6 +133,11 @@ pub async fn service_url(scene: &Scene, name: &str) -> Result<String> {
 pub fn pod_url(pod: &Pod) -> Result<String> {
     let ip = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()).context("no pod IP yet")?;
     Ok(format!("http://{ip}:3000"))
+}
+
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|it| it.type_ == "Ready" && it.status == "True"))
 }
 
 /// One container of a pod, as its status shows it.

@@ -25,4 +25,5 @@ pub mod scratch;
 pub mod sidecar;
 pub mod tls;
 pub mod trace;
+pub mod turns;
 pub mod volumes;
