@@ -45,7 +45,7 @@ async fn answer(State(app): State<App>, request: Request, next: Next) -> Respons
             None => {
                 app.http.overloaded();
                 discard(request.into_body()).await;
-                Err(overloaded())
+                Err(session::Error::Overloaded.problem())
             }
         }
         .unwrap_or_else(problem)
@@ -66,11 +66,6 @@ async fn made(http: &Http, request: Request, next: Next) -> Result<Response, Pro
         }
         Err(_) => Err(late(&method)),
     }
-}
-
-pub(crate) fn overloaded() -> Problem {
-    let message = "too much is in flight; nothing was changed, try again";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED", message)
 }
 
 pub(crate) fn panicked() -> Problem {

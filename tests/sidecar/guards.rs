@@ -6,7 +6,7 @@ use tests::eventually::{check, eventually};
 use tests::http::Request;
 use tests::sidecar::Sidecar;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::common::{PROMPT, new_session, new_v1, pair, pair_with};
 use crate::metrics::total;
@@ -108,6 +108,62 @@ async fn more_bodies_at_once_than_there_is_room_for_are_503() {
     eventually("room again", SHOWN_OUT, async || {
         let answer = sidecar.app.patch(&format!("/v1/sessions/{id}"), r#"{"a":1}"#).await;
         check(answer.status == 200, answer)
+    })
+    .await;
+    sidecar.stop().await;
+}
+
+/// 50 clients and more ask for 6 MB each and take nothing of it.
+#[tokio::test]
+async fn answers_about_many_sessions_cost_bounded_memory_whoever_takes_them() {
+    const MOST: u64 = 128 << 20;
+    let (_redis, sidecar) = pair().await;
+    let fields = format!(r#"{{"userId":"u","a":"{}"}}"#, "x".repeat(60_000));
+    let mut ids = Vec::new();
+    for _ in 0..100 {
+        ids.push(new_v1(&sidecar, &fields).await.0);
+    }
+    let before = sidecar.rss_bytes();
+    let body = serde_json::json!({ "ids": ids }).to_string();
+    let head = "POST /v1/sessions:batchGet HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    let listed = "/v1/users/u/sessions?contents=true";
+    let mut deaf = Vec::new();
+    eventually("there is no room for more", SHOWN_OUT, async || {
+        for _ in 0..50 {
+            let socket = TcpSocket::new_v4().unwrap();
+            // Or the kernel would take most of it in their place.
+            socket.set_recv_buffer_size(4096).unwrap();
+            let mut socket = socket.connect(sidecar.app_address).await.unwrap();
+            socket.write_all(request.as_bytes()).await.unwrap();
+            deaf.push(socket);
+        }
+        let (got, listed) =
+            tokio::join!(sidecar.app.post("/v1/sessions:batchGet", &body), sidecar.app.get(listed));
+        for answer in [got, listed] {
+            let refused = answer.code() == "OVERLOADED" && answer.header("retry-after") == Some("1");
+            check(refused && answer.status == 503 && answer.elapsed < PROMPT, answer.status)?;
+        }
+        Ok::<(), String>(())
+    })
+    .await;
+    assert!(total(&sidecar, "http_overloads_total").await >= 2.0);
+    let grown = sidecar.rss_bytes().saturating_sub(before);
+    let (clients, now) = (deaf.len(), (before + grown) >> 20);
+    println!("{clients} clients that asked for 6 MB each: {now} MiB, {} MiB before", before >> 20);
+    assert!(clients >= 50 && grown < MOST, "{grown} bytes for {clients} answers of 6 MB");
+    // Who asks for little is served.
+    sidecar.app.get(&format!("/v1/sessions/{}", ids[0])).await.expect(200);
+    sidecar.app.get("/v1/users/u/sessions").await.expect(200);
+    drop(deaf);
+    eventually("there is room again", SHOWN_OUT, async || {
+        for answer in [sidecar.app.post("/v1/sessions:batchGet", &body).await, sidecar.app.get(listed).await]
+        {
+            check(answer.status == 200, answer.status)?;
+            let sessions = answer.json()["sessions"].as_array().map_or(0, Vec::len);
+            check(sessions == 100, sessions)?;
+        }
+        Ok::<(), String>(())
     })
     .await;
     sidecar.stop().await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use futures::StreamExt;
 use futures::stream;
 use serde::Deserialize;
@@ -32,22 +33,14 @@ pub(super) fn ids(text: &str) -> Result<Vec<String>, Error> {
 }
 
 /// One answer for each id, in their order, as JSON.
-pub(super) async fn get(sessions: &Sessions, ids: Vec<String>, budget: Budget) -> String {
-    let mut answers = stream::iter(ids)
-        .map(|id| async move {
-            let read = read(sessions, &id, budget).await;
-            answer(sessions, &id, read)
-        })
-        .buffered(AT_ONCE);
-    let mut body = String::from(r#"{"sessions":["#);
-    let mut separator = "";
-    while let Some(answer) = answers.next().await {
-        body.push_str(separator);
-        body.push_str(&answer);
-        separator = ",";
-    }
-    body.push_str("]}");
-    body
+pub(super) async fn get(sessions: &Sessions, ids: Vec<String>, budget: Budget) -> Result<Body, Error> {
+    let place = sessions.0.room.take(ids.len()).await?;
+    let answers = stream::iter(ids).map(|id| async move {
+        let read = read(sessions, &id, budget).await;
+        answer(sessions, &id, read)
+    });
+    let answers = answers.buffered(AT_ONCE).collect().await;
+    Ok(place.body(r#"{"sessions":["#, answers, "]}".to_owned()))
 }
 
 async fn read(sessions: &Sessions, id: &str, budget: Budget) -> Result<Session, Error> {

@@ -15,7 +15,6 @@ use super::import::{self, Mode};
 use super::owned::{Ended, Wanted};
 use super::{Error, batch, v1};
 use crate::app::App;
-use crate::router;
 
 pub fn router() -> Router<App> {
     Router::new()
@@ -31,12 +30,9 @@ async fn batch_get(State(app): State<App>, headers: HeaderMap, body: Body) -> Re
         if Media::of(&headers) != Media::Json {
             return Err(Error::UnsupportedMediaType(v1::JSON_ONLY));
         }
-        batch::ids(&body::text(body).await?)
+        batch::get(&app.sessions, batch::ids(&body::text(body).await?)?, budget).await
     };
-    match asked.await {
-        Ok(ids) => json(batch::get(&app.sessions, ids, budget).await),
-        Err(error) => v1::refuse(&app.sessions, error),
-    }
+    asked.await.map_or_else(|error| refuse(&app, error), json)
 }
 
 /// `no-cache` asks for a count that begins now.
@@ -63,7 +59,7 @@ async fn import(
         Err(error) => return v1::refuse(&app.sessions, error),
     };
     let Ok(place) = Arc::clone(&app.sessions.0.imports).try_acquire_owned() else {
-        return router::overloaded().into_problem_details();
+        return refuse(&app, Error::Overloaded);
     };
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
     (headers, import::results(app.sessions, body, mode, place)).into_response()
@@ -76,7 +72,7 @@ async fn of_user(
 ) -> Response {
     let budget = Budget::begin();
     let told = async { app.sessions.of_user(&user, Wanted::parse(&parameters)?, budget).await };
-    told.await.map_or_else(|error| v1::refuse(&app.sessions, error), json)
+    told.await.map_or_else(|error| refuse(&app, error), json)
 }
 
 async fn sign_out(State(app): State<App>, Path(user): Path<String>) -> Response {
@@ -88,7 +84,14 @@ async fn sign_out(State(app): State<App>, Path(user): Path<String>) -> Response 
     }
 }
 
-fn json(body: String) -> Response {
+fn refuse(app: &App, error: Error) -> Response {
+    if error == Error::Overloaded {
+        app.http.overloaded();
+    }
+    v1::refuse(&app.sessions, error)
+}
+
+fn json(body: impl Into<Body>) -> Response {
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (headers, body).into_response()
+    (headers, body.into()).into_response()
 }

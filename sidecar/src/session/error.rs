@@ -64,6 +64,8 @@ pub enum Error {
         "the session store did not answer; the change may or may not have happened, read the session again"
     )]
     OutcomeUnknown { reason: String },
+    #[error("too much is in flight; nothing was changed, try again")]
+    Overloaded,
     #[error("internal error")]
     Internal { reason: String },
 }
@@ -147,6 +149,7 @@ impl Error {
             Error::VersionNotReached => "version_not_reached",
             Error::Unavailable { .. } => "unavailable",
             Error::OutcomeUnknown { .. } => "outcome_unknown",
+            Error::Overloaded => "overloaded",
             Error::Internal { .. } => "internal",
         }
     }
@@ -174,6 +177,7 @@ impl Error {
             }
             Error::VersionNotReached => (StatusCode::SERVICE_UNAVAILABLE, "VERSION_NOT_REACHED"),
             Error::OutcomeUnknown { .. } => (StatusCode::SERVICE_UNAVAILABLE, "OUTCOME_UNKNOWN"),
+            Error::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED"),
             Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR"),
         };
         let (cause, message) = (self.cause(), self.to_string());

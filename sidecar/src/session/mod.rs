@@ -50,6 +50,7 @@ mod replay;
 mod reply;
 mod reseed;
 mod ring;
+mod room;
 mod rule;
 mod rules;
 mod scan;
@@ -87,6 +88,7 @@ use limit::Creations;
 use metrics::Metrics;
 pub use outage::Fallback;
 use renewal::Renewal;
+use room::Room;
 use rule::Identity;
 pub use rules::{Coherence, Rules};
 pub use store::Scripts;
@@ -113,6 +115,7 @@ struct Inner {
     sweep: Sweep,
     /// Places for imports.
     imports: Arc<Semaphore>,
+    room: Room,
     /// How long after data may have been lost nobody is told that a session does not exist.
     window: Duration,
     guards: config::Guards,
@@ -184,6 +187,7 @@ impl Sessions {
             count,
             sweep,
             imports,
+            room: Room::default(),
             window,
             guards,
             creations,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::timeout;
 
@@ -70,18 +71,19 @@ fn place(cursor: &str) -> Option<Place> {
 
 impl Sessions {
     /// A page of a user's sessions as JSON. What the index names and is not there is left out, and out of the index.
-    pub(super) async fn of_user(&self, user: &str, wanted: Wanted, budget: Budget) -> Result<String, Error> {
+    pub(super) async fn of_user(&self, user: &str, wanted: Wanted, budget: Budget) -> Result<Body, Error> {
         let Wanted { after, limit, contents } = wanted;
         let keys = UserKeys::new(user);
         let page = self.0.users.index.page(&keys, after.as_ref(), limit).await?;
         let next = page.last().filter(|_| page.len() == limit);
         let next = next.map_or("null".to_owned(), |Place { score, id }| format!(r#""{score}.{id}""#));
+        let place = self.0.room.take(if contents { page.len() } else { 0 }).await?;
         let sessions = stream::iter(page).map(|place| self.owned(&keys, user, place.id)).buffered(AT_ONCE);
         let told =
             sessions.try_filter_map(async |session| Ok(session.map(|session| told(&session, contents))));
         let told: Vec<String> =
             timeout(budget.left() + GRACE, told.try_collect()).await.map_err(|_| Error::no_time())??;
-        Ok(format!(r#"{{"sessions":[{}],"cursor":{next}}}"#, told.join(",")))
+        Ok(place.body(r#"{"sessions":["#, told, format!(r#"],"cursor":{next}}}"#)))
     }
 
     async fn owned(&self, keys: &UserKeys, user: &str, id: String) -> Result<Option<Session>, Error> {

@@ -71,7 +71,7 @@ fn problems(surface: Surface) -> Vec<Problem> {
     };
     let mut problems: Vec<Problem> = errors().flat_map(told).collect();
     problems.extend([Method::GET, Method::POST].iter().map(router::late));
-    problems.extend([router::panicked(), router::overloaded()]);
+    problems.push(router::panicked());
     problems
 }
 
@@ -103,7 +103,8 @@ fn after(error: &Error) -> Option<Error> {
         Error::Unproven { .. } => Error::Unavailable { reason },
         Error::Unavailable { .. } => Error::VersionNotReached,
         Error::VersionNotReached => Error::OutcomeUnknown { reason },
-        Error::OutcomeUnknown { .. } => Error::Internal { reason },
+        Error::OutcomeUnknown { .. } => Error::Overloaded,
+        Error::Overloaded => Error::Internal { reason },
         Error::Internal { .. } => return None,
     })
 }
