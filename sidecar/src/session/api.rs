@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
-use super::body::{self, Media};
+use super::body::{self, Media, Parameters, first};
 use super::budget::Budget;
 use super::condition::Condition;
 use super::document::{Node, Object};
@@ -40,8 +40,6 @@ const UPDATE: Failure = Failure { code: "SESSION_UPDATE_ERROR", message: "Failed
 const DELETE: Failure = Failure { code: "SESSION_DELETE_ERROR", message: "Failed to delete session" };
 #[cfg(test)]
 pub(super) const FAILURES: [Failure; 4] = [FETCH, SAVE, UPDATE, DELETE];
-
-type Parameters = Query<Vec<(String, String)>>;
 
 /// Without an id the original's GET creates a session. A HEAD, or who only asks whether we are ready, does not.
 async fn read(
@@ -211,10 +209,6 @@ fn required_id(parameters: &[(String, String)]) -> Result<SessionId, Error> {
         None | Some("") => Err(Error::MissingId),
         Some(id) => SessionId::parse(id),
     }
-}
-
-fn first<'a>(parameters: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
 fn ok(body: String) -> Response {

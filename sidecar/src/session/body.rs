@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Query;
 use axum::http::{HeaderMap, header};
 use futures::StreamExt;
 
@@ -19,6 +20,12 @@ const MAX_DRAINED: usize = 8 * 1024 * 1024;
 /// Leaves Redis its time: a request is answered within two seconds.
 const READ_WITHIN: Duration = Duration::from_secs(1);
 const MAX_USER_AGENT: usize = 512;
+
+pub(super) type Parameters = Query<Vec<(String, String)>>;
+
+pub(super) fn first<'a>(parameters: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Media {

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use axum::routing::{get, post};
 
+use super::body::Parameters;
 use super::v1::{self, Id, refuse};
 use super::{Error, SessionId, Sessions};
 use crate::app::App;
@@ -27,9 +28,15 @@ async fn read(State(app): State<App>, Own(id): Own, headers: HeaderMap) -> Respo
     located(v1::read(State(app), Id(id), headers).await, location)
 }
 
-async fn update(State(app): State<App>, Own(id): Own, headers: HeaderMap, body: Body) -> Response {
+async fn update(
+    State(app): State<App>,
+    Own(id): Own,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let (sessions, location, kept) = (app.sessions.clone(), location(&id), id.clone());
-    let response = v1::update(State(app), Id(id), headers, body).await;
+    let response = v1::update(State(app), Id(id), parameters, headers, body).await;
     located(sessions.issued(&kept, response), location)
 }
 

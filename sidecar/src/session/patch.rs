@@ -320,10 +320,12 @@ mod tests {
 
     #[test]
     fn a_patch_that_does_not_fit_says_which_operation_and_why() {
-        let document = r#"{"foo":"bar","list":[1],"o":{"p":{}}}"#;
+        let document = r#"{"foo":"bar","list":[1],"o":{"p":{}},"~1":10}"#;
         for (operation, why) in [
             (r#"{"op":"test","path":"/foo","value":"baz"}"#, "another"),
             (r#"{"op":"test","path":"/foo","value":null}"#, "another"),
+            (r#"{"op":"test","path":"/~01","value":"10"}"#, "another"),
+            (r#"{"op":"add","path":"/baz","value":"qux","op":"remove"}"#, "nothing at this path"),
             (r#"{"op":"add","path":"/baz/bat","value":"qux"}"#, "nothing at this path"),
             (r#"{"op":"add","path":"/foo/bat","value":1}"#, "only objects and arrays"),
             (r#"{"op":"add","path":"/list/2","value":1}"#, "past the end"),

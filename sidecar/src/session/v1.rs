@@ -1,16 +1,17 @@
 //! `/v1/sessions`: a session is a document at its own address, with ETags and problem details.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use super::body::{self, Media};
+use super::body::{self, Media, Parameters, first};
 use super::budget::Budget;
 use super::condition::Condition;
 use super::durability::{How, Way};
@@ -32,14 +33,20 @@ pub(super) const JSON_ONLY: &str = "send application/json";
 const PATCHES: &str =
     "send application/merge-patch+json, application/json-patch+json, or application/json for a deep merge";
 
-async fn create(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
+async fn create(
+    State(app): State<App>,
+    Query(parameters): Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let budget = Budget::begin();
     let created = async {
         let way = Way::of(&headers)?;
         let text = body::text(body).await?;
-        let how = How { way, key: Idempotency::of(&headers, "POST", "/v1/sessions", &text)? };
+        let merge = first(&parameters, "merge");
+        let how = How { way, key: Idempotency::of(&headers, "POST", &meant("/v1/sessions", merge), &text)? };
         let fields = match Media::of(&headers) {
-            Media::Json => Some(body::change(text, Media::Json, None, Merge::Deep)?),
+            Media::Json => Some(body::change(text, Media::Json, merge, Merge::Deep)?),
             Media::Absent if text.is_empty() => None,
             _ => return Err(Error::UnsupportedMediaType(JSON_ONLY)),
         };
@@ -85,7 +92,13 @@ async fn replace(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: B
     answer(&app.sessions, replaced.await, reply::changed)
 }
 
-pub(super) async fn update(State(app): State<App>, Id(id): Id, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn update(
+    State(app): State<App>,
+    Id(id): Id,
+    Query(parameters): Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let budget = Budget::begin();
     let updated = async {
         let mut terms = terms(&headers, budget)?;
@@ -94,8 +107,9 @@ pub(super) async fn update(State(app): State<App>, Id(id): Id, headers: HeaderMa
             return Err(Error::UnsupportedMediaType(PATCHES));
         }
         let text = body::text(body).await?;
-        terms.how.key = Idempotency::of(&headers, "PATCH", id.as_str(), &text)?;
-        let change = body::change(text, media, None, Merge::Deep)?;
+        let merge = first(&parameters, "merge");
+        terms.how.key = Idempotency::of(&headers, "PATCH", &meant(id.as_str(), merge), &text)?;
+        let change = body::change(text, media, merge, Merge::Deep)?;
         let written = app.sessions.update_or_touch(id, Arc::new(change), terms).await?;
         Ok(app.sessions.shown(written).await)
     };
@@ -114,6 +128,11 @@ pub(super) async fn remove(State(app): State<App>, Id(id): Id, headers: HeaderMa
 pub(super) async fn touch(State(app): State<App>, Id(id): Id, headers: HeaderMap) -> Response {
     let touched = async { app.sessions.touch(id, &terms(&headers, Budget::begin())?).await };
     answer(&app.sessions, touched.await, |written| reply::touched(&written))
+}
+
+/// What a request under an Idempotency-Key is about: two merges of one body are two requests.
+fn meant<'a>(path: &'a str, merge: Option<&str>) -> Cow<'a, str> {
+    merge.map_or(path.into(), |merge| format!("{path}?merge={merge}").into())
 }
 
 /// `/v1` may say whose a session is.

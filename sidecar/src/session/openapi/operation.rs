@@ -24,7 +24,10 @@ pub(super) fn reference(kind: &str, name: &str) -> Value {
 
 impl Operation {
     pub(super) fn parameters<const N: usize>(mut self, parameters: [Value; N]) -> Operation {
-        self.0["parameters"] = parameters.into_iter().collect();
+        match self.0["parameters"].as_array_mut() {
+            Some(known) => known.extend(parameters),
+            None => self.0["parameters"] = parameters.into_iter().collect(),
+        }
         self
     }
 

@@ -11,7 +11,7 @@ pub(super) const WRITE: [u16; 11] = [400, 403, 404, 408, 412, 413, 415, 422, 500
 pub(super) fn sessions() -> Value {
     json!({
         "post": operation(Surface::V1, "Create a session", "createSession")
-            .parameters([reference("parameters", "Consistency"), reference("parameters", "IdempotencyKey")])
+            .parameters(["Merge", "Consistency", "IdempotencyKey"].map(|name| reference("parameters", name)))
             .body(&[(JSON, "Change")])
             .written("201", "Created; Location names it")
             .headers("201", ["Location", "Set-Cookie"])
@@ -50,6 +50,7 @@ pub(super) fn session() -> Value {
             .refusals(&WRITE),
         "patch": operation(Surface::V1, "Change a session", "patchSession")
             .parameters([if_match.clone(), if_none_match.clone(), consistency.clone(), key.clone()])
+            .parameters([reference("parameters", "Merge")])
             .body(&[(JSON, "Change"), (MERGE_PATCH, "Change"), (JSON_PATCH, "JsonPatch")])
             .written("200", "Changed")
             .headers("200", ["X-Base-ETag"])
