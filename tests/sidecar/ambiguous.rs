@@ -11,7 +11,7 @@ use tests::sidecar::{Settings, Sidecar};
 use crate::common::{PROMPT, RECOVERY, new_v1};
 
 /// The answer to whatever names a session's sibling is lost, and so is all that comes after on that connection.
-const LOSE_WRITES: Mode = Mode::Mute("}:m");
+pub(crate) const LOSE_WRITES: Mode = Mode::Mute("}:m");
 
 async fn behind_a_proxy() -> (RedisServer, Proxy, Sidecar) {
     let redis = RedisServer::start().await;

@@ -195,6 +195,57 @@ async fn no_fill_that_races_a_change_leaves_an_old_value() {
     sidecar.stop().await;
 }
 
+/// The same with all keys at once: a flush, and in the same breath what is there from then on.
+#[tokio::test]
+async fn no_fill_that_races_a_flush_leaves_an_old_value() {
+    let (redis, sidecar) = pair().await;
+    let mut connection = redis.connection().await.unwrap();
+    for round in 0..100 {
+        let mut flush = redis::pipe();
+        flush.atomic().cmd("FLUSHALL").ignore();
+        flush.cmd("SET").arg("hyperpage:session:theirs").arg(format!(r#"{{"n":{round}}}"#)).ignore();
+        let path = path("theirs");
+        let reads = async { tokio::join!(sidecar.app.get(&path), sidecar.app.get(&path)) };
+        let (flushed, _) = tokio::join!(flush.query_async::<()>(&mut connection), reads);
+        flushed.unwrap();
+        seen(&sidecar, "theirs", Instant::now(), round).await;
+    }
+    sidecar.stop().await;
+}
+
+/// A burst of changes ends nothing, and neither does a connection that is made anew after it.
+#[tokio::test]
+async fn hundreds_of_changes_in_one_breath_are_all_heard_again_and_again() {
+    let redis = RedisServer::start().await;
+    let proxy = Proxy::start(redis.port()).await;
+    let sidecar = Sidecar::start(&Settings::redis(proxy.url())).await;
+    let mut connection = redis.connection().await.unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..300 {
+        ids.push(new_session(&sidecar).await);
+    }
+    for round in 0..3 {
+        for id in &ids {
+            sidecar.app.get(&path(id)).await.expect(200);
+        }
+        warm(&sidecar, &ids[299]).await;
+        let mut burst = redis::pipe();
+        for id in &ids {
+            let key = format!("hyperpage:session:{id}");
+            burst.cmd("SET").arg(key).arg(format!(r#"{{"n":{round}}}"#)).arg("KEEPTTL").ignore();
+        }
+        burst.query_async::<()>(&mut connection).await.unwrap();
+        let changed = Instant::now();
+        for id in &ids {
+            seen(&sidecar, id, changed, round).await;
+        }
+        proxy.half_open();
+        sidecar.serving(RECOVERY).await;
+    }
+    assert!(total(&sidecar, "redis_invalidations_total").await >= 600.0);
+    sidecar.stop().await;
+}
+
 /// Own writes and fills on one connection, in any order: who reads after an answer sees what it said.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_fill_that_races_an_own_write_leaves_an_old_value() {

@@ -31,6 +31,7 @@ mod openapi;
 mod original;
 mod outage;
 mod outage_node;
+mod paths;
 mod settings;
 mod slow;
 mod stale;
