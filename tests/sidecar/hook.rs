@@ -3,8 +3,8 @@
 use serde_json::Value;
 use tests::eventually::eventually;
 use tests::http::{Answer, Request};
-use tests::proxy::Mode;
-use tests::sidecar::Sidecar;
+use tests::redis::RedisServer;
+use tests::sidecar::{Settings, Sidecar};
 
 use crate::common::RECOVERY;
 use crate::outage::{World, state, world};
@@ -81,19 +81,23 @@ async fn the_published_hook_creates_updates_refreshes_remounts_and_deletes() {
     sidecar.stop().await;
 }
 
-/// The same, and before each call Redis is killed, and is back with its data after it.
+/// The same, and before each step Redis is killed, and is back with its data after it.
 #[tokio::test]
 async fn the_published_hook_keeps_its_id_with_redis_killed_between_its_steps() {
-    let world = world(|settings| settings).await;
-    let mut hook = Hook { sidecar: &world.sidecar, stored: None };
+    let mut redis = RedisServer::durable().await;
+    let sidecar = Sidecar::start(&Settings::redis(redis.url())).await;
+    let mut hook = Hook { sidecar: &sidecar, stored: None };
+    redis.kill();
+    assert!(hook.mount().await.is_none() && hook.stored.is_none(), "nothing is created");
+    back(&mut redis, &sidecar).await;
     hook.mount().await.unwrap();
     let id = hook.stored.clone();
     hook.refresh().await.expect(200);
     for step in 0..4 {
-        world.proxy.set(Mode::Cut);
+        redis.kill();
         // The step comes with the fall, or when it is known.
         if step % 2 == 1 {
-            state(&world.sidecar, "outage").await;
+            state(&sidecar, "outage").await;
         }
         let updated = hook.update(&format!(r#"{{"preferences":{{"step{step}":true}}}}"#)).await;
         assert!([202, 503].contains(&updated.status), "{updated:?}");
@@ -102,7 +106,7 @@ async fn the_published_hook_keeps_its_id_with_redis_killed_between_its_steps() {
         // Nothing that is created can replace the id, for nothing is.
         hook.mount().await;
         assert_eq!(hook.stored, id, "step {step}");
-        world.heal().await;
+        back(&mut redis, &sidecar).await;
         if updated.status == 202 {
             let now = session(&hook.refresh().await.expect(200)).unwrap();
             assert_eq!(now["preferences"][format!("step{step}")], true, "{now}");
@@ -110,9 +114,10 @@ async fn the_published_hook_keeps_its_id_with_redis_killed_between_its_steps() {
         hook.mount().await.unwrap();
         assert_eq!(hook.stored, id, "step {step}");
     }
-    world.cut().await;
+    redis.kill();
+    state(&sidecar, "outage").await;
     hook.delete().await.expect(202);
-    world.heal().await;
+    back(&mut redis, &sidecar).await;
     eventually("it is deleted", RECOVERY, async || {
         let gone = hook.refresh().await;
         if gone.status == 401 { Ok(()) } else { Err(gone) }
@@ -120,5 +125,12 @@ async fn the_published_hook_keeps_its_id_with_redis_killed_between_its_steps() {
     .await;
     hook.mount().await.unwrap();
     assert_ne!(hook.stored, id);
-    world.sidecar.stop().await;
+    sidecar.stop().await;
+}
+
+/// Redis runs again, and nothing is left to be replayed.
+async fn back(redis: &mut RedisServer, sidecar: &Sidecar) {
+    redis.run().await;
+    sidecar.serving(RECOVERY).await;
+    state(sidecar, "healthy").await;
 }
