@@ -63,7 +63,7 @@ impl Sessions {
             if !std::mem::replace(&mut waited, true) {
                 sleep(jittered(START)).await;
             }
-            self.replay_all(&ready, PACE).await;
+            self.replay_all(&ready).await;
         }
     }
 
@@ -104,11 +104,12 @@ impl Sessions {
         ids
     }
 
-    async fn replay_all(&self, ids: &[SessionId], pace: Duration) {
-        let mut pace = Pace::new(pace);
+    /// After what was lost of them: a write to the new incarnation ends what is known of the one before.
+    async fn replay_all(&self, ids: &[SessionId]) {
+        let mut pace = Pace::new(PACE);
         for id in ids {
             pace.wait().await;
-            told(self.replayed(id, Budget::begin()).await, "replay");
+            told(self.caught_up(id, Budget::begin()).await, "replay");
         }
     }
 
@@ -117,7 +118,11 @@ impl Sessions {
         let journal = &self.0.away.journal;
         let last = async {
             while !journal.is_empty() {
-                self.replay_all(&self.ready(), Duration::ZERO).await;
+                for id in &self.ready() {
+                    // Nobody is there to repair it later; what waits is told in any case.
+                    told(self.repaired(id, Budget::begin()).await, "repair");
+                    told(self.replayed(id, Budget::begin()).await, "replay");
+                }
                 sleep(LOOK / 10).await;
             }
         };
