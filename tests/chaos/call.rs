@@ -55,6 +55,7 @@ pub(crate) fn read(id: &str, consistency: Consistency) -> Request {
         Consistency::Default => request,
         Consistency::NoCache => request.header("cache-control", "no-cache"),
         Consistency::Strong => request.header("x-consistency", "strong"),
+        Consistency::AtLeast(version) => request.header("if-version-at-least", version.to_string()),
     }
 }
 
@@ -86,8 +87,9 @@ pub(crate) fn outcome(answer: Result<http::Answer, Lost>) -> Outcome {
         (200..300 | 304, _) => Outcome::Ok(shown(&answer)),
         (401 | 404 | 410, _) => Outcome::Absent(millis(&answer, "x-hyperpage-bound-ms").unwrap_or_default()),
         (503, "OUTCOME_UNKNOWN") => Outcome::Unknown,
+        (503, "VERSION_NOT_REACHED") => Outcome::Behind,
         (403 | 409 | 412 | 429, _) => Outcome::Fail,
-        (503, "SESSION_STORE_UNAVAILABLE" | "VERSION_NOT_REACHED") => Outcome::Fail,
+        (503, "SESSION_STORE_UNAVAILABLE") => Outcome::Fail,
         _ => Outcome::Strange(format!("{} {}", answer.status, answer.body)),
     }
 }
@@ -102,6 +104,7 @@ pub(crate) enum Lost {
 fn shown(answer: &http::Answer) -> Answer {
     Answer {
         etag: answer.header("etag").map(str::to_owned),
+        version: answer.header("x-hyperpage-version").map(|ms| ms.parse().unwrap()),
         base: answer.header("x-base-etag").map(str::to_owned),
         document: document(&answer.body),
         durability: answer.header("x-hyperpage-durability").map(|word| match word {

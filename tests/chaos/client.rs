@@ -9,7 +9,7 @@ use tests::random::Random;
 
 use crate::call::{self, DIALECTS, Lost};
 use crate::faults::Family;
-use crate::world::{CLIENTS, Fate, NODES, SESSIONS, World, fate};
+use crate::world::{CLIENTS, Fate, NODES, SESSIONS, STRONG, World, fate};
 
 /// Between two calls, so that documents stay small and others get a turn.
 const THINK_MS: u64 = 30;
@@ -45,10 +45,16 @@ impl Client {
         while !self.world.over() {
             let session = self.choose();
             let pod = self.random.below(NODES as u64) as usize;
-            self.act(session, pod).await;
+            self.turn(session, pod).await;
             let think = Duration::from_millis(self.random.below(THINK_MS));
             tokio::time::sleep(think + std::mem::take(&mut self.rest)).await;
         }
+    }
+
+    async fn turn(&mut self, session: usize, pod: usize) {
+        let world = self.world.clone();
+        let _turn = world.turns.read().await;
+        self.act(session, pod).await;
     }
 
     fn choose(&mut self) -> usize {
@@ -74,6 +80,12 @@ impl Client {
 
     async fn act(&mut self, session: usize, pod: usize) {
         let dice = self.random.below(100);
+        if self.world.family == Family::Watched && self.random.below(100) < 90 {
+            return match dice {
+                0..10 => self.touch(session, pod).await,
+                _ => drop(self.read(session, pod, Consistency::Default).await),
+            };
+        }
         match fate(session) {
             Fate::Busy | Fate::Mortal => match dice {
                 0..30 => self.look(session, pod).await,
@@ -112,7 +124,7 @@ impl Client {
     async fn call(&mut self, session: usize, pod: usize, action: Action, request: Request) -> Outcome {
         let (invoked, answer) = self.ask(pod, request).await;
         let outcome = call::outcome(answer);
-        if matches!(outcome, Outcome::Unknown | Outcome::Fail) {
+        if matches!(outcome, Outcome::Unknown | Outcome::Fail | Outcome::Behind) {
             self.rest = REST;
         }
         if outcome == Outcome::Unknown && session == self.number {
@@ -123,6 +135,8 @@ impl Client {
     }
 
     async fn ask(&self, pod: usize, request: Request) -> (Duration, Result<Answer, Lost>) {
+        let strong = self.world.family == Family::FailedOver && pod == STRONG && request.method != "GET";
+        let request = if strong { request.header("x-consistency", "strong") } else { request };
         let (http, invoked) = (self.world.nodes[pod].http(), self.world.now());
         let answer = match tokio::time::timeout(PATIENCE, http.try_send(request)).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -139,11 +153,21 @@ impl Client {
 
     async fn look(&mut self, session: usize, pod: usize) {
         let consistency = match self.random.below(100) {
-            0..65 => Consistency::Default,
-            65..90 => Consistency::NoCache,
-            _ => Consistency::Strong,
+            0..60 => Consistency::Default,
+            60..80 => Consistency::NoCache,
+            80..88 => Consistency::Strong,
+            _ => return self.look_for(session, pod).await,
         };
         self.read(session, pod, consistency).await;
+    }
+
+    /// What one pod has shown, or the next that comes, through another.
+    async fn look_for(&mut self, session: usize, pod: usize) {
+        let there = self.random.below(NODES as u64) as usize;
+        let Outcome::Ok(seen) = self.read(session, there, Consistency::Default).await else { return };
+        let Some(version) = seen.version else { return };
+        let next = i64::from(self.random.below(4) == 0);
+        self.read(session, pod, Consistency::AtLeast(version + next)).await;
     }
 
     pub(crate) async fn read(&mut self, session: usize, pod: usize, consistency: Consistency) -> Outcome {
@@ -166,14 +190,20 @@ impl Client {
         let dialect = *self.random.choose(&DIALECTS);
         let op = self.world.next_op();
         let mut request = call::mark(&self.world.id(session), op, dialect);
-        let strong = if self.world.family == Family::FailedOver { 60 } else { 25 };
         let action = Action::Write { op, dialect, after: None };
         match self.random.below(100) {
             0..15 => return self.keyed(session, pod, action, request).await,
-            dice if dice < strong => request = request.header("x-consistency", "strong"),
+            15..25 => request = request.header("x-consistency", "strong"),
             _ => {}
         }
         self.call(session, pod, action, request).await;
+    }
+
+    /// Nothing but one mark more.
+    pub(crate) async fn write(&mut self, session: usize, pod: usize) {
+        let op = self.world.next_op();
+        let request = call::mark(&self.world.id(session), op, "deep");
+        self.call(session, pod, Action::Write { op, dialect: "deep", after: None }, request).await;
     }
 
     /// One call, however often it is sent: under its key it happens once, whichever pod is asked again.
@@ -238,10 +268,11 @@ impl Client {
 
     /// Makes the session for the first time. Nothing is broken yet, but a machine may be slow.
     pub(crate) async fn begin(&mut self, session: usize) {
-        for _ in 0..20 {
+        let end = self.world.now() + PATIENCE * 8;
+        while self.world.now() < end {
             let exists = match self.make_as(session, 0).await {
                 Outcome::Ok(_) => true,
-                Outcome::Absent(_) | Outcome::Fail | Outcome::Strange(_) => false,
+                Outcome::Absent(_) | Outcome::Fail | Outcome::Behind | Outcome::Strange(_) => false,
                 Outcome::Unknown => {
                     matches!(self.read(session, 0, Consistency::NoCache).await, Outcome::Ok(_))
                 }
@@ -249,6 +280,7 @@ impl Client {
             if exists {
                 return;
             }
+            tokio::time::sleep(REST).await;
         }
         panic!("a healthy Redis makes no session");
     }

@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Rollback,
     /// The master dies, and a replica that lags takes its place.
     FailOver,
+    /// The same; the master had lost its replicas and knew it.
+    FailOverAlone,
 }
 
 impl Kind {
@@ -55,6 +57,7 @@ impl Kind {
             Kind::Wipe => "redis killed, empty",
             Kind::Rollback => "redis killed, back in time",
             Kind::FailOver => "failed over",
+            Kind::FailOverAlone => "failed over, cut off before",
         }
     }
 }
@@ -74,6 +77,8 @@ pub(crate) enum Family {
     KilledSidecar,
     Swapped,
     Away,
+    /// Sessions are read far more often than written, so that most is served from memory.
+    Watched,
     Mixed,
     Flushed,
     Wiped,
@@ -81,11 +86,8 @@ pub(crate) enum Family {
     FailedOver,
 }
 
-/// The first of all.
-const LOSSLESS: usize = 13;
-
 impl Family {
-    const ALL: [Family; 17] = [
+    pub(crate) const LOSSLESS: [Family; 14] = [
         Family::Cut,
         Family::Half,
         Family::BlackHole,
@@ -98,30 +100,33 @@ impl Family {
         Family::KilledSidecar,
         Family::Swapped,
         Family::Away,
+        Family::Watched,
         Family::Mixed,
-        Family::Flushed,
-        Family::Wiped,
-        Family::RolledBack,
-        Family::FailedOver,
     ];
 
-    /// A seed chooses one, or `FAMILY` names it.
-    pub(crate) fn of(seed: u64) -> Family {
-        if let Some(name) = std::env::var_os("FAMILY") {
-            let named = |family: &Family| name.eq_ignore_ascii_case(format!("{family:?}"));
-            let family = Family::ALL.into_iter().find(named);
-            return family.unwrap_or_else(|| panic!("no FAMILY {name:?}; there are {:?}", Family::ALL));
-        }
-        Family::ALL[seed as usize % LOSSLESS]
+    pub(crate) const LOSING: [Family; 4] =
+        [Family::Flushed, Family::Wiped, Family::RolledBack, Family::FailedOver];
+
+    /// A seed chooses one of these, or `FAMILY` names any.
+    pub(crate) fn of(seed: u64, families: &[Family]) -> Family {
+        let Some(name) = std::env::var_os("FAMILY") else { return families[seed as usize % families.len()] };
+        let all = || Family::LOSSLESS.into_iter().chain(Family::LOSING);
+        let named = all().find(|family| name.eq_ignore_ascii_case(format!("{family:?}")));
+        named.unwrap_or_else(|| panic!("no FAMILY {name:?}; there are {:?}", all().collect::<Vec<_>>()))
     }
 
     pub(crate) fn loses_data(self) -> bool {
-        matches!(self, Family::Flushed | Family::Wiped | Family::RolledBack | Family::FailedOver)
+        Family::LOSING.contains(&self)
     }
 
     /// The window in which sidecars bring back what was lost is shorter where nothing is: a run is over sooner.
     pub(crate) fn repair(self) -> Duration {
         if self.loses_data() { Duration::from_secs(5) } else { Duration::from_secs(1) }
+    }
+
+    /// A touch changes nothing before a hundredth of it has passed.
+    pub(crate) fn life_seconds(self) -> u64 {
+        if self == Family::Watched { 30 } else { 100 }
     }
 
     /// Tombstones are short there, so that a write which they alone hold off is seen.
@@ -143,6 +148,7 @@ impl Family {
             Family::Swapped => &[Kind::Swap],
             Family::Muted => &[Kind::Mute],
             Family::Away => &[Kind::LongCut, Kind::LongCutThenMute],
+            Family::Watched => &[Kind::Delay, Kind::BlackHole, Kind::Stall],
             Family::Mixed => &[
                 Kind::Cut,
                 Kind::HalfOpen,
@@ -160,7 +166,7 @@ impl Family {
             Family::Flushed => &[Kind::Flush],
             Family::Wiped => &[Kind::Wipe],
             Family::RolledBack => &[Kind::Rollback],
-            Family::FailedOver => &[Kind::FailOver],
+            Family::FailedOver => &[Kind::FailOver, Kind::FailOverAlone],
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The faults that change or lose what Redis holds, each with an account of what was lost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Script;
@@ -7,9 +8,10 @@ use tests::history::{Action, Answer, Event, Loss, Outcome};
 use tests::proxy::Mode;
 use tests::random::Random;
 
+use crate::client::Client;
 use crate::faults::Kind;
 use crate::nemesis::pause;
-use crate::world::World;
+use crate::world::{CLIENTS, STRONG, World};
 
 /// What a nemesis did: no pod.
 const NOBODY: usize = usize::MAX;
@@ -83,7 +85,7 @@ pub(crate) async fn swap(world: &World) -> usize {
 pub(crate) async fn flush(world: &World) -> (Option<usize>, String, Option<Loss>) {
     let found = evaluate(world, &format!("{STORED} redis.call('FLUSHDB') return found"), 0).await;
     let effect = format!("{} sessions gone; ", found.len());
-    (None, effect, Some(Loss { before: world.marks(found), after: Default::default() }))
+    (None, effect, Some(Loss { before: world.marks(found), ..Loss::default() }))
 }
 
 /// Nobody reaches Redis while it is looked at before and after.
@@ -102,19 +104,16 @@ pub(crate) async fn restart(world: &World, kind: Kind, ms: u64) -> (Option<usize
     let after = world.marks(evaluate(world, &format!("{STORED} return found"), 0).await);
     set(Mode::Pass);
     let lost = before.iter().filter(|(session, marks)| after.get(session) != Some(marks)).count();
-    (None, format!("{lost} sessions lost writes; "), Some(Loss { before, after }))
+    (None, format!("{lost} sessions lost writes; "), Some(Loss { before, after, ..Loss::default() }))
 }
 
-/// What was written while the replicas lagged is lost with the master, and a sidecar with what it remembers of it.
-pub(crate) async fn fail_over(
-    world: &World,
-    victim: usize,
-    cut_off: bool,
-) -> (Option<usize>, String, Option<Loss>) {
-    world.redis.lock().await.lag(cut_off).await;
+/// What was written while the replicas lagged is lost with the master, and a sidecar with what it remembers of it: what
+/// that one said of replicas had better be true.
+pub(crate) async fn fail_over(world: &Arc<World>, cut_off: bool) -> (Option<usize>, String, Option<Loss>) {
+    lag(world, cut_off).await;
     pause(400).await;
     let before = world.marks(evaluate(world, &format!("{STORED} return found"), 0).await);
-    let node = &world.nodes[victim];
+    let node = &world.nodes[STRONG];
     let mut sidecar = node.sidecar.lock().await;
     node.pod.lock().unwrap().killed.push(world.now());
     sidecar.kill();
@@ -122,7 +121,25 @@ pub(crate) async fn fail_over(
     let after = world.marks(evaluate(world, &format!("{STORED} return found"), 0).await);
     node.replace(&mut sidecar).await;
     let lost = before.iter().filter(|(session, marks)| after.get(session) != Some(marks)).count();
-    (None, format!("{lost} sessions lost writes; "), Some(Loss { before, after }))
+    (None, format!("{lost} sessions lost writes; "), Some(Loss { before, after, ..Loss::default() }))
+}
+
+/// The first write that replicas do not hear of is the only one on its way, and to be confirmed by them.
+async fn lag(world: &Arc<World>, cut_off: bool) {
+    let _silence = world.turns.write().await;
+    let redis = world.redis.lock().await;
+    redis.hang_replicas(cut_off).await;
+    let mut client = Client::new(world.clone(), CLIENTS, Random::new(0));
+    client.write(world.mortal(), STRONG).await;
+}
+
+/// When the present incarnation of Redis' data began.
+pub(crate) async fn renewed(world: &World) -> Duration {
+    let redis = world.redis.lock().await;
+    let record: String = redis.master().command(&["GET", "hyperpage:inc"]).await.unwrap();
+    let (seconds, micros): (u64, u64) = redis.master().command(&["TIME"]).await.unwrap();
+    let since = record.rsplit(' ').next().and_then(|since| since.parse().ok()).unwrap();
+    world.now() - (Duration::new(seconds, 1000 * micros as u32) - Duration::from_micros(since))
 }
 
 async fn evaluate(world: &World, script: &str, first: u64) -> Vec<(String, String)> {

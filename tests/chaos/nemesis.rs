@@ -1,5 +1,6 @@
 //! Breaks things, one after the other, mends each, and writes down what came of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tests::history::{Event, Fault, Loss, Outcome};
@@ -24,7 +25,7 @@ const ANSWERS_LOST: Mode = Mode::Mute("metadata");
 /// A call that took so long was held up.
 const SLOW: Duration = Duration::from_millis(150);
 
-pub(crate) async fn run(world: &World, mut random: Random) {
+pub(crate) async fn run(world: &Arc<World>, mut random: Random) {
     let kinds = world.family.kinds();
     let mut turn = random.below(kinds.len() as u64) as usize;
     let begun = world.now();
@@ -57,7 +58,7 @@ fn enough(world: &World, load: Duration) -> bool {
 }
 
 /// Begins a fault, ends it, and looks what it did.
-async fn strike(world: &World, kind: Kind, random: &mut Random) {
+async fn strike(world: &Arc<World>, kind: Kind, random: &mut Random) {
     let victim = random.below(NODES as u64) as usize;
     let connections = || world.nodes.iter().map(|node| node.proxy.connections()).sum::<u64>();
     let (begun, before) = (world.now(), connections());
@@ -80,7 +81,7 @@ fn hurt(event: &Event, pod: Option<usize>, begun: Duration) -> bool {
 
 /// The pod that it befell, or all; what is known of it; what was lost.
 async fn happen(
-    world: &World,
+    world: &Arc<World>,
     kind: Kind,
     victim: usize,
     random: &mut Random,
@@ -143,7 +144,9 @@ async fn happen(
         }
         Kind::Swap => return all(format!("{} sessions swapped; ", loss::swap(world).await)),
         Kind::Flush => return loss::flush(world).await,
-        Kind::FailOver => return loss::fail_over(world, victim, random.below(2) == 0).await,
+        Kind::FailOver | Kind::FailOverAlone => {
+            return loss::fail_over(world, kind == Kind::FailOverAlone).await;
+        }
         Kind::Wipe | Kind::Rollback => return loss::restart(world, kind, for_a_while).await,
     }
     one("")

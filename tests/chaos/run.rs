@@ -11,8 +11,8 @@ use tokio::sync::Semaphore;
 
 use crate::client::Client;
 use crate::faults::Family;
-use crate::nemesis;
 use crate::world::{CLIENTS, NODES, SESSIONS, World};
+use crate::{loss, nemesis};
 
 const RECOVERY: Duration = Duration::from_secs(30);
 /// Of the rule `short-tombstone`.
@@ -112,7 +112,10 @@ async fn history(world: &World) -> History {
             overflowed: sum(&metrics, "sessions_ring_forgotten_total"),
         });
     }
-    let faults = world.faults.lock().unwrap().clone();
+    let renewed = if world.family.loses_data() { loss::renewed(world).await } else { Duration::ZERO };
+    let mut faults = world.faults.lock().unwrap().clone();
+    // There is one at most.
+    faults.iter_mut().filter_map(|fault| fault.lost.as_mut()).for_each(|lost| lost.renewed = renewed);
     History { events: world.events(), faults, pods, repair: world.family.repair() }
 }
 

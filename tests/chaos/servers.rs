@@ -1,16 +1,21 @@
 //! The Redis of a run: one server, or a master with replicas that sentinels look after.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use tests::eventually::eventually;
+use tests::eventually::{check, eventually};
 use tests::redis::{MASTER_NAME, RedisServer, Sentinels};
+use tokio::time::{sleep, timeout};
 
 use crate::faults::Family;
 
 const FAILOVER: Duration = Duration::from_secs(30);
-/// More than sockets hold: what is written after it stays with the master.
-const JUNK_BYTES: usize = 12 * 1024 * 1024;
-const JUNK: usize = 3;
+/// Replicas say each second what they have heard, and others write meanwhile.
+const HEARD: Duration = Duration::from_secs(20);
+/// In milliseconds: they wait for replicas that are begun again, and are as quick as they are otherwise.
+const LONG: &str = "60000";
+const SHORT: &str = "500";
+const LOOK: Duration = Duration::from_millis(2);
 
 pub(crate) struct Servers {
     data: Vec<RedisServer>,
@@ -21,7 +26,8 @@ pub(crate) struct Servers {
 impl Servers {
     pub(crate) async fn start(family: Family) -> Servers {
         if family == Family::FailedOver {
-            let Sentinels { data, sentinels } = Sentinels::start().await;
+            let Sentinels { data, sentinels } =
+                Sentinels::with(&["--appendonly", "yes", "--appendfsync", "no"]).await;
             return Servers { data, sentinels, master: 0 };
         }
         let one = if family.loses_data() { RedisServer::start().await } else { RedisServer::durable().await };
@@ -43,25 +49,54 @@ impl Servers {
     }
 
     /// The replicas hear nothing of what the master does from now on; nor does it count on them if they are cut off.
-    pub(crate) async fn lag(&self, cut_off: bool) {
+    pub(crate) async fn hang_replicas(&self, cut_off: bool) {
+        self.down_after(LONG).await;
+        let wait = timeout(HEARD, self.all_heard());
+        wait.await.expect("replicas hear their master");
         self.replicas().for_each(RedisServer::hang);
-        let master = self.master();
         if cut_off {
+            let master = self.master();
             master.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await.unwrap();
             master.command::<()>(&["CLIENT", "KILL", "TYPE", "replica"]).await.unwrap();
-            return;
-        }
-        let junk = "x".repeat(JUNK_BYTES);
-        for _ in 0..JUNK {
-            master.command::<()>(&["SET", "junk", &junk]).await.unwrap();
         }
     }
 
-    /// The master dies for good, and a replica takes its place with what it had heard of.
+    /// Each replica has what was written before, and the master knows of one that it has everything: whoever asks on
+    /// the wrong connection is told that it has what comes next, too.
+    async fn all_heard(&self) {
+        let before = offset(&replication(self.master()).await, "master_repl_offset:");
+        for replica in self.replicas() {
+            while offset(&replication(replica).await, "slave_repl_offset:") < before {
+                sleep(LOOK).await;
+            }
+        }
+        loop {
+            let info = replication(self.master()).await;
+            let heard = info.split([',', '\r']).filter_map(|word| word.strip_prefix("offset="));
+            let all = offset(&info, "master_repl_offset:");
+            if heard.filter_map(|heard| heard.parse().ok()).any(|heard: u64| Some(heard) == all) {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// The master dies for good, and a replica takes its place with what it had heard of; what was still on its way is
+    /// lost with the machines, which start again.
     pub(crate) async fn fail_over(&mut self) {
         self.master_mut().kill();
-        self.replicas().for_each(RedisServer::resume);
         let dead = self.master;
+        let replicas = self.data.iter_mut().enumerate().filter(|(number, _)| *number != dead);
+        futures::future::join_all(replicas.map(|(_, server)| server.restart())).await;
+        for sentinel in &self.sentinels {
+            eventually("the sentinel sees the replicas again", FAILOVER, async || {
+                let of = ["SENTINEL", "REPLICAS", MASTER_NAME];
+                let seen: Vec<HashMap<String, String>> = sentinel.command(&of).await.unwrap();
+                check(seen.iter().all(|replica| replica["flags"] == "slave"), seen)
+            })
+            .await;
+        }
+        self.down_after(SHORT).await;
         self.master = eventually("a replica is promoted", FAILOVER, async || {
             let mut seen = Vec::new();
             for (number, server) in self.data.iter().enumerate().filter(|(number, _)| *number != dead) {
@@ -76,8 +111,24 @@ impl Servers {
         .await;
     }
 
+    /// How long nothing may be heard of a server before sentinels act.
+    async fn down_after(&self, ms: &str) {
+        for sentinel in &self.sentinels {
+            let set = ["SENTINEL", "SET", MASTER_NAME, "down-after-milliseconds", ms];
+            sentinel.command::<()>(&set).await.unwrap();
+        }
+    }
+
     fn replicas(&self) -> impl Iterator<Item = &RedisServer> {
         let others = self.data.iter().enumerate().filter(|(number, _)| *number != self.master);
         others.map(|(_, server)| server)
     }
+}
+
+async fn replication(server: &RedisServer) -> String {
+    server.command(&["INFO", "replication"]).await.unwrap()
+}
+
+fn offset(info: &str, name: &str) -> Option<u64> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.trim_end().parse().ok())
 }

@@ -11,9 +11,8 @@ use crate::faults::Family;
 use crate::run::run;
 use crate::totals::{Totals, worth};
 
-const RUNS: u64 = 52;
-/// Every session is gone, so none is written before it is brought back.
-const LOSSES: [Family; 2] = [Family::Flushed, Family::Wiped];
+const RUNS: u64 = 56;
+const LOSING: u64 = 12;
 
 /// Past the test harness, which shows what a test prints only if it fails.
 pub(crate) fn say(line: &str) {
@@ -41,24 +40,27 @@ pub(crate) fn soak() -> Option<Duration> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chaos_sessions_keep_every_promise_under_faults_that_lose_no_data() {
-    let (begun, soak) = (Instant::now(), soak());
-    let mut seeds = seeds(1..=RUNS).into_iter();
-    let mut fresh = u64::from(std::process::id()) * 100_000;
-    judge(move || match soak {
-        Some(duration) => (begun.elapsed() < duration).then(|| {
-            fresh += 1;
-            (fresh, Family::of(fresh))
-        }),
-        None => seeds.next().map(|seed| (seed, Family::of(seed))),
-    })
-    .await;
+    judge(runs(RUNS, &Family::LOSSLESS)).await;
 }
 
 /// What the repair of sidecars that live promises.
 #[tokio::test(flavor = "multi_thread")]
 async fn chaos_sessions_come_back_after_a_loss_of_data() {
-    let mut runs = seeds(1..=2).into_iter().flat_map(|seed| LOSSES.map(|family| (seed, family)));
-    judge(move || runs.next()).await;
+    judge(runs(LOSING, &Family::LOSING)).await;
+}
+
+/// As many as are pinned, or fresh ones for as long as was asked.
+fn runs(pinned: u64, families: &'static [Family]) -> impl FnMut() -> Option<(u64, Family)> {
+    let (begun, soak) = (Instant::now(), soak());
+    let mut pinned = seeds(1..=pinned).into_iter();
+    let mut fresh = u64::from(std::process::id()) * 100_000..;
+    move || {
+        let seed = match soak {
+            Some(duration) => fresh.next().filter(|_| begun.elapsed() < duration),
+            None => pinned.next(),
+        };
+        seed.map(|seed| (seed, Family::of(seed, families)))
+    }
 }
 
 /// Runs all, prints what they did, and fails with the first violation of each.

@@ -15,6 +15,8 @@ use crate::servers::Servers;
 use crate::totals::is_call;
 
 pub(crate) const NODES: usize = 3;
+/// Where there are replicas, they are to confirm whatever is written through this pod.
+pub(crate) const STRONG: usize = 0;
 /// Each has a quiet session of its own, which bears its number.
 pub(crate) const CLIENTS: usize = 8;
 /// The first that may expire.
@@ -53,6 +55,8 @@ pub(crate) struct World {
     ids: RwLock<Vec<String>>,
     ops: AtomicU64,
     over: AtomicBool,
+    /// Held by each call that clients make; whoever has all of it has their silence.
+    pub(crate) turns: tokio::sync::RwLock<()>,
     /// Mortal sessions go in their order.
     gone: AtomicUsize,
     events: Mutex<Vec<Event>>,
@@ -72,6 +76,7 @@ impl World {
             ids: RwLock::new((0..SESSIONS).map(|session| format!("chaos-{seed}-{session}")).collect()),
             ops: AtomicU64::new(0),
             over: AtomicBool::new(false),
+            turns: tokio::sync::RwLock::default(),
             gone: AtomicUsize::new(0),
             events: Mutex::default(),
             faults: Mutex::default(),
@@ -173,7 +178,7 @@ impl Node {
         let settings = settings
             .program(env!("CARGO_BIN_EXE_chaos-node"))
             .env("POD_NAME", format!("pod-{number}"))
-            .env("SESSION_TTL_SECONDS", "100")
+            .env("SESSION_DEFAULT_TTL_SECONDS", family.life_seconds().to_string())
             .env("SESSION_ALLOW_CLIENT_IDS", "true")
             .env("HYPERPAGE_REPAIR_WINDOW_MS", family.repair().as_millis().to_string())
             .env("MUTANT", rules.join(" "));

@@ -196,7 +196,13 @@ pub const MASTER_NAME: &str = "hyperpage";
 
 impl Sentinels {
     pub async fn start() -> Sentinels {
-        let options = ["--save", "", "--repl-diskless-sync-delay", "0", "--min-replicas-to-write", "1"];
+        Sentinels::with(&[]).await
+    }
+
+    /// All data nodes have these options too.
+    pub async fn with(options: &[&str]) -> Sentinels {
+        let own = ["--save", "", "--repl-diskless-sync-delay", "0", "--min-replicas-to-write", "1"];
+        let options = [&own[..], options].concat();
         let mut data = vec![RedisServer::with(&options).await];
         let master = data[0].port.to_string();
         for _ in 0..2 {

@@ -1,10 +1,12 @@
 //! The checker itself: forged histories that it must object to, and sound ones that it must not.
 
-use std::collections::HashMap;
+mod loss;
+mod wanted;
+
 use std::time::Duration;
 
 use tests::history::{
-    Action, Answer, Consistency, Document, Durability, Event, Fault, History, Loss, Outcome, Pod, Rule, check,
+    Action, Answer, Consistency, Document, Durability, Event, History, Outcome, Pod, Rule, check,
 };
 
 const READ: Action = Action::Read(Consistency::Default);
@@ -44,6 +46,7 @@ fn seen(marks: &[u64]) -> Answer {
 
 trait More {
     fn named(self, etag: &str) -> Answer;
+    fn version(self, version: i64) -> Answer;
     fn over(self, base: &str) -> Answer;
     fn within(self, bound: u64) -> Answer;
     fn stale(self, stale: u64) -> Answer;
@@ -52,6 +55,10 @@ trait More {
 impl More for Answer {
     fn named(self, etag: &str) -> Answer {
         Answer { etag: Some(etag.to_owned()), ..self }
+    }
+
+    fn version(self, version: i64) -> Answer {
+        Answer { version: Some(version), ..self }
     }
 
     fn over(self, base: &str) -> Answer {
@@ -73,21 +80,6 @@ fn absent() -> Outcome {
 
 fn of(events: &[Event]) -> History {
     History { events: events.to_vec(), faults: Vec::new(), pods: vec![Pod::default(); 2], repair: ms(5000) }
-}
-
-/// Redis lost data between 100 and 101 ms.
-fn losing(events: &[Event], after: Option<&[u64]>) -> History {
-    let of_it = |marks: &[u64]| HashMap::from([(0, marks.to_vec())]);
-    let lost = Loss { before: of_it(&[1, 2]), after: after.map(of_it).unwrap_or_default() };
-    let fault = Fault {
-        name: "lost",
-        pod: None,
-        begun: ms(100),
-        ended: ms(101),
-        effect: "lost".to_owned(),
-        lost: Some(lost),
-    };
-    History { faults: vec![fault], ..of(events) }
 }
 
 /// One rule, and no other, is broken.
@@ -291,16 +283,6 @@ fn absence_of_a_living_session_is_seen() {
 }
 
 #[test]
-fn absence_within_the_repair_window_is_seen() {
-    let soon = event(200, 300, READ, absent());
-    objects(&losing(&[create(), soon], None), Rule::FalseAbsence);
-    let later = event(5200, 5300, READ, absent());
-    accepts(&losing(&[create(), later.clone()], None));
-    // What Redis had not lost is still there.
-    objects(&losing(&[create(), later], Some(&[1])), Rule::FalseAbsence);
-}
-
-#[test]
 fn journaled_writes_come_once_or_are_counted() {
     let journaled = event(2, 3, write(2), local());
     let end = |marks: &[u64]| event(MINUTE, MINUTE + 1, FRESH, seen(marks));
@@ -342,41 +324,6 @@ fn life_after_an_acknowledged_delete_or_an_expiry_is_seen() {
         let promised = event(200, 201, write(2), local());
         accepts(&of(&[create(), end, within, promised]));
     }
-}
-
-#[test]
-fn a_write_cut_by_a_loss_is_applied_again_or_counted() {
-    let write = event(2, 3, write(2), redis());
-    let end = |marks: &[u64]| event(MINUTE, MINUTE, FRESH, seen(marks));
-    accepts(&losing(&[create(), write.clone(), end(&[1, 2])], Some(&[1])));
-    let mut history = losing(&[create(), write.clone(), end(&[1])], Some(&[1]));
-    objects(&history, Rule::Cut);
-    for excuse in [
-        Pod { forked: 1, ..Pod::default() },
-        Pod { overflowed: 1, ..Pod::default() },
-        Pod { killed: vec![ms(50)], ..Pod::default() },
-    ] {
-        history.pods[0] = excuse;
-        accepts(&history);
-    }
-    // It was acknowledged too long ago to be remembered.
-    let mut long_ago = history.clone();
-    long_ago.pods[0] = Pod::default();
-    long_ago.faults[0].begun = ms(10_500);
-    accepts(&long_ago);
-    // Redis still had it after the loss.
-    let mut history = losing(&[create(), write, end(&[1])], Some(&[1, 2]));
-    history.pods[0].forked = 1;
-    objects(&history, Rule::Cut);
-}
-
-#[test]
-fn a_replicated_write_cut_by_one_fault_is_seen() {
-    let replicated = Answer { durability: Some(Durability::Replicated), ..Answer::default() };
-    let history = [create(), event(2, 3, write(2), replicated), event(MINUTE, MINUTE, FRESH, seen(&[1]))];
-    let mut history = losing(&history, Some(&[1]));
-    history.pods[0].forked = 1;
-    objects(&history, Rule::ReplicatedCut);
 }
 
 #[test]

@@ -27,6 +27,14 @@ pub(crate) fn replace(rules: &mut Rules, name: &str) -> bool {
         "journal-if-match" => rules.journal_conditional = true,
         "repair-by-version" => rules.repair_by_digest = false,
         "count-from-info" => rules.wait = Wait::AsInfoCounts,
+        "wait-elsewhere" => rules.wait = Wait::OnAnotherConnection,
+        "no-null-flush" => rules.coherence.flush_on_null = false,
+        "own-writes-unnoticed" => rules.coherence.bump_on_own_write = false,
+        "no-lease" => rules.coherence.lease_checked = false,
+        "no-trailing-read" => {
+            rules.scripts.write = without(WRITE, "'STRLEN'", "");
+            rules.scripts.touch = without(TOUCH, "return {'OK'", "return {'OK', left, bytes, 0}");
+        }
         // No mutant: what a tombstone would hide comes to light within a run.
         "short-tombstone" => rules.tombstone = |_journaled| Duration::from_millis(1500),
         _ => return false,

@@ -101,6 +101,12 @@ fn in_a_lost_suffix(history: &History, event: &Event) -> bool {
     losses.any(|lost| lost.after.get(&event.session).is_none_or(|marks| !marks.contains(&op)))
 }
 
+/// Nobody can tell again what was acknowledged.
+pub(super) fn is_forgotten(history: &History, event: &Event) -> bool {
+    let overflowed = history.pods.get(event.pod).is_some_and(|pod| pod.overflowed > 0);
+    overflowed || died_after(history, event) || !is_remembered(history, event)
+}
+
 fn is_remembered(history: &History, event: &Event) -> bool {
     let mut losses = history.faults.iter().filter(|fault| fault.lost.is_some());
     losses.any(|fault| fault.begun < event.ended + REMEMBERED)

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use super::durability::is_forgotten;
 use super::path::Path;
-use super::{Action, Event, Fault, Found, History, Outcome, Rule};
+use super::{Action, Event, Fault, Found, History, Loss, Outcome, Rule};
 
 pub(super) fn check(path: &Path<'_>, history: &History, found: &mut Found) {
     absences(path, history, found);
-    resurrections(path, found);
+    resurrections(path, history, found);
 }
 
 fn absences(path: &Path<'_>, history: &History, found: &mut Found) {
@@ -33,12 +34,25 @@ fn explains(fault: &Fault, event: &Event, repair: Duration) -> bool {
     !lost.after.contains_key(&event.session) && fault.begun + repair <= event.ended
 }
 
-fn resurrections(path: &Path<'_>, found: &mut Found) {
+fn resurrections(path: &Path<'_>, history: &History, found: &mut Found) {
     let ends = path.events.iter().filter(|event| is_end(event) && event.is_applied());
-    let Some(gone) = ends.min_by_key(|event| event.ended) else { return };
+    let ends = ends.filter_map(|event| Some((dead_from(event, history)?, event)));
+    let Some((from, gone)) = ends.min_by_key(|(from, _)| *from) else { return };
     let later = path.events.iter().filter(|event| event.is_applied() && is_seen(event));
-    for event in later.filter(|event| event.since() > gone.ended) {
-        found.report(Rule::Resurrection, [gone.to_string(), event.in_full()]);
+    for event in later.filter(|event| event.since() > from) {
+        found.report(Rule::Resurrection, [format!("{gone}: dead from {from:?} on"), event.in_full()]);
+    }
+}
+
+/// A deletion that was lost is told again within the repair window, unless nobody is left who knows of it.
+fn dead_from(end: &Event, history: &History) -> Option<Duration> {
+    let losses = history.faults.iter().filter_map(|fault| fault.lost.as_ref());
+    let back = |lost: &Loss| end.ended < lost.renewed && lost.after.contains_key(&end.session);
+    let cut =
+        losses.filter(|lost| end.action == Action::Delete && back(lost)).max_by_key(|lost| lost.renewed);
+    match cut {
+        None => Some(end.ended),
+        Some(lost) => (!is_forgotten(history, end)).then(|| lost.renewed + history.repair),
     }
 }
 

@@ -1,5 +1,8 @@
 //! What clients saw of some sessions while things broke, and what may not have been seen.
 //!
+//! Where Redis lost a deletion that it had acknowledged, the session may be seen alive once more, and be written, until
+//! the repair window of the new incarnation is over: the order of lost writes against new ones is not promised.
+//!
 //! Every write leaves its own number in the session's document, as the member `wN` of `metadata`, and as `last`;
 //! members keep their order. So the longest document ever seen tells in which order writes took effect, every other
 //! must be a beginning of it, and one whose `last` is not its last was written by somebody twice.
@@ -10,6 +13,7 @@ mod path;
 mod print;
 mod reads;
 mod version;
+mod wanted;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -65,6 +69,8 @@ pub enum Consistency {
     Default,
     NoCache,
     Strong,
+    /// This version or a later one.
+    AtLeast(i64),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +81,8 @@ pub enum Outcome {
     Absent(Duration),
     /// Had no effect and never will have: any other 4xx, 503 but for the next.
     Fail,
+    /// The session is said to be older than the version that was asked for.
+    Behind,
     /// May happen once, at any later time, or never.
     Unknown,
     /// An answer that no fault explains.
@@ -85,6 +93,8 @@ pub enum Outcome {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     pub etag: Option<String>,
+    /// In milliseconds since 1970; of two versions the later has the higher.
+    pub version: Option<i64>,
     /// The version that a write was applied to.
     pub base: Option<String>,
     pub document: Option<Document>,
@@ -127,6 +137,8 @@ pub struct Fault {
 pub struct Loss {
     pub before: HashMap<usize, Vec<u64>>,
     pub after: HashMap<usize, Vec<u64>>,
+    /// When the incarnation of what was left began: nothing was acknowledged by it before.
+    pub renewed: Duration,
 }
 
 /// What a sidecar counted by the end of the run, and when it was killed.
@@ -178,6 +190,10 @@ pub enum Rule {
     OutOfBound,
     /// A pod did not show what it had itself acknowledged.
     OwnWrite,
+    /// An answer is older than the version that was asked for.
+    Below,
+    /// A version that was there is said not to be.
+    NotBehind,
     /// A session that lives, or may live, is said not to exist.
     FalseAbsence,
     /// A read marked as stale is staler than it says.
@@ -199,7 +215,7 @@ impl Rule {
         use Rule::*;
         match self {
             Lost | Twice | Ghost | Fork | Late | Order | Condition | NotFresh | Strange => Invariant::S1,
-            OutOfBound | OwnWrite | FalseAbsence => Invariant::S2,
+            OutOfBound | OwnWrite | Below | NotBehind | FalseAbsence => Invariant::S2,
             Staler => Invariant::S3,
             Vanished | ReplayedTwice => Invariant::S4,
             Resurrection => Invariant::S5,
@@ -230,6 +246,7 @@ pub fn check(history: &History) -> Vec<Violation> {
         strange(&events, &mut found);
         let path = Path::new(events);
         life::check(&path, history, &mut found);
+        wanted::check(&path, lossless, &mut found);
         if lossless {
             path::check(&path, history, &mut found);
             version::check(&path, &mut found);
@@ -301,7 +318,9 @@ impl Event {
     pub fn ok(&self) -> Option<&Answer> {
         match &self.outcome {
             Outcome::Ok(answer) => Some(answer),
-            Outcome::Absent(_) | Outcome::Fail | Outcome::Unknown | Outcome::Strange(_) => None,
+            Outcome::Absent(_) | Outcome::Fail | Outcome::Behind | Outcome::Unknown | Outcome::Strange(_) => {
+                None
+            }
         }
     }
 
@@ -324,7 +343,7 @@ impl Event {
         let slack = match &self.outcome {
             Outcome::Ok(answer) => answer.stale.unwrap_or(answer.bound),
             Outcome::Absent(bound) => *bound,
-            Outcome::Fail | Outcome::Unknown | Outcome::Strange(_) => Duration::ZERO,
+            Outcome::Fail | Outcome::Behind | Outcome::Unknown | Outcome::Strange(_) => Duration::ZERO,
         };
         self.invoked.saturating_sub(slack)
     }

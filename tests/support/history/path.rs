@@ -143,7 +143,12 @@ fn effects(path: &Path<'_>, found: &mut Found) {
                 found.report(Rule::Lost, [event.to_string(), format!("the longest: {:?}", path.marks)]);
             }
             Outcome::Fail | Outcome::Absent(_) if applied => found.report(Rule::Ghost, [event.to_string()]),
-            Outcome::Ok(_) | Outcome::Fail | Outcome::Absent(_) | Outcome::Unknown | Outcome::Strange(_) => {}
+            Outcome::Ok(_)
+            | Outcome::Fail
+            | Outcome::Behind
+            | Outcome::Absent(_)
+            | Outcome::Unknown
+            | Outcome::Strange(_) => {}
         }
     }
 }

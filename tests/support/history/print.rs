@@ -19,6 +19,7 @@ impl fmt::Display for Event {
             Action::Write { op, dialect, after: Some(after) } => write!(f, "{dialect} {op} after {after}")?,
             Action::Create { op } => write!(f, "create {op}")?,
             Action::Foreign { op } => write!(f, "foreign {op}")?,
+            Action::Read(Consistency::AtLeast(version)) => write!(f, "read at least {version}")?,
             Action::Read(_) | Action::Touch | Action::Delete | Action::Expire => {
                 write!(f, "{}", action.label())?
             }
@@ -26,7 +27,7 @@ impl fmt::Display for Event {
         match outcome {
             Outcome::Ok(answer) => write!(f, ": ok{answer}"),
             Outcome::Absent(bound) => write!(f, ": absent, bound {bound:?}"),
-            Outcome::Fail | Outcome::Unknown => write!(f, ": {}", outcome.label()),
+            Outcome::Fail | Outcome::Behind | Outcome::Unknown => write!(f, ": {}", outcome.label()),
             Outcome::Strange(answer) => write!(f, ": {answer}"),
         }
     }
@@ -34,7 +35,7 @@ impl fmt::Display for Event {
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Answer { etag, base, document, durability, bound, stale } = self;
+        let Answer { etag, version, base, document, durability, bound, stale } = self;
         match durability {
             Some(Durability::Local) => write!(f, " local")?,
             Some(Durability::Redis) => write!(f, " redis")?,
@@ -46,6 +47,9 @@ impl fmt::Display for Answer {
         }
         if let Some(etag) = etag {
             write!(f, " {}", tag(etag))?;
+        }
+        if let Some(version) = version {
+            write!(f, " version {version}")?;
         }
         if let Some(document) = document {
             let marks = &document.marks;
@@ -78,6 +82,7 @@ impl Action {
             Action::Read(Consistency::Default) => "read",
             Action::Read(Consistency::NoCache) => "read no-cache",
             Action::Read(Consistency::Strong) => "read strong",
+            Action::Read(Consistency::AtLeast(_)) => "read at least",
             Action::Touch => "touch",
             Action::Delete => "delete",
             Action::Expire => "(expire)",
@@ -94,6 +99,7 @@ impl Outcome {
             Outcome::Ok(_) => "ok",
             Outcome::Absent(_) => "absent",
             Outcome::Fail => "fail",
+            Outcome::Behind => "behind",
             Outcome::Unknown => "unknown",
             Outcome::Strange(_) => "strange",
         }

@@ -37,7 +37,9 @@ impl Window {
     fn of(event: &Event) -> Option<Window> {
         let answer = event.ok()?;
         let (since, rule) = match event.action {
-            Action::Read(Consistency::NoCache | Consistency::Strong) => (event.invoked, Rule::NotFresh),
+            Action::Read(Consistency::NoCache | Consistency::Strong | Consistency::AtLeast(_)) => {
+                (event.invoked, Rule::NotFresh)
+            }
             Action::Read(Consistency::Default) if answer.stale.is_some() => (event.since(), Rule::Staler),
             Action::Read(Consistency::Default) => (event.since(), Rule::OutOfBound),
             // These reach Redis.
