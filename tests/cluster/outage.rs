@@ -67,7 +67,7 @@ async fn redis_away_for_thirty_seconds_logs_nobody_out_and_loses_nothing_that_is
 struct Reported {
     /// Of the journal.
     dropped: usize,
-    /// Of what Redis had acknowledged and lost: others had written instead.
+    /// Of what Redis had acknowledged and lost: others had written instead, or there was no room.
     forked: usize,
 }
 
@@ -139,8 +139,11 @@ async fn settled(cluster: &Cluster, scene: &Scene, pod: &str) -> Reported {
         anyhow::ensure!(state == "healthy" && journal["entries"] == 0, "{said}");
         let dropped = journal["dropped"].as_object().into_iter().flat_map(|all| all.values());
         let dropped: u64 = dropped.filter_map(Value::as_u64).sum();
-        let forked = metrics.lines().find_map(|line| line.strip_prefix("sessions_forked_total "));
-        let forked = forked.context("what has forked")?.parse()?;
+        let total = |name: &str| {
+            let count = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("_total "));
+            anyhow::Ok(count.context("a metric of that name")?.parse::<usize>()?)
+        };
+        let forked = total("sessions_forked")? + total("sessions_ring_forgotten")?;
         anyhow::Ok(Reported { dropped: usize::try_from(dropped)?, forked })
     })
     .await
