@@ -87,7 +87,7 @@ async fn a_session_is_served_from_memory_and_own_writes_are_seen_at_once() {
         assert_eq!((api.json()["session"]["n"].as_i64(), bound_ms(&api) <= 300), (Some(n), true));
     }
     warm(&sidecar, &id).await;
-    for name in ["sessions_l1_bytes", "sessions_l1_entries", "redis_coherent"] {
+    for name in ["sessions_l1_bytes", "sessions_l1_entries", "redis_coherent", "sessions_bound_seconds_sum"] {
         assert!(total(&sidecar, name).await > 0.0, "{name}");
     }
     // Touches leave it there, and a delete does not.

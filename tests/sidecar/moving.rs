@@ -6,7 +6,7 @@ use tests::binaries::workspace;
 
 use crate::common::{new_session, pair};
 
-const MOVED: [(&str, &str); 58] = [
+const MOVED: [(&str, &str); 59] = [
     ("api_requests", "metrics_count_sessions_requests_and_redis"),
     ("hyperpage_http_overloads", "more_requests_at_once_than_there_is_room_for_are_503_at_once"),
     // By a route of that test: no request is known that makes one of ours panic.
@@ -37,6 +37,7 @@ const MOVED: [(&str, &str); 58] = [
     ("hyperpage_session_seconds", "metrics_count_sessions_requests_and_redis"),
     ("rate_limit_hits", "one_address_makes_no_more_sessions_per_minute_than_the_limit"),
     ("sessions_active", "the_active_sessions_are_known_although_nobody_asks"),
+    ("sessions_bound_seconds", "a_session_is_served_from_memory_and_own_writes_are_seen_at_once"),
     ("sessions_combined", "metrics_count_combined_writes_exactly"),
     ("sessions_conflicts", "metrics_count_writes_over_other_bytes_and_attempts_whose_answer_is_lost"),
     ("sessions_created", "metrics_count_sessions_requests_and_redis"),

@@ -1,6 +1,6 @@
 //! What the sessions count.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -13,6 +13,7 @@ use crate::metrics::LATENCY_BUCKETS;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics {
     seconds: Seconds,
+    bounds: Bounds,
     pub(crate) created: Counter,
     pub(crate) updated: Counter,
     pub(crate) touched: Counter,
@@ -34,6 +35,16 @@ struct Seconds(Family<Took, Histogram>);
 impl Default for Seconds {
     fn default() -> Seconds {
         Seconds(Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)))
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Bounds(Histogram);
+
+impl Default for Bounds {
+    /// Seconds: asked of Redis, joined to a read that was under way, and the leases.
+    fn default() -> Bounds {
+        Bounds(Histogram::new([0.0, 0.01, 0.1, 0.25, 0.3, 0.5, 1.0]))
     }
 }
 
@@ -102,6 +113,7 @@ impl Metrics {
         let metrics = Metrics::default();
         let Metrics {
             seconds,
+            bounds,
             created,
             updated,
             touched,
@@ -120,6 +132,11 @@ impl Metrics {
             "hyperpage_session_seconds",
             "Time of an operation on a session, by who had what it needed",
             seconds.0.clone(),
+        );
+        registry.register(
+            "sessions_bound_seconds",
+            "How much older than its request each session read may be; stale reads are counted apart",
+            bounds.0.clone(),
         );
         let mut add =
             |name: &str, help: &str, counter: &Counter| registry.register(name, help, counter.clone());
@@ -150,6 +167,11 @@ impl Metrics {
         registry.register("rate_limit_hits", "Requests refused because of a limit, by rule", limited.clone());
         registry.register("sessions_errors", "Session requests that failed, by kind", errors.clone());
         metrics
+    }
+
+    /// As it is told in X-Hyperpage-Bound-Ms.
+    pub(crate) fn bound(&self, bound: Duration) {
+        self.bounds.0.observe(bound.as_secs_f64());
     }
 
     pub(crate) fn unproven(&self, reason: &'static str) {

@@ -26,6 +26,7 @@ impl Sessions {
             }
             read => {
                 let (stored, bound) = read?;
+                self.0.metrics.bound(bound);
                 let mut session = self.session(id, stored)?;
                 session.bound_ms = Some(u64::try_from(bound.as_micros().div_ceil(1000)).unwrap_or(u64::MAX));
                 Ok(session)
