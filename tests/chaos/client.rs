@@ -192,7 +192,10 @@ impl Client {
         let mut request = call::mark(&self.world.id(session), op, dialect);
         let action = Action::Write { op, dialect, after: None };
         match self.random.below(100) {
-            0..15 => return self.keyed(session, pod, action, request).await,
+            // The original's routes know no keys.
+            0..15 if !dialect.starts_with("api-") => {
+                return self.keyed(session, pod, action, request).await;
+            }
             15..25 => request = request.header("x-consistency", "strong"),
             _ => {}
         }

@@ -20,8 +20,10 @@ pub(crate) const CALLS: usize = 500;
 /// A data loss is judged when the repair of the one before is over.
 const LOSSES: usize = 1;
 const AFTER_A_LOSS: Duration = Duration::from_millis(1300);
-/// Of every write, by what all sessions hold; then the next PING finds the connection dead.
-const ANSWERS_LOST: Mode = Mode::Mute("metadata");
+/// By what all sessions hold.
+const WRITES: &str = "metadata";
+/// Of every write; then the next PING finds the connection dead.
+const ANSWERS_LOST: Mode = Mode::Mute(WRITES);
 /// A call that took so long was held up.
 const SLOW: Duration = Duration::from_millis(150);
 
@@ -97,6 +99,10 @@ async fn happen(
             hold(world, victim, Mode::Cut, for_a_while + 1300).await;
             hold(world, victim, ANSWERS_LOST, 300).await;
         }
+        Kind::LongCutThenDelay => {
+            hold(world, victim, Mode::Cut, for_a_while + 1300).await;
+            hold(world, victim, Mode::Delay(Duration::from_millis(15)), 1200).await;
+        }
         Kind::Mute => hold(world, victim, ANSWERS_LOST, for_a_while).await,
         Kind::BlackHole => hold(world, victim, Mode::BlackHole, for_a_while).await,
         Kind::Delay => {
@@ -108,6 +114,8 @@ async fn happen(
             hold(world, victim, Mode::Delay(Duration::from_millis(80)), 250).await;
             hold(world, victim, Mode::Stall, for_a_while + 900).await;
         }
+        // Whoever wrote has given up when it ends, and others have seen that the write has not come.
+        Kind::StallWrites => hold(world, victim, Mode::StallAt(WRITES), for_a_while + 2400).await,
         Kind::HalfOpen => node.proxy.half_open(),
         Kind::HalfClose => node.proxy.half_close(),
         Kind::PauseRedis => {

@@ -1,16 +1,28 @@
 #!/usr/bin/env bash
 # `make soak`: histories with fresh seeds for as long as asked, and what was available meanwhile.
-# DURATION=90 seconds, 30m, 2h; MUTANTS=1: how many runs out of 50 each mutant takes; FAMILY=cut: one kind of fault.
+# DURATION=90 seconds, 30m, 2h; MUTANTS=1: how many runs out of 50 each mutant takes,
+# MUTANTS="replays lease" only those whose names hold one of these words; FAMILY=cut: one kind of fault.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 main() {
-    local seconds tests=(chaos_sessions)
+    local seconds tests=(chaos_sessions) mutants
     seconds=$(in_seconds "${DURATION:-10m}") || exit 64
-    if [[ -n ${MUTANTS:-} ]]; then tests+=(mutant_); fi
+    mapfile -t mutants < <(mutants)
+    if [[ -n ${MUTANTS:-} && ${#mutants[@]} == 0 ]]; then echo "soak: no mutant is called '$MUTANTS'" >&2; exit 64; fi
+    tests+=("${mutants[@]}")
     command -v redis-server >/dev/null || { echo "soak: redis-server is not on the PATH; apt-get install redis-server" >&2; exit 1; }
     echo "soak: $seconds s; a run that fails leaves its history in target/test"
     DURATION=$seconds cargo test --locked --workspace --test chaos -- --test-threads="${TEST_THREADS:-6}" "${tests[@]}"
+}
+
+# The names of the tests that are asked for.
+mutants() {
+    local word
+    for word in ${MUTANTS:-}; do
+        sed -n 's/^async fn \(mutant_[a-z0-9_]*\)().*/\1/p' tests/chaos/mutants.rs |
+            if [[ $word == 1 ]]; then cat; else grep -- "$word" || true; fi
+    done
 }
 
 in_seconds() {

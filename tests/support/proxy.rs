@@ -21,6 +21,8 @@ pub enum Mode {
     Cut,
     /// Nothing passes, nothing is lost: it all arrives, late, when the mode changes.
     Stall,
+    /// The same for a command that holds these bytes, and what comes after it on its connection.
+    StallAt(&'static str),
     /// What is sent now is lost, and the connection it was sent on is dead for good without a word.
     BlackHole,
     /// Commands arrive. On a connection where one holds these bytes, what Redis answers is lost from then on.
@@ -160,6 +162,8 @@ impl Connection {
         while client.read_buf(&mut buffer).await? > 0 {
             while let Some(length) = command_length(&buffer) {
                 let command: Vec<u8> = buffer.drain(..length).collect();
+                let held = |mode: &Mode| matches!(mode, Mode::StallAt(word) if holds(&command, word));
+                until(&mut mode, |mode| !held(mode)).await;
                 let settled = self.delayed(&mut mode).await;
                 if matches!(settled, Mode::Mute(word) if holds(&command, word)) {
                     self.mute.store(true, Ordering::SeqCst);
@@ -173,6 +177,7 @@ impl Connection {
                     }
                     Mode::Deaf if holds(&command, "TRACKING") => redis.write_all(NO_TRACKING).await?,
                     Mode::Pass
+                    | Mode::StallAt(_)
                     | Mode::Mute(_)
                     | Mode::Delay(_)
                     | Mode::Deaf
@@ -198,6 +203,7 @@ impl Connection {
                 Mode::Cut => return Ok(()),
                 Mode::Pass
                 | Mode::Stall
+                | Mode::StallAt(_)
                 | Mode::Mute(_)
                 | Mode::Delay(_)
                 | Mode::Deaf
