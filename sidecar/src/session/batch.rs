@@ -58,7 +58,7 @@ fn answer(sessions: &Sessions, id: &str, read: Result<Session, Error>) -> String
     match read {
         Ok(session) => {
             let stale = session.basis.stale_ms().map_or(String::new(), |ms| format!(r#","staleMs":{ms}"#));
-            let (etag, version) = (session.digest(), session.version());
+            let (etag, version) = (session.text.digest(), session.text.version());
             let version = version.map_or("null".to_owned(), |version| version.to_string());
             let text = session.answer();
             format!(

@@ -2,9 +2,8 @@
 
 use axum::http::{HeaderMap, HeaderName, header};
 
-use super::Error;
 use super::outage::Asks;
-use super::store::digest;
+use super::{Error, Text};
 
 /// What a request says about the version it means; the default says nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,7 +62,7 @@ impl Condition {
     }
 
     /// Whether a write may go on over these bytes.
-    pub(crate) fn check(&self, text: &str) -> Result<(), Error> {
+    pub(crate) fn check(&self, text: &Text) -> Result<(), Error> {
         match self.judge(text)? {
             false => Ok(()),
             true => Err(failed(text)),
@@ -71,17 +70,17 @@ impl Condition {
     }
 
     /// Whether a reader has these bytes already (304).
-    pub(crate) fn read(&self, text: &str) -> Result<bool, Error> {
+    pub(crate) fn read(&self, text: &Text) -> Result<bool, Error> {
         self.judge(text)
     }
 
     /// Whether these bytes are known; they must be those that are meant.
-    fn judge(&self, text: &str) -> Result<bool, Error> {
+    fn judge(&self, text: &Text) -> Result<bool, Error> {
         if self.if_match.is_none() && self.if_none_match.is_none() {
             return Ok(false);
         }
-        let digest = digest(text);
-        if self.is_meant(&digest) { Ok(self.is_known(&digest)) } else { Err(failed(text)) }
+        let digest = text.digest();
+        if self.is_meant(digest) { Ok(self.is_known(digest)) } else { Err(failed(text)) }
     }
 
     /// If-Match compares strongly: a weak tag matches nothing.
@@ -123,8 +122,8 @@ fn fresh(headers: &HeaderMap) -> bool {
         || headers.contains_key("if-version-at-least")
 }
 
-fn failed(text: &str) -> Error {
-    Error::PreconditionFailed { current: Some(text.to_owned()) }
+fn failed(text: &Text) -> Error {
+    Error::PreconditionFailed { current: Some(text.clone()) }
 }
 
 fn tags(headers: &HeaderMap, name: HeaderName) -> Result<Option<Tags>, Error> {
@@ -187,23 +186,25 @@ mod tests {
             (&[r#""TAGS""#], false),
             (&[""], false),
         ];
+        let abc = Text::from("abc".to_owned());
         for (values, passes) in cases {
             let values = values.iter().map(|value| value.replace("TAG", TAG)).collect::<Vec<_>>();
             let values: Vec<_> = values.iter().map(String::as_str).collect();
             let condition = condition(header::IF_MATCH, &values).unwrap();
-            assert_eq!(condition.check("abc").is_ok(), passes, "{values:?}");
+            assert_eq!(condition.check(&abc).is_ok(), passes, "{values:?}");
             assert_eq!(condition.absent(), Error::PreconditionFailed { current: None });
         }
-        assert_eq!(Condition::default().check("abc"), Ok(()));
+        assert_eq!(Condition::default().check(&abc), Ok(()));
         assert_eq!(Condition::default().absent(), Error::NotFound);
     }
 
     #[test]
     fn if_none_match_compares_weakly() {
+        let abc = Text::from("abc".to_owned());
         for (value, known) in [(r#""TAG""#, true), (r#"W/"TAG""#, true), ("*", true), (r#""x""#, false)] {
             let condition = condition(header::IF_NONE_MATCH, &[&value.replace("TAG", TAG)]).unwrap();
-            assert_eq!(condition.read("abc"), Ok(known), "{value}");
-            assert_eq!(condition.check("abc").is_err(), known, "{value}");
+            assert_eq!(condition.read(&abc), Ok(known), "{value}");
+            assert_eq!(condition.check(&abc).is_err(), known, "{value}");
         }
     }
 
@@ -221,7 +222,7 @@ mod tests {
         ] {
             let condition = condition(HeaderName::from_static(name), &[value]).unwrap();
             assert_eq!(condition.is_fresh(), expected, "{name}: {value}");
-            assert_eq!(condition.read("x"), Ok(false));
+            assert_eq!(condition.read(&Text::default()), Ok(false));
         }
     }
 

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use indexmap::IndexMap;
-use serde::de::{self, Deserialize, Deserializer, MapAccess};
+use serde::de::{self, Deserializer, MapAccess};
 use serde_json::value::RawValue;
 
 /// Objects and arrays within each other, the document itself being the first.
@@ -156,7 +156,8 @@ impl<'a> Node<'a> {
 
 impl<'a> Object<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Object<'a>, Invalid> {
-        let Level(members) = serde_json::from_str(text).map_err(syntax)?;
+        let mut members = Vec::with_capacity(8);
+        each(text, |key, value| members.push((key, value)))?;
         let mut object = Object(IndexMap::with_capacity(members.len()));
         for (key, value) in members {
             let name =
@@ -308,8 +309,22 @@ pub(crate) fn check_depth(text: &str) -> Result<(), Invalid> {
 /// One member's value as written in an object's text, found in one pass and without a copy.
 /// `None` inside: it is an object without that member.
 pub(crate) fn peek<'a>(text: &'a str, name: &str) -> Result<Option<&'a str>, Invalid> {
-    let Level(members) = serde_json::from_str(text).map_err(syntax)?;
-    Ok(members.into_iter().rev().find(|(key, _)| is_name(key, name)).map(|(_, value)| value))
+    let [value] = members(text, [name])?;
+    Ok(value)
+}
+
+/// Of names that come more than once the last one counts.
+pub(crate) fn members<'a, const N: usize>(
+    text: &'a str,
+    names: [&str; N],
+) -> Result<[Option<&'a str>; N], Invalid> {
+    let mut found = [None; N];
+    each(text, |key, value| {
+        if let Some(at) = names.iter().position(|name| is_name(key, name)) {
+            found[at] = Some(value);
+        }
+    })?;
+    Ok(found)
 }
 
 fn is_name(key: &str, name: &str) -> bool {
@@ -317,29 +332,27 @@ fn is_name(key: &str, name: &str) -> bool {
         || (key.contains('\\') && decode(key).is_some_and(|key| key == name))
 }
 
-/// The members of an object as text; what is inside is checked for syntax and not kept.
-struct Level<'a>(Vec<(&'a str, &'a str)>);
+/// The members of an object as text, in order; what is inside is checked for syntax and not kept.
+fn each<'a>(text: &'a str, member: impl FnMut(&'a str, &'a str)) -> Result<(), Invalid> {
+    struct Each<F>(F);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Level<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Level<'a>, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Level<'de>;
+    impl<'de, F: FnMut(&'de str, &'de str)> de::Visitor<'de> for Each<F> {
+        type Value = ();
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Level<'de>, A::Error> {
-                let mut members = Vec::with_capacity(8);
-                while let Some((key, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
-                    members.push((key.get(), value.get()));
-                }
-                Ok(Level(members))
-            }
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON object")
         }
-        deserializer.deserialize_map(Visitor)
+
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+            while let Some((key, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
+                (self.0)(key.get(), value.get());
+            }
+            Ok(())
+        }
     }
+
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.deserialize_map(Each(member)).and_then(|()| deserializer.end()).map_err(syntax)
 }
 
 fn items(text: &str) -> Result<Vec<Node<'_>>, Invalid> {

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use axum::http::StatusCode;
 
+use super::Text;
 use super::document::{Invalid, Node};
 use super::patch::PatchError;
 use super::rule::Refusal;
-use super::store::etag;
 use crate::error::{Current, Problem};
 use crate::redis;
 
@@ -31,7 +31,7 @@ pub enum Error {
     #[error("{0}")]
     UnfitPatch(String),
     #[error("the session is not the one that If-Match or If-None-Match names; read it again")]
-    PreconditionFailed { current: Option<String> },
+    PreconditionFailed { current: Option<Text> },
     #[error(
         "this Idempotency-Key came with another request before; send each request under a key of its own"
     )]
@@ -191,8 +191,10 @@ impl Error {
     /// The session that a condition failed for, if what is stored is one.
     fn current(self) -> Option<Current> {
         let Error::PreconditionFailed { current: Some(document) } = self else { return None };
-        let etag = etag(&document);
-        Node::parse(&document).is_ok_and(|node| node.is_object()).then_some(Current { etag, document })
+        let etag = document.etag();
+        Node::parse(&document)
+            .is_ok_and(|node| node.is_object())
+            .then_some(Current { etag, document: document.to_string() })
     }
 
     fn cause(&self) -> Option<String> {

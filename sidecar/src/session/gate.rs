@@ -7,8 +7,8 @@ use super::journal::{Intent, Now, Refused, View};
 use super::op::OpId;
 use super::outage::{Asks, Event, Operation, State, Verdict, step, verdict};
 use super::ring::{Kept, Wish};
-use super::store::{Write, digest};
-use super::{Basis, Error, Session, SessionId, Sessions, now_ms};
+use super::store::Write;
+use super::{Basis, Error, Session, SessionId, Sessions, Text, now_ms};
 use crate::key;
 use crate::redis::Incarnation;
 
@@ -97,7 +97,7 @@ impl Sessions {
     /// Notes a write that Redis has acknowledged, for the case that it loses it.
     pub(super) fn acknowledged(&self, id: &SessionId, write: &Write<'_>, wishes: &[Wish], sent: Sent) {
         let Write { op, base, text } = *write;
-        let (base, result) = (base.map(str::to_owned), Some(digest(text)));
+        let (base, result) = (base.map(str::to_owned), Some(text.digest().to_owned()));
         self.note(id, Kept { op, base, result, wishes: wishes.to_vec() }, Some(text), sent);
     }
 
@@ -114,7 +114,7 @@ impl Sessions {
         self.0.redis.incarnation(&key::session(id))
     }
 
-    fn note(&self, id: &SessionId, written: Kept, text: Option<&str>, Sent(before): Sent) {
+    fn note(&self, id: &SessionId, written: Kept, text: Option<&Text>, Sent(before): Sent) {
         // Not connected then, so it was sent to whoever is there since.
         let Some(incarnation) = before.or_else(|| self.incarnation(id)) else { return };
         let now = Instant::now();

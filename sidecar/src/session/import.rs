@@ -10,9 +10,9 @@ use super::condition::Condition;
 use super::entry::Entry;
 use super::lines::{Line, Lines};
 use super::op::OpId;
-use super::store::{Outcome, Write, digest};
+use super::store::{Outcome, Write};
 use super::user::Standing;
-use super::{Error, Sessions, rule};
+use super::{Error, Sessions, Text};
 
 /// Imports of one pod; each keeps as many lines in memory as are on their way together.
 pub(super) const IMPORTS: usize = 2;
@@ -126,14 +126,14 @@ async fn result(sessions: &Sessions, line: Line, mode: Mode) -> String {
 }
 
 /// What is to be done where a session has the id already.
-fn over(current: &str, text: &str, mode: Mode) -> Result<Verdict, Verdict> {
+fn over(current: &Text, text: &Text, mode: Mode) -> Result<Verdict, Verdict> {
     if current == text {
         return Err(Verdict::Exists);
     }
     if !mode.overwrite_older {
         return Err(Verdict::Conflict("another session has this id"));
     }
-    match (rule::version(current), rule::version(text)) {
+    match (current.version(), text.version()) {
         (Some(current), Some(given)) if current < given => Ok(Verdict::Replaced),
         (Some(_), Some(_)) => Err(Verdict::Conflict("the session with this id is not older")),
         _ => Err(Verdict::Conflict("which of the two is older is not known")),
@@ -156,6 +156,7 @@ impl Sessions {
         {
             return Ok(Verdict::Tombstoned("its user has signed out everywhere since"));
         }
+        let text = Text::from(text);
         let deleted = Verdict::Tombstoned("a session with this id was deleted lately");
         if mode.dry_run {
             let (current, tombstone) = self.0.store.look(&id).await?;
@@ -181,7 +182,7 @@ impl Sessions {
                 Outcome::Deleted => return Ok(deleted),
                 Outcome::Missing => (base, done) = (None, Verdict::Created),
                 Outcome::Conflict(current) => match over(&current.text, &text, mode) {
-                    Ok(verdict) => (base, done) = (Some(digest(&current.text)), verdict),
+                    Ok(verdict) => (base, done) = (Some(current.text.digest().to_owned()), verdict),
                     Err(verdict) => return Ok(verdict),
                 },
             }
@@ -196,17 +197,22 @@ mod tests {
 
     #[test]
     fn only_an_older_session_is_replaced_and_only_on_demand() {
-        let at = |day: u8| format!(r#"{{"metadata":{{"updated":"2026-01-0{day}T00:00:00.000Z"}}}}"#);
+        let at =
+            |day: u8| Text::from(format!(r#"{{"metadata":{{"updated":"2026-01-0{day}T00:00:00.000Z"}}}}"#));
+        let dateless = || Text::from("{}".to_owned());
         let (keep, older) = (Mode::default(), Mode { overwrite_older: true, dry_run: false });
         assert_eq!(over(&at(1), &at(1), older), Err(Verdict::Exists));
         assert_eq!(over(&at(1), &at(2), older), Ok(Verdict::Replaced));
         for (current, given, mode) in [
             (at(1), at(2), keep),
             (at(2), at(1), older),
-            (at(1), "{}".to_owned(), older),
-            ("{}".to_owned(), at(1), older),
+            (at(1), dateless(), older),
+            (dateless(), at(1), older),
         ] {
-            assert!(matches!(over(&current, &given, mode), Err(Verdict::Conflict(_))), "{current} {given}");
+            assert!(
+                matches!(over(&current, &given, mode), Err(Verdict::Conflict(_))),
+                "{current:?} {given:?}"
+            );
         }
     }
 

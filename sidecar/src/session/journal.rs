@@ -9,7 +9,7 @@ use tokio::sync::Mutex as Lock;
 
 use super::op::OpId;
 use super::rule::{self, Change, Identity, Stamp};
-use super::{Error, SessionId};
+use super::{Error, SessionId, Text};
 
 /// What an entry costs beside its texts: the maps, the id twice.
 const OVERHEAD: usize = 512;
@@ -21,7 +21,7 @@ pub(crate) enum Intent {
     Touch,
     Delete,
     /// A whole new session; only where nothing is promised (`SESSION_FALLBACK_TO_MEMORY=true`).
-    Create(String),
+    Create(Text),
 }
 
 #[derive(Debug, Clone)]
@@ -37,14 +37,14 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Attempt {
     pub(crate) base: String,
-    pub(crate) text: String,
+    pub(crate) text: Text,
 }
 
 /// A session as this process knew it last, with what it has journaled since.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct View {
     /// None: deleted.
-    pub(crate) text: Option<String>,
+    pub(crate) text: Option<Text>,
     /// Redis said so then, or it was certain to be told of a change until then.
     pub(crate) current_at: Instant,
     /// None: never.
@@ -266,15 +266,15 @@ fn after(base: Option<&View>, intent: &Intent, life: Duration, now: Now) -> Resu
             Intent::Merge(..) | Intent::Touch | Intent::Create(_) => None,
         });
     };
-    let Some(text) = text.as_deref().filter(|_| over.is_none_or(|over| now.instant < over)) else {
+    let Some(text) = text.as_ref().filter(|_| over.is_none_or(|over| now.instant < over)) else {
         return Err(Refused::Over);
     };
     let text = match intent {
         Intent::Merge(change, identity) => {
             let merged = rule::update(text, change, *identity, now.ms, Stamp::After);
-            Some(merged.map_err(|refusal| Refused::Unfit(refusal.into()))?)
+            Some(merged.map_err(|refusal| Refused::Unfit(refusal.into()))?.into())
         }
-        Intent::Touch | Intent::Create(_) => Some(text.to_owned()),
+        Intent::Touch | Intent::Create(_) => Some(text.clone()),
         Intent::Delete => None,
     };
     Ok(Some(View { text, current_at: *current_at, expires_at }))
@@ -290,7 +290,7 @@ fn cost(intent: &Intent) -> usize {
 }
 
 fn text_bytes(view: Option<&View>) -> usize {
-    view.and_then(|view| view.text.as_ref()).map_or(0, String::len)
+    view.and_then(|view| view.text.as_ref()).map_or(0, |text| text.len())
 }
 
 #[cfg(test)]

@@ -28,8 +28,11 @@ struct Story {
 impl Story {
     fn new(bytes: usize) -> Story {
         let start = Instant::now();
-        let view =
-            View { text: Some(r#"{"a":1}"#.to_owned()), current_at: start, expires_at: Some(start + LIFE) };
+        let view = View {
+            text: Some(r#"{"a":1}"#.to_owned().into()),
+            current_at: start,
+            expires_at: Some(start + LIFE),
+        };
         Story { journal: Journal::new(limits(bytes)), start, known: Some(view) }
     }
 
@@ -120,7 +123,7 @@ fn what_is_too_old_goes_but_for_what_redis_may_have_executed() {
     for (seconds, name) in [(0, "a"), (1, "b"), (2, "c"), (300, "d")] {
         story.append(seconds, name, merge("{}")).unwrap();
     }
-    let attempt = Attempt { base: "x".to_owned(), text: "{}".to_owned() };
+    let attempt = Attempt { base: "x".to_owned(), text: "{}".to_owned().into() };
     story.journal.attempted(1, Some(attempt.clone()));
     story.journal.attempted(1, Some(attempt));
     let at = |seconds| story.start + Duration::from_secs(seconds);

@@ -14,14 +14,14 @@ use prometheus_client::registry::Registry;
 use super::flight::Air;
 use super::rules::Coherence;
 use super::store::Stored;
-use super::{Error, SessionId};
+use super::{Error, SessionId, Text};
 use crate::redis::{Changed, Epoch};
 
 const SHARDS: usize = 16;
 /// Keys that share a generation cost each other a fill, and nothing else.
 const GENERATIONS: usize = 256;
 /// What a copy costs beside its bytes and its id's: the tables' share, and the allocator's.
-const OVERHEAD: usize = 256;
+const OVERHEAD: usize = 384;
 /// Every copy is read anew after this, whatever was heard of.
 const LONGEST: Duration = Duration::from_secs(60);
 const PREFIX: &[u8] = b"hyperpage:session:";
@@ -49,7 +49,7 @@ struct Shard {
 
 #[derive(Debug)]
 struct Copy {
-    text: Box<str>,
+    text: Text,
     /// When its life ends, by what was left of it when it was read.
     ends: Option<Instant>,
     read: Instant,
@@ -303,7 +303,7 @@ impl Copy {
     fn new(stored: &Stored, epoch: Option<Arc<Epoch>>, read: Instant, ended: Option<Instant>) -> Copy {
         let left = u64::try_from(stored.left_ms).ok().map(Duration::from_millis);
         let ends = left.and_then(|left| read.checked_add(left));
-        Copy { text: stored.text.as_str().into(), ends, read, epoch, ended, used: false }
+        Copy { text: stored.text.clone(), ends, read, epoch, ended, used: false }
     }
 
     /// Whatever is heard of happened since the last PING that was answered.
@@ -328,7 +328,7 @@ impl Copy {
             Some(ends) => i64::try_from(ends.checked_duration_since(now)?.as_millis()).ok()?,
             None => -1,
         };
-        Some(Stored { text: self.text.as_ref().to_owned(), left_ms })
+        Some(Stored { text: self.text.clone(), left_ms })
     }
 }
 

@@ -9,17 +9,17 @@ use super::condition::Condition;
 use super::op::OpId;
 use super::ring::Wish;
 use super::rule::Stamp;
-use super::store::{Outcome, Write, digest};
+use super::store::{Outcome, Write};
 use super::user::Standing;
 use super::write::Written;
-use super::{Error, Session, SessionId, Sessions, now_ms, random, rule};
+use super::{Error, Session, SessionId, Sessions, Text, now_ms, random, rule};
 
 /// A write that loses against this many others in a row gives up; each loss is another pod's success.
 const ATTEMPTS: u32 = 64;
 
 /// The bytes that changes are laid over.
 struct Base {
-    text: String,
+    text: Text,
     /// Read after the last of the batch had come. What an earlier write left may be another's by now: as long as a
     /// compare-and-set decides that does no harm, but nobody is refused for it.
     fresh: bool,
@@ -27,7 +27,7 @@ struct Base {
 
 /// What a batch would write, and what becomes of each member when that is written.
 struct Merged {
-    text: String,
+    text: Text,
     fates: Vec<Result<(), Error>>,
 }
 
@@ -46,8 +46,8 @@ impl Sessions {
         &self,
         id: &SessionId,
         mut batch: Vec<Member>,
-        left: Option<String>,
-    ) -> Option<String> {
+        left: Option<Text>,
+    ) -> Option<Text> {
         match self.combined(id, &mut batch, left).await {
             // What came before under a key says nothing of the bytes that are there now.
             Ok((written, _)) if written.receipt.earlier.is_some() => {
@@ -80,7 +80,7 @@ impl Sessions {
         &self,
         id: &SessionId,
         batch: &mut Vec<Member>,
-        left: Option<String>,
+        left: Option<Text>,
     ) -> Result<(Written, Vec<Result<(), Error>>), Error> {
         let op = OpId::mint()?;
         let mut base = match left {
@@ -109,8 +109,8 @@ impl Sessions {
             if self.0.users.write(id, Some(&base.text), &merged.text).await? == Standing::SignedOut {
                 return self.refused(id, &base.text, &Condition::default()).await;
             }
-            let digest = digest(&base.text);
-            let write = Write { op, base: Some(&digest), text: &merged.text };
+            let digest = base.text.digest();
+            let write = Write { op, base: Some(digest), text: &merged.text };
             let done = batch.iter().zip(&merged.fates).filter(|(_, fate)| fate.is_ok());
             let wishes: Vec<Wish> =
                 done.map(|(Member { change, terms, .. }, _)| Wish::of(change, terms)).collect();
@@ -118,7 +118,7 @@ impl Sessions {
             match self.cas(id, &write, &wishes, how, budget).await? {
                 Outcome::Done(receipt) => {
                     let session = Session::written(id.clone(), merged.text);
-                    return Ok((Written { session, base: Some(digest), receipt }, merged.fates));
+                    return Ok((Written { session, base: Some(digest.to_owned()), receipt }, merged.fates));
                 }
                 Outcome::Deleted => return Err(Error::NotFound),
                 Outcome::Missing => {
@@ -149,8 +149,8 @@ fn dismiss(batch: &mut Vec<Member>, mut error: impl FnMut(&Member) -> Option<Err
 }
 
 /// In the order of coming. Whose change does not fit is left out, and the others are none the wiser.
-fn merge(base: &str, batch: &[Member], now_ms: i64) -> Merged {
-    let mut merged = Merged { text: base.to_owned(), fates: Vec::with_capacity(batch.len()) };
+fn merge(base: &Text, batch: &[Member], now_ms: i64) -> Merged {
+    let mut merged = Merged { text: base.clone(), fates: Vec::with_capacity(batch.len()) };
     let mut stamp = Stamp::After;
     for Member { change, terms, .. } in batch {
         let fate = terms
@@ -158,7 +158,7 @@ fn merge(base: &str, batch: &[Member], now_ms: i64) -> Merged {
             .check(&merged.text)
             .and_then(|()| Ok(rule::update(&merged.text, change, terms.identity, now_ms, stamp)?));
         merged.fates.push(fate.map(|text| {
-            merged.text = text;
+            merged.text = text.into();
             stamp = Stamp::With;
         }));
     }

@@ -58,6 +58,7 @@ mod store;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod text;
 mod user;
 pub mod v1;
 mod version;
@@ -68,6 +69,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -92,8 +94,9 @@ use room::Room;
 use rule::Identity;
 pub use rules::{Coherence, Rules};
 pub use store::Scripts;
-use store::{Store, digest, etag};
+use store::Store;
 use sweep::Sweep;
+pub use text::Text;
 use user::Users;
 
 /// A cheap handle to the sessions in Redis.
@@ -129,7 +132,7 @@ struct Inner {
 #[derive(Debug, Clone)]
 pub struct Session {
     pub id: SessionId,
-    text: String,
+    text: Text,
     renewed: Option<Renewal>,
     basis: Basis,
     /// How much older than the request it may be; none of a write.
@@ -199,8 +202,8 @@ impl Sessions {
 }
 
 impl Session {
-    fn written(id: SessionId, text: String) -> Session {
-        Session { id, text, renewed: None, basis: Basis::Redis, bound_ms: None }
+    fn written(id: SessionId, text: impl Into<Text>) -> Session {
+        Session { id, text: text.into(), renewed: None, basis: Basis::Redis, bound_ms: None }
     }
 
     /// A header for an answer to a read.
@@ -208,17 +211,12 @@ impl Session {
         self.bound_ms.map(|bound_ms| [("x-hyperpage-bound-ms", bound_ms.to_string())])
     }
 
-    fn digest(&self) -> String {
-        digest(&self.text)
-    }
-
-    fn etag(&self) -> String {
-        etag(&self.text)
-    }
-
-    /// `metadata.updated`: a hint at which of two documents is the later one.
-    fn version(&self) -> Option<i64> {
-        rule::version(&self.text)
+    /// Of an answer that is nothing else; a copy only where it tells a touch.
+    fn body(&self) -> Bytes {
+        match self.answer() {
+            Cow::Borrowed(_) => Bytes::from_owner(self.text.clone()),
+            Cow::Owned(told) => told.into(),
+        }
     }
 
     fn answer(&self) -> Cow<'_, str> {

@@ -12,7 +12,8 @@ use super::condition::Condition;
 use super::document::peek;
 use super::index::Place;
 use super::op::OpId;
-use super::store::{Outcome, digest};
+use super::store::Outcome;
+use super::text::digest;
 use super::user::{self, Standing};
 use super::{Error, Session, SessionId, Sessions};
 use crate::key::UserKeys;
@@ -162,7 +163,7 @@ impl Sessions {
 
 fn told(session: &Session, contents: bool) -> String {
     let text = session.answer();
-    let version = session.version().map_or("null".to_owned(), |version| version.to_string());
+    let version = session.text.version().map_or("null".to_owned(), |version| version.to_string());
     let active = peek(&text, "lastActivity").ok().flatten().unwrap_or("null");
     let session_text = if contents { format!(r#","session":{text}"#) } else { String::new() };
     format!(r#"{{"id":"{}","version":{version},"lastActivity":{active}{session_text}}}"#, session.id)

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::document::{self, Invalid};
+use super::document::Invalid;
 use super::rule;
 use super::store::Stored;
 
@@ -18,10 +18,7 @@ impl Renewal {
     /// ours was given by somebody else: it does not say when it began.
     pub(super) fn of(stored: &Stored, life_ms: u64, now_ms: i64) -> Result<Option<Renewal>, Invalid> {
         let Stored { text, left_ms } = stored;
-        let Some(value) = document::peek(text, "lastActivity")? else { return Ok(None) };
-        let (Ok(life_ms), Some(written_ms)) =
-            (i64::try_from(life_ms), rule::milliseconds(value.trim_matches('"')))
-        else {
+        let (Ok(life_ms), Some((at, written_ms))) = (i64::try_from(life_ms), &text.said()?.active) else {
             return Ok(None);
         };
         if !(0..=life_ms).contains(left_ms) {
@@ -29,9 +26,8 @@ impl Renewal {
         }
         let slack_ms = (life_ms / 100).min(1000);
         let renewed_ms = now_ms.saturating_sub(life_ms - left_ms);
-        let at = value.as_ptr() as usize - text.as_ptr() as usize;
         let told = renewed_ms > written_ms.saturating_add(slack_ms);
-        Ok(told.then_some(Renewal { renewed_ms, at: at..at + value.len() }))
+        Ok(told.then(|| Renewal { renewed_ms, at: at.clone() }))
     }
 
     /// `text`, with that time in the place of `lastActivity`.
@@ -51,9 +47,9 @@ mod tests {
     const NOW: i64 = 1_795_198_834_366;
 
     fn answer(text: &str, left_ms: i64) -> String {
-        let stored = Stored { text: text.to_owned(), left_ms };
+        let stored = Stored { text: text.to_owned().into(), left_ms };
         let renewal = Renewal::of(&stored, LIFE as u64, NOW).unwrap();
-        renewal.map_or(stored.text, |renewal| renewal.told(text))
+        renewal.map_or(text.to_owned(), |renewal| renewal.told(text))
     }
 
     #[test]

@@ -9,9 +9,9 @@ use super::durability::How;
 use super::op::OpId;
 use super::ring::{Chain, Sight, Wish};
 use super::rule::Stamp;
-use super::store::{Outcome, PutBack, Restore, Stored, Write, digest};
+use super::store::{Outcome, PutBack, Restore, Stored, Write};
 use super::user::Standing;
-use super::{Error, SessionId, Sessions, now_ms, rule};
+use super::{Error, SessionId, Sessions, Text, now_ms, rule};
 use crate::redis::Incarnation;
 
 /// Deletions come first: what is missing is made again when every living sidecar has had the time to tell of them.
@@ -57,9 +57,9 @@ impl Sessions {
             return Ok(Repaired::default());
         }
         let stored = self.0.store.read(id).await?;
-        let found = stored.as_ref().map(|stored| digest(&stored.text));
+        let found = stored.as_ref().map(|stored| stored.text.digest().to_owned());
         let sight = match stored.filter(|_| !self.0.rules.repair_by_digest) {
-            Some(Stored { text: there, .. }) if rule::version(&there) >= rule::version(text) => Sight::Whole,
+            Some(Stored { text: there, .. }) if there.version() >= text.version() => Sight::Whole,
             Some(_) => Sight::Cut(0),
             None => chain.sight(found.as_deref()),
         };
@@ -74,7 +74,7 @@ impl Sessions {
             base,
             text,
             left,
-            version_ms: rule::version(text).unwrap_or_default(),
+            version_ms: text.version().unwrap_or_default(),
             ops: &ops,
             from_us: current.since_us + SETTLED_US,
         };
@@ -117,16 +117,17 @@ impl Sessions {
             return Ok(repaired);
         }
         while !budget.is_spent() {
-            let mut text = current.text.clone();
+            let mut text = current.text.to_string();
             for wish in &wishes {
                 let Wish::Merge(change, identity) = wish else { continue };
                 // What no longer fits is reported with the others.
                 text = rule::update(&text, change, *identity, now_ms(), Stamp::After).unwrap_or(text);
             }
+            let text = Text::from(text);
             if self.0.users.write(id, Some(&current.text), &text).await? == Standing::SignedOut {
                 return Ok(repaired);
             }
-            let base = digest(&current.text);
+            let base = current.text.digest().to_owned();
             let write = Write { op, base: Some(&base), text: &text };
             match self.cas(id, &write, &wishes, How::default(), budget).await? {
                 Outcome::Done(_) | Outcome::Missing | Outcome::Deleted => return Ok(repaired),

@@ -14,7 +14,7 @@ use super::journal::{Attempt, Entry, Intent};
 use super::op::OpId;
 use super::ring::Wish;
 use super::rule::{Change, Identity, Stamp};
-use super::store::{Answer, Outcome, Sought, Write, digest};
+use super::store::{Answer, Outcome, Sought, Write};
 use super::user::Standing;
 use super::{Error, SessionId, Sessions, now_ms, rule};
 
@@ -149,12 +149,12 @@ impl Sessions {
             Err(Error::NotFound) => return Ok(Err(self.gone(id).await?)),
             stored => stored?,
         };
-        let base = digest(&stored.text);
+        let base = stored.text.digest().to_owned();
         let shown = self.0.away.journal.view(id).flatten().and_then(|view| view.text);
         let text = match shown.filter(|_| !self.0.rules.replay_checks_base) {
             Some(shown) => shown,
             None => match rule::update(&stored.text, change, identity, now_ms(), Stamp::After) {
-                Ok(text) => text,
+                Ok(text) => text.into(),
                 Err(_) => return Ok(Err(Fate::Dropped(Reason::Unfit))),
             },
         };

@@ -10,10 +10,8 @@ use super::store::{Earlier, Receipt};
 use super::write::Written;
 
 pub(super) fn read(session: &Session) -> Response {
-    let body = session.answer().into_owned();
     let headers = (validators(session), session.bound(), [(header::CONTENT_TYPE, "application/json")]);
-    let response = (headers, body).into_response();
-    session.basis.mark(response)
+    session.basis.mark((headers, session.body()).into_response())
 }
 
 pub(super) fn not_modified(session: &Session) -> Response {
@@ -61,8 +59,8 @@ fn quoted(digest: &str) -> String {
 }
 
 fn validators(session: &Session) -> impl IntoResponseParts + use<> {
-    let version = session.version().map(|version| [("x-hyperpage-version", version.to_string())]);
-    ([(header::ETAG, session.etag()), (header::CACHE_CONTROL, "no-store".to_owned())], version)
+    let version = session.text.version().map(|version| [("x-hyperpage-version", version.to_string())]);
+    ([(header::ETAG, session.text.etag()), (header::CACHE_CONTROL, "no-store".to_owned())], version)
 }
 
 fn done(status: StatusCode, receipt: &Receipt, response: Response) -> Response {

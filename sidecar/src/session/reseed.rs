@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::repair::SETTLED_US;
 use super::store::{PutBack, Restore};
-use super::{Error, SessionId, Sessions, rule};
+use super::{Error, SessionId, Sessions};
 
 /// So long before the loss a session may have been known to be current last.
 pub(super) const HELD: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ impl Sessions {
                     base: None,
                     text: &stored.text,
                     left,
-                    version_ms: rule::version(&stored.text).unwrap_or_default(),
+                    version_ms: stored.text.version().unwrap_or_default(),
                     ops: &[],
                     from_us: current.since_us + SETTLED_US,
                 };

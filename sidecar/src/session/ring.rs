@@ -5,10 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::SessionId;
 use super::op::OpId;
 use super::rule::{Change, Identity};
 use super::write::Terms;
+use super::{SessionId, Text};
 use crate::redis::Incarnation;
 
 /// A Redis that survives loses less than this; longer ago, others may have written over it, or deleted it.
@@ -55,7 +55,7 @@ pub(crate) struct Chain {
     pub(crate) incarnation: Incarnation,
     pub(crate) writes: VecDeque<Kept>,
     /// The bytes of the last result; none after a deletion.
-    pub(crate) text: Option<String>,
+    pub(crate) text: Option<Text>,
     pub(crate) expires_at: Instant,
 }
 
@@ -81,7 +81,7 @@ impl Ring {
         id: &SessionId,
         incarnation: &Incarnation,
         written: Kept,
-        text: Option<&str>,
+        text: Option<&Text>,
         expires_at: Instant,
         now: Instant,
     ) -> usize {
@@ -94,11 +94,11 @@ impl Ring {
             || Chain { incarnation: incarnation.clone(), writes: VecDeque::new(), text: None, expires_at };
         let cost = cost(&written);
         let chain = inner.chains.entry(id.clone()).or_insert_with(fresh);
-        let before = chain.text.as_ref().map_or(0, String::len);
+        let before = chain.text.as_ref().map_or(0, |text| text.len());
         chain.writes.push_back(written);
-        chain.text = text.map(str::to_owned);
+        chain.text = text.cloned();
         chain.expires_at = expires_at;
-        inner.bytes = inner.bytes + cost + text.map_or(0, str::len) - before;
+        inner.bytes = inner.bytes + cost + text.map_or(0, |text| text.len()) - before;
         inner.order.push_back((now, id.clone()));
         let mut lost = 0;
         while inner.bytes > MAX_BYTES && inner.forget_first() {
@@ -161,7 +161,7 @@ impl Inner {
         let Some(chain) = self.chains.get_mut(&id) else { return true };
         self.bytes -= chain.writes.pop_front().map_or(0, |written| cost(&written));
         if chain.writes.is_empty() {
-            self.bytes -= chain.text.as_ref().map_or(0, String::len);
+            self.bytes -= chain.text.as_ref().map_or(0, |text| text.len());
             self.chains.remove(&id);
         }
         true

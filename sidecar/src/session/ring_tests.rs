@@ -23,7 +23,7 @@ fn chain() -> Chain {
     Chain {
         incarnation: incarnation(1),
         writes: [written(1, "a", "b"), written(2, "x", "c")].into(),
-        text: Some("bytes of c".to_owned()),
+        text: Some("bytes of c".to_owned().into()),
         expires_at: Instant::now(),
     }
 }
@@ -61,8 +61,9 @@ fn ten_seconds_are_kept_and_longer_what_waits_for_its_repair() {
     let ring = Ring::default();
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
+    let b = Text::from("b".to_owned());
     let record = |name: &str, n: u64, seconds: u64| {
-        ring.record(&id(name), &incarnation(n), written(1, "a", "b"), Some("b"), at(99), at(seconds))
+        ring.record(&id(name), &incarnation(n), written(1, "a", "b"), Some(&b), at(99), at(seconds))
     };
     let all = |n: u64| ring.all_unrepaired(|_| Some(incarnation(n)));
     for (name, seconds) in [("a", 0), ("b", 1), ("a", 2)] {
@@ -94,6 +95,7 @@ fn it_forgets_the_oldest_when_it_is_full_and_says_so() {
     let now = Instant::now();
     let text = "x".repeat(1 << 19);
     let change = Arc::new(Change::Merge(Merge::Deep, text.clone()));
+    let text = Text::from(text);
     let lost: Vec<usize> = (0..6)
         .map(|number| {
             let mut written = written(number, "a", "b");

@@ -215,13 +215,12 @@ pub(crate) fn timestamp(ms: i64) -> String {
     timestamp.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
-/// `metadata.updated` in milliseconds.
-pub(crate) fn version(text: &str) -> Option<i64> {
-    metadata_time(text, "updated")
+/// A time of `metadata`, in milliseconds.
+pub(crate) fn metadata_time(text: &str, name: &str) -> Option<i64> {
+    time_in(peek(text, "metadata").ok()??, name)
 }
 
-pub(crate) fn metadata_time(text: &str, name: &str) -> Option<i64> {
-    let metadata = peek(text, "metadata").ok()??;
+pub(crate) fn time_in(metadata: &str, name: &str) -> Option<i64> {
     milliseconds(peek(metadata, name).ok()??.trim_matches('"'))
 }
 

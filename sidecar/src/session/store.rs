@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::{FromRedisValue, Script};
-use sha1::{Digest, Sha1};
 
 use super::durability::{Durability, How, Way};
 use super::idempotency::Idempotency;
 use super::l1::L1;
 use super::op::OpId;
-use super::{Error, Rules, SessionId};
+use super::{Error, Rules, SessionId, Text};
 use crate::key::{self, SessionKeys};
 use crate::redis::{self as transport, Confirm, Epoch, Redis, Sighting};
 
@@ -52,7 +51,7 @@ impl Default for Scripts {
 /// A session's bytes as Redis has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
-    pub(crate) text: String,
+    pub(crate) text: Text,
     /// Milliseconds until it expires; negative if it never does.
     pub(crate) left_ms: i64,
 }
@@ -63,7 +62,7 @@ pub(crate) struct Write<'a> {
     pub(crate) op: OpId,
     /// The digest of the bytes that `text` was made from; without one there must be no session.
     pub(crate) base: Option<&'a str>,
-    pub(crate) text: &'a str,
+    pub(crate) text: &'a Text,
 }
 
 type ReadAt = (Option<Stored>, Option<Arc<Epoch>>);
@@ -82,7 +81,7 @@ pub(crate) enum Sought {
 pub(crate) struct Restore<'a> {
     /// The digest of the bytes that the lost ones came after, if they are there.
     pub(crate) base: Option<&'a str>,
-    pub(crate) text: &'a str,
+    pub(crate) text: &'a Text,
     pub(crate) left: Duration,
     pub(crate) version_ms: i64,
     /// The ids of the lost operations, one after the other.
@@ -167,20 +166,6 @@ impl<T> Answer<T> {
     }
 }
 
-/// Names the bytes of a session: what a write compares, and the ETag.
-pub(crate) fn digest(text: &str) -> String {
-    let mut hex = String::with_capacity(40);
-    for byte in Sha1::digest(text.as_bytes()) {
-        hex.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789abcdef"[usize::from(half)])));
-    }
-    hex
-}
-
-/// The digest as the headers have it.
-pub(crate) fn etag(text: &str) -> String {
-    format!("\"{}\"", digest(text))
-}
-
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     redis: Redis,
@@ -223,9 +208,11 @@ impl Store {
     }
 
     /// What an import would meet: the bytes, and whether the session was deleted lately.
-    pub(crate) async fn look(&self, id: &SessionId) -> Result<(Option<String>, bool), Error> {
+    pub(crate) async fn look(&self, id: &SessionId) -> Result<(Option<Text>, bool), Error> {
         let answer = self.redis.run(&self.scripts.look, &SessionKeys::new(id).both(), &[]).await;
-        answer.map_err(Error::read)
+        answer
+            .map(|(text, tombstone): (Option<String>, bool)| (text.map(Text::from), tombstone))
+            .map_err(Error::read)
     }
 
     pub(crate) async fn seek(&self, id: &SessionId) -> Result<Sought, Error> {
@@ -261,7 +248,7 @@ impl Store {
         let (answer, _) = self.attempt(&self.scripts.write, &keys.both(), &args, how.way, done).await?;
         if let Answer::Decided { outcome: Outcome::Done((_, true)), .. } = &answer {
             let left_ms = i64::try_from(life_ms).unwrap_or(i64::MAX);
-            self.l1.wrote(id, &Stored { text: (*text).to_owned(), left_ms }, sent);
+            self.l1.wrote(id, &Stored { text: (*text).clone(), left_ms }, sent);
         }
         Ok(answer.map(|(receipt, _)| receipt))
     }
@@ -472,21 +459,10 @@ impl Reply {
     fn current(self) -> Result<Stored, Error> {
         let text = String::from_utf8(self.bytes.unwrap_or_default())
             .map_err(|error| Error::Unreadable { reason: error.utf8_error().to_string() })?;
-        Ok(Stored { text, left_ms: self.left_ms })
+        Ok(Stored { text: text.into(), left_ms: self.left_ms })
     }
 
     fn unknown_word(&self) -> Error {
         Error::Internal { reason: format!("a session script answered {:?}", self.word) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_digest_is_what_lua_calls_sha1hex() {
-        assert_eq!(digest(""), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
-        assert_eq!(digest("abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
     }
 }

@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use tokio::time::{Instant, sleep};
 
 use super::condition::Condition;
-use super::{Error, Session, SessionId, Sessions, random, rule};
+use super::{Error, Session, SessionId, Sessions, random};
 
 const WITHIN: Duration = Duration::from_millis(250);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -32,7 +32,7 @@ impl Sessions {
         let mut pause = FIRST_PAUSE;
         loop {
             let stored = self.stored(&id, condition).await?;
-            if rule::version(&stored.text).is_some_and(|there| there >= version) {
+            if stored.text.version().is_some_and(|there| there >= version) {
                 return self.session(id, stored);
             }
             // Those who wait for one writer do not ask together.

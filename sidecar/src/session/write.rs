@@ -15,8 +15,8 @@ use super::op::OpId;
 use super::outage::{Asks, Operation};
 use super::ring::Wish;
 use super::rule::{Change, Identity, Origin};
-use super::store::{Earlier, Outcome, Receipt, Write, digest};
-use super::{Basis, Error, Session, SessionId, Sessions, now_ms, random, rule};
+use super::store::{Earlier, Outcome, Receipt, Write};
+use super::{Basis, Error, Session, SessionId, Sessions, Text, now_ms, random, rule};
 
 /// How a write is to be done, apart from what it changes.
 #[derive(Debug, Clone)]
@@ -65,7 +65,7 @@ impl Sessions {
     ) -> Result<Written, Error> {
         let mut timer = self.0.metrics.timer("create");
         let now_ms = now_ms();
-        let text = rule::create(origin, fields, now_ms)?;
+        let text = Text::from(rule::create(origin, fields, now_ms)?);
         let minted = SessionId::mint(now_ms, random()?);
         let intent = || Intent::Create(text.clone());
         if let Some(session) = self.journaled(&minted, Operation::Create, how.asks(), intent)? {
@@ -102,7 +102,7 @@ impl Sessions {
     async fn make(
         &self,
         id: &SessionId,
-        text: String,
+        text: Text,
         how: How,
         budget: Budget,
     ) -> Result<Outcome<Written>, Error> {
@@ -170,7 +170,7 @@ impl Sessions {
             written.session.text = current
                 .ok()
                 .map(|stored| stored.text)
-                .filter(|text| digest(text) == *kept)
+                .filter(|text| text.digest() == kept)
                 .unwrap_or_default();
         }
         written
@@ -243,7 +243,7 @@ impl Sessions {
             return Err(Error::no_time());
         }
         let text = rule::create(origin, Some((&change, identity)), now_ms())?;
-        match self.make(&id, text, how, budget).await? {
+        match self.make(&id, text.into(), how, budget).await? {
             Outcome::Done(written) => Ok(written),
             Outcome::Conflict(_) => self.update(id, change, terms).await,
             Outcome::Missing | Outcome::Deleted => Err(Error::NotFound),
@@ -347,7 +347,7 @@ impl Sessions {
         };
         condition.check(&current.text)?;
         self.0.metrics.conflicts.inc();
-        Ok(ControlFlow::Continue(digest(&current.text)))
+        Ok(ControlFlow::Continue(current.text.digest().to_owned()))
     }
 
     /// The digest that a conditional touch or delete must meet; an unconditional one needs no read before it.
@@ -361,6 +361,6 @@ impl Sessions {
         }
         let current = self.stored(id, condition).await?;
         condition.check(&current.text)?;
-        Ok(Some(digest(&current.text)))
+        Ok(Some(current.text.digest().to_owned()))
     }
 }
