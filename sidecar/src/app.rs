@@ -1,5 +1,6 @@
 //! What handlers share.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,13 +13,17 @@ use crate::metrics::{Http, Metrics};
 use crate::redis::Redis;
 use crate::session::{Rules, Sessions};
 
+/// A cheap handle: each layer of each request has one.
 #[derive(Debug, Clone)]
-pub struct App {
+pub struct App(Arc<Parts>);
+
+#[derive(Debug)]
+pub struct Parts {
     pub redis: Redis,
     pub sessions: Sessions,
     pub http: Http,
     pub in_flight: InFlight,
-    pub lifecycle: Arc<Lifecycle>,
+    pub lifecycle: Lifecycle,
 }
 
 /// From the first moment to the last.
@@ -42,7 +47,15 @@ impl App {
         let (sessions, task) = Sessions::new(redis.clone(), session, rules, &mut registry, stop);
         let http = Http::new(&mut registry);
         let lifecycle = Lifecycle { started: Instant::now(), draining: CancellationToken::new() };
-        let app = App { redis, sessions, http, in_flight, lifecycle: Arc::new(lifecycle) };
-        (app, Metrics::new(registry), task)
+        let parts = Parts { redis, sessions, http, in_flight, lifecycle };
+        (App(Arc::new(parts)), Metrics::new(registry), task)
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
     }
 }

@@ -3,13 +3,12 @@
 mod patience;
 mod turn;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderValue, Request, header};
-use axum::middleware::map_response;
-use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -42,13 +41,6 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
     let connections = TaskTracker::new();
     let free = Arc::new(Semaphore::new(limits.connections));
     let places = Places { free: free.clone(), few: limits.connections / SCARCE };
-    let scarce = places.clone();
-    let router = router.layer(map_response(move |mut response: Response| {
-        if scarce.are_scarce() {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        std::future::ready(response)
-    }));
     loop {
         // More connections wait in the backlog.
         let Some(Ok(place)) = stop.run_until_cancelled(free.clone().acquire_owned()).await else { break };
@@ -58,9 +50,10 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
                     tracing::debug!(%error, "a connection ended before it began");
                     continue;
                 }
-                let turn = Turn::default();
+                let (turn, places) = (Turn::default(), places.clone());
                 let stream = Patient::new(stream, limits.patience, places.clone(), turn.clone());
-                let connection = connection(stream, router.clone(), turn, limits, stop.clone(), place);
+                let answering = Answering { router: router.clone(), turn, places };
+                let connection = connection(stream, answering, limits, stop.clone(), place);
                 connections.spawn(connection);
             }
             Some(Err(error)) => {
@@ -76,18 +69,31 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
     connections.wait().await;
 }
 
-async fn connection(
-    stream: Patient<TcpStream>,
+/// What one connection's requests are answered with.
+struct Answering {
     router: Router,
     turn: Turn,
+    places: Places,
+}
+
+async fn connection(
+    stream: Patient<TcpStream>,
+    answering: Answering,
     limits: Limits,
     stop: CancellationToken,
     _place: OwnedSemaphorePermit,
 ) {
-    let router = TowerToHyperService::new(router);
+    let Answering { router, turn, places } = answering;
+    let (router, places) = (TowerToHyperService::new(router), &places);
     let service = service_fn(|request: Request<Incoming>| {
         let (serving, answer) = (turn.begin(), router.call(request));
-        async move { answer.await.map(|response| serving.until_sent(response)) }
+        async move {
+            let mut response = answer.await?;
+            if places.are_scarce() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(serving.until_sent(response))
+        }
     });
     let mut server = http1::Builder::new();
     // The stream itself knows how long to wait.

@@ -62,7 +62,7 @@ async fn import(
         return refuse(&app, Error::Overloaded);
     };
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
-    (headers, import::results(app.sessions, body, mode, place)).into_response()
+    (headers, import::results(app.sessions.clone(), body, mode, place)).into_response()
 }
 
 async fn of_user(
