@@ -122,7 +122,7 @@ impl Cluster {
                 break;
             }
             if let Redirect::Ask = redirect {
-                ask.command = asking(&ask.command);
+                ask.asking = true;
             }
             next = Some(to);
         }
@@ -165,15 +165,6 @@ fn redirected(failed: &Failed, asked: &str) -> Option<(Address, Redirect)> {
     let moved = error.kind() == ErrorKind::Server(ServerErrorKind::Moved);
     let redirect = if moved { Redirect::Moved } else { Redirect::Ask };
     Some((slots::redirect(address, asked)?, redirect))
-}
-
-fn asking(commands: &Pipeline) -> Pipeline {
-    let mut pipe = redis::pipe();
-    pipe.cmd("ASKING");
-    for command in commands.cmd_iter() {
-        pipe.add_command(command.clone());
-    }
-    pipe
 }
 
 /// Reads the map again and again, and owns the links.

@@ -1,5 +1,6 @@
 //! Calls to one Redis over the connection that a supervisor keeps.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -78,15 +79,40 @@ pub(super) struct Answer {
     pub(super) epoch: Option<Arc<Epoch>>,
 }
 
-/// A script's call, by its hash.
+/// A script's call by its hash, or plain commands.
 #[derive(Clone)]
 pub(super) struct Ask<'a> {
-    pub(super) script: &'a Script,
-    pub(super) command: Pipeline,
+    pub(super) script: Option<&'a Script>,
+    pub(super) commands: Pipeline,
+    /// Of a node that does not own the key yet. It says so once for each command.
+    pub(super) asking: bool,
     /// Whether the node's record is read after it.
     pub(super) seen: bool,
     /// Then the answer comes as a pair, with whether it is confirmed.
     pub(super) confirm: Option<Confirm>,
+}
+
+impl Ask<'_> {
+    pub(super) fn packed(&self) -> Cow<'_, Pipeline> {
+        if !self.asking {
+            return Cow::Borrowed(&self.commands);
+        }
+        let mut pipe = redis::pipe();
+        for command in self.commands.cmd_iter() {
+            pipe.cmd("ASKING").add_command(command.clone());
+        }
+        Cow::Owned(pipe)
+    }
+
+    /// The answer to the command; to more than one, the list of the answers.
+    pub(super) fn value(&self, answers: Vec<Value>) -> RedisResult<Value> {
+        let (skip, step) = if self.asking { (1, 2) } else { (0, 1) };
+        let mut answers = answers.into_iter().skip(skip).step_by(step).map(Value::extract_error);
+        match self.commands.len() {
+            1 => answers.next().unwrap_or(Ok(Value::Nil)),
+            _ => answers.collect::<RedisResult<_>>().map(Value::Array),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -135,6 +161,12 @@ impl Link {
 
     pub(super) fn snapshot(&self) -> Snapshot {
         self.0.snapshot.borrow().clone()
+    }
+
+    /// None while it is connected; then since when it is not, if it ever was.
+    pub(super) fn lost(&self) -> Option<Option<Instant>> {
+        let snapshot = self.0.snapshot.borrow();
+        snapshot.connection.is_none().then_some(snapshot.lost)
     }
 
     pub(super) fn now_us(&self, now: Instant) -> Option<i64> {
@@ -191,15 +223,15 @@ impl Link {
     async fn ask(&self, ask: &Ask<'_>, end: Instant) -> Result<Answer, Failed> {
         let (mut connection, enrolled, epoch) = self.connection().await?;
         let Some(enrolled) = enrolled.filter(|_| ask.seen) else {
-            let value = last(self.send(&mut connection, &ask.command, end).await?);
-            let value = value.map_err(|error| self.failed(error))?;
+            let answers = self.send(&mut connection, &ask.packed(), end).await?;
+            let value = ask.value(answers).map_err(|error| self.failed(error))?;
             return Ok(Answer { value, sighting: Sighting::Nothing, epoch });
         };
-        let mut pipe = ask.command.clone();
+        let mut pipe = ask.packed().into_owned();
         pipe.cmd("GET").arg(&enrolled.key).cmd("TIME");
         let mut answers = self.send(&mut connection, &pipe, end).await?;
         let (time, record) = (answers.pop(), answers.pop());
-        let value = last(answers).map_err(|error| self.failed(error))?;
+        let value = ask.value(answers).map_err(|error| self.failed(error))?;
         let record = record.and_then(|record| Incarnation::read(Ok(record)).ok().flatten());
         let now_us = time.and_then(|time| micros(time).ok());
         let Some(now_us) = now_us.filter(|_| record.as_ref() == Some(&enrolled.incarnation)) else {
@@ -215,18 +247,23 @@ impl Link {
     /// Where Redis does not know the script, it is loaded first.
     pub(super) async fn evaluate(&self, ask: &Ask<'_>, end: Instant) -> Result<Answer, Failed> {
         if let Some(confirm) = ask.confirm {
-            let value = self.0.strong.run(self, ask, confirm, end).await?;
+            let value = Box::pin(self.0.strong.run(self, ask, confirm, end)).await?;
             return Ok(Answer { value, sighting: Sighting::Nothing, epoch: None });
         }
-        let call = || self.ask(ask, end);
-        match call().await {
-            Err(Failed { redis: Some(error), .. }) if error.kind() == NO_SCRIPT => {}
-            answer => return answer,
+        match (self.ask(ask, end).await, ask.script) {
+            (Err(Failed { redis: Some(error), .. }), Some(script)) if error.kind() == NO_SCRIPT => {
+                Box::pin(self.load(script, end)).await?;
+                Box::pin(self.ask(ask, end)).await
+            }
+            (answer, _) => answer,
         }
+    }
+
+    async fn load(&self, script: &Script, end: Instant) -> Result<(), Failed> {
         let (mut connection, ..) = self.connection().await?;
-        let loaded = ask.script.load_async(&mut connection);
+        let loaded = script.load_async(&mut connection);
         match timeout_at(end.min(Instant::now() + ATTEMPT).into(), loaded).await {
-            Ok(Ok(_hash)) => call().await,
+            Ok(Ok(_hash)) => Ok(()),
             Ok(Err(error)) => {
                 self.doubt(&error);
                 Err(not_loaded(error))

@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 
 use super::dial::{self, Connection, Place};
 use super::error::Error;
-use super::link::{ATTEMPT, Ask, Failed, Link, NO_SCRIPT, last, not_loaded};
+use super::link::{ATTEMPT, Ask, Failed, Link, NO_SCRIPT, not_loaded};
 use super::target::Source;
 
 /// Strong writes at once, for each node; more wait for a place.
@@ -112,7 +112,8 @@ async fn execute(connection: &mut Connection, ask: &Ask<'_>, end: Instant) -> Re
         Err(Failed { redis: Some(error), .. }) if error.kind() == NO_SCRIPT => {}
         answer => return answer,
     }
-    match timeout_at(end.min(Instant::now() + ATTEMPT).into(), ask.script.load_async(connection)).await {
+    let Some(script) = ask.script else { return send(connection, ask, end).await };
+    match timeout_at(end.min(Instant::now() + ATTEMPT).into(), script.load_async(connection)).await {
         Ok(Ok(_hash)) => send(connection, ask, end).await,
         Ok(Err(error)) => Err(not_loaded(error)),
         Err(_) => Err(Error::unavailable("loading a script took too long").into()),
@@ -120,11 +121,14 @@ async fn execute(connection: &mut Connection, ask: &Ask<'_>, end: Instant) -> Re
 }
 
 async fn send(connection: &mut Connection, ask: &Ask<'_>, end: Instant) -> Result<Value, Failed> {
-    let sent = connection.send_packed_commands(&ask.command, 0, ask.command.len());
+    let commands = ask.packed();
+    let sent = connection.send_packed_commands(&commands, 0, commands.len());
     let Ok(answer) = timeout_at(end.min(Instant::now() + ATTEMPT).into(), sent).await else {
         return Err(Error::Unknown { reason: "no answer in time".to_owned() }.into());
     };
-    answer.and_then(last).map_err(|error| Failed { error: (&error).into(), redis: Some(error) })
+    answer
+        .and_then(|answers| ask.value(answers))
+        .map_err(|error| Failed { error: (&error).into(), redis: Some(error) })
 }
 
 /// None where nobody said, and the connection is not to be used again.

@@ -20,7 +20,7 @@ impl Sessions {
         else {
             return Ok(());
         };
-        let stored = match self.stored(id, &Condition::default()).await {
+        let stored = match Box::pin(self.stored(id, &Condition::default())).await {
             Err(Error::NotFound) => return Ok(()),
             stored => stored?,
         };

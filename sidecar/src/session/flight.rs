@@ -1,44 +1,48 @@
-//! Who reads a session that is being read takes part in that read. Whoever began it may leave: the others go on with it.
+//! Who reads a session that is being read waits for that read. Whoever began it may leave: then one of those who wait
+//! reads instead.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
-use futures::future::{BoxFuture, Shared, WeakShared};
+use tokio::sync::Semaphore;
 
 use super::SessionId;
 
 /// A read that has taken so long already is not joined: its value may be as old.
 const JOINED: Duration = Duration::from_millis(250);
 
-type Flights<T> = HashMap<SessionId, Flight<T>>;
-
-/// Reads under way. One lives as long as somebody waits for it.
+/// Reads under way.
 #[derive(Debug)]
-pub(crate) struct Air<T: Clone>(Arc<Mutex<Flights<T>>>);
+pub(crate) struct Air<T>(Mutex<HashMap<SessionId, Arc<Flight<T>>>>);
 
 #[derive(Debug)]
-struct Flight<T: Clone> {
+struct Flight<T> {
     begun: Instant,
-    number: Arc<()>,
-    read: WeakShared<BoxFuture<'static, T>>,
+    value: OnceLock<T>,
+    /// Without a place; closed when it is over.
+    over: Semaphore,
 }
 
-/// Takes the read from the list, however it ends.
-struct Landing<T: Clone> {
-    flights: Arc<Mutex<Flights<T>>>,
-    id: SessionId,
-    number: Arc<()>,
+enum Seat<'a, T> {
+    Leads(Landing<'a, T>),
+    Joins(Arc<Flight<T>>, Duration),
 }
 
-impl<T: Clone> Default for Air<T> {
+/// Takes the read from the list and wakes whoever waits, however it ends.
+struct Landing<'a, T> {
+    air: &'a Air<T>,
+    id: &'a SessionId,
+    flight: Arc<Flight<T>>,
+}
+
+impl<T> Default for Air<T> {
     fn default() -> Air<T> {
-        Air(Arc::default())
+        Air(Mutex::default())
     }
 }
 
-impl<T: Clone + Send + Sync + 'static> Air<T> {
+impl<T: Clone> Air<T> {
     /// What the read gives, and how long before now it was begun.
     pub(crate) async fn share<F>(
         &self,
@@ -47,61 +51,58 @@ impl<T: Clone + Send + Sync + 'static> Air<T> {
         read: impl FnOnce() -> F,
     ) -> (T, Duration)
     where
-        F: Future<Output = T> + Send + 'static,
+        F: Future<Output = T>,
     {
-        let (read, age) = self.board(id, now, read);
-        (read.await, age)
-    }
-
-    fn board<F>(
-        &self,
-        id: &SessionId,
-        now: Instant,
-        read: impl FnOnce() -> F,
-    ) -> (Shared<BoxFuture<'static, T>>, Duration)
-    where
-        F: Future<Output = T> + Send + 'static,
-    {
-        let mut flights = lock(&self.0);
-        if let Some(flight) = flights.get(id) {
-            let age = now.saturating_duration_since(flight.begun);
-            if let Some(read) = flight.read.upgrade().filter(|_| age < JOINED) {
-                return (read, age);
+        loop {
+            match self.board(id, now) {
+                Seat::Leads(landing) => {
+                    let value = read().await;
+                    let _first = landing.flight.value.set(value.clone());
+                    return (value, Duration::ZERO);
+                }
+                Seat::Joins(flight, age) => {
+                    let _closed = flight.over.acquire().await;
+                    if let Some(value) = flight.value.get() {
+                        return (value.clone(), age);
+                    }
+                }
             }
         }
-        let number = Arc::new(());
-        let landing = Landing { flights: self.0.clone(), id: id.clone(), number: number.clone() };
-        let read = read();
-        let read = async move {
-            let _landing = landing;
-            read.await
-        };
-        let read = read.boxed().shared();
-        let weak = read.downgrade().expect("it has not been polled yet");
-        let before = flights.insert(id.clone(), Flight { begun: now, number, read: weak });
-        drop(flights);
-        // Not under the lock: its landing wants it.
-        drop(before);
-        (read, Duration::ZERO)
     }
 
+    fn board<'a>(&'a self, id: &'a SessionId, now: Instant) -> Seat<'a, T> {
+        let mut flights = self.flights();
+        if let Some(flight) = flights.get(id) {
+            let age = now.saturating_duration_since(flight.begun);
+            if age < JOINED {
+                return Seat::Joins(flight.clone(), age);
+            }
+        }
+        let flight = Arc::new(Flight { begun: now, value: OnceLock::new(), over: Semaphore::new(0) });
+        flights.insert(id.clone(), flight.clone());
+        Seat::Leads(Landing { air: self, id, flight })
+    }
+}
+
+impl<T> Air<T> {
     /// Nobody joins what was begun before.
     pub(crate) fn close(&self, id: &SessionId) {
-        let flight = lock(&self.0).remove(id);
-        drop(flight);
+        self.flights().remove(id);
+    }
+
+    fn flights(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Flight<T>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn lock<T: Clone>(flights: &Mutex<Flights<T>>) -> MutexGuard<'_, Flights<T>> {
-    flights.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl<T: Clone> Drop for Landing<T> {
+impl<T> Drop for Landing<'_, T> {
     fn drop(&mut self) {
-        let mut flights = lock(&self.flights);
-        if flights.get(&self.id).is_some_and(|flight| Arc::ptr_eq(&flight.number, &self.number)) {
-            flights.remove(&self.id);
+        let mut flights = self.air.flights();
+        if flights.get(self.id).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
+            flights.remove(self.id);
         }
+        drop(flights);
+        self.flight.over.close();
     }
 }
 
@@ -109,38 +110,51 @@ impl<T: Clone> Drop for Landing<T> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use tokio::sync::Semaphore;
-
     use super::*;
 
     #[tokio::test]
     async fn all_who_ask_while_it_is_read_share_one_read_and_a_leader_that_leaves_strands_nobody() {
         let air = Air::<usize>::default();
-        let (reads, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let (reads, gate) = (AtomicUsize::new(0), Semaphore::new(0));
         let id = SessionId::parse("a").unwrap();
-        let read = || {
-            let (reads, gate) = (reads.clone(), gate.clone());
-            move || async move {
-                let number = reads.fetch_add(1, Ordering::SeqCst);
-                let _passed = gate.acquire().await;
-                number
-            }
+        let read = || async {
+            let number = reads.fetch_add(1, Ordering::SeqCst);
+            let _passed = gate.acquire().await;
+            number
         };
         let now = Instant::now();
-        let mut leader = Box::pin(air.share(&id, now, read()));
+        let mut leader = Box::pin(air.share(&id, now, read));
         assert!(futures::poll!(&mut leader).is_pending());
         let later = now + Duration::from_millis(100);
-        let mut followers: Vec<_> = (0..9).map(|_| Box::pin(air.share(&id, later, read()))).collect();
+        let mut followers: Vec<_> = (0..9).map(|_| Box::pin(air.share(&id, later, read))).collect();
         for follower in &mut followers {
             assert!(futures::poll!(follower).is_pending());
         }
         drop(leader);
-        gate.add_permits(1);
-        for follower in followers {
-            assert_eq!(follower.await, (0, Duration::from_millis(100)));
+        for follower in &mut followers {
+            assert!(futures::poll!(follower).is_pending());
         }
-        assert_eq!(reads.load(Ordering::SeqCst), 1);
-        assert!(lock(&air.0).is_empty());
+        gate.add_permits(1);
+        for (number, (read, age)) in futures::future::join_all(followers).await.into_iter().enumerate() {
+            assert_eq!((read, age), (1, Duration::ZERO), "{number}");
+        }
+        assert_eq!(reads.load(Ordering::SeqCst), 2);
+        assert!(air.flights().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_joined_is_as_old_as_it_was_when_it_was_joined() {
+        let air = Air::<()>::default();
+        let (id, gate) = (SessionId::parse("a").unwrap(), Semaphore::new(0));
+        let read = || async { drop(gate.acquire().await) };
+        let now = Instant::now();
+        let mut leader = Box::pin(air.share(&id, now, read));
+        assert!(futures::poll!(&mut leader).is_pending());
+        let later = now + Duration::from_millis(100);
+        let mut follower = Box::pin(air.share(&id, later, read));
+        assert!(futures::poll!(&mut follower).is_pending());
+        gate.add_permits(1);
+        assert_eq!((leader.await, follower.await), (((), Duration::ZERO), ((), later - now)));
     }
 
     #[tokio::test]
@@ -159,6 +173,6 @@ mod tests {
         let mut third = Box::pin(air.share(&id, now, std::future::pending));
         assert!(futures::poll!(&mut third).is_pending());
         drop((first, second, third));
-        assert!(lock(&air.0).is_empty());
+        assert!(air.flights().is_empty());
     }
 }

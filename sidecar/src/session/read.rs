@@ -50,14 +50,13 @@ impl Sessions {
         }
         self.caught_up(id, Budget::begin()).await?;
         let (read, age) = if condition.is_fresh() {
-            (self.filled(id).await, Duration::ZERO)
+            (Box::pin(self.filled(id)).await, Duration::ZERO)
         } else {
-            let (this, copy) = (self.clone(), id.clone());
-            self.0.l1.air.share(id, now, || async move { this.filled(&copy).await }).await
+            Box::pin(self.0.l1.air.share(id, now, || self.filled(id))).await
         };
         match read.map_err(|error| condition.tells(error))? {
             Some(stored) => Ok((stored, age)),
-            None => Ok((self.found(id, condition).await?, age)),
+            None => Ok((Box::pin(self.found(id, condition)).await?, age)),
         }
     }
 
@@ -79,7 +78,7 @@ impl Sessions {
         let stored = self.0.store.read(id).await.map_err(self.0.rules.read_failed)?;
         let stored = match stored {
             Some(stored) => stored,
-            None => self.found(id, condition).await?,
+            None => Box::pin(self.found(id, condition)).await?,
         };
         self.admitted(id, stored, condition).await
     }
@@ -93,7 +92,7 @@ impl Sessions {
     ) -> Result<Stored, Error> {
         match self.0.users.read(id, &stored).await.map_err(self.0.rules.read_failed)? {
             Standing::Valid => Ok(stored),
-            Standing::SignedOut => self.refused(id, &stored.text, condition).await,
+            Standing::SignedOut => Box::pin(self.refused(id, &stored.text, condition)).await,
         }
     }
 

@@ -30,7 +30,7 @@ impl Sessions {
         }
         let _turn = timeout(budget.left(), ring.turn.lock()).await.map_err(|_| Error::no_time())?;
         let Some(chain) = ring.unrepaired(id, &current) else { return Ok(()) };
-        let Repaired { restored, forked } = self.repair(id, &chain, &current, budget).await?;
+        let Repaired { restored, forked } = Box::pin(self.repair(id, &chain, &current, budget)).await?;
         ring.remove(id, &chain.incarnation);
         self.0.away.metrics.restored.inc_by(restored as u64);
         self.0.away.metrics.forked.inc_by(forked as u64);

@@ -35,10 +35,10 @@ impl Sessions {
             if budget.is_spent() {
                 return Err(Error::no_time());
             }
-            let fate = self.replay(id, seq, &entry, budget).await?;
+            let fate = Box::pin(self.replay(id, seq, &entry, budget)).await?;
             if !self.0.rules.replay_once {
                 let again = Entry { op: OpId::mint()?, attempt: None, ..entry };
-                self.replay(id, seq, &again, budget).await?;
+                Box::pin(self.replay(id, seq, &again, budget)).await?;
             }
             if away.journal.remove(seq) {
                 match fate {

@@ -58,7 +58,7 @@ impl Sessions {
                     ops: &[],
                     from_us: current.since_us + SETTLED_US,
                 };
-                !left.is_zero() && self.0.store.restore(id, &restore).await? == PutBack::Done
+                !left.is_zero() && Box::pin(self.0.store.restore(id, &restore)).await? == PutBack::Done
             }
             // It has made place for others, or its life is over.
             None => false,

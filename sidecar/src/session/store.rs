@@ -19,7 +19,6 @@ const REMEMBERED_MS: u64 = 600_000;
 /// The protocol itself, so that a test can break one rule of it and see that somebody notices.
 #[derive(Debug, Clone)]
 pub struct Scripts {
-    pub read: Script,
     pub look: Script,
     pub seek: Script,
     pub write: Script,
@@ -34,7 +33,6 @@ pub struct Scripts {
 impl Default for Scripts {
     fn default() -> Scripts {
         Scripts {
-            read: Script::new(include_str!("read.lua")),
             look: Script::new(include_str!("import_look.lua")),
             seek: Script::new(include_str!("seek.lua")),
             write: Script::new(include_str!("write.lua")),
@@ -202,9 +200,9 @@ impl Store {
 
     /// And in whose time it was read.
     pub(crate) async fn read_at(&self, id: &SessionId) -> Result<ReadAt, Error> {
-        let answer = self.redis.run_at(&self.scripts.read, &[&key::session(id)], &[]).await;
-        let ((word, left_ms, bytes), epoch) = answer.map_err(Error::read)?;
-        Ok((Reply { word, left_ms, bytes }.stored()?, epoch))
+        let (found, epoch) = self.redis.get_at(&key::session(id)).await.map_err(Error::read)?;
+        let stored = found.map(|(bytes, left_ms)| stored(bytes, left_ms)).transpose()?;
+        Ok((stored, epoch))
     }
 
     /// What an import would meet: the bytes, and whether the session was deleted lately.
@@ -421,6 +419,12 @@ impl Store {
     }
 }
 
+fn stored(bytes: Vec<u8>, left_ms: i64) -> Result<Stored, Error> {
+    let text = String::from_utf8(bytes)
+        .map_err(|error| Error::Unreadable { reason: error.utf8_error().to_string() })?;
+    Ok(Stored { text: text.into(), left_ms })
+}
+
 /// What every script answers first.
 struct Reply {
     word: String,
@@ -457,9 +461,7 @@ impl Reply {
     }
 
     fn current(self) -> Result<Stored, Error> {
-        let text = String::from_utf8(self.bytes.unwrap_or_default())
-            .map_err(|error| Error::Unreadable { reason: error.utf8_error().to_string() })?;
-        Ok(Stored { text: text.into(), left_ms: self.left_ms })
+        stored(self.bytes.unwrap_or_default(), self.left_ms)
     }
 
     fn unknown_word(&self) -> Error {

@@ -160,7 +160,7 @@ impl Users {
         if self.unmarked.get(&keys.index).is_some_and(|read| read.elapsed() < UNMARKED) {
             return Ok(Standing::Valid);
         }
-        self.judged(keys, id, text).await
+        Box::pin(self.judged(keys, id, text)).await
     }
 
     /// By the mark as it is now.
