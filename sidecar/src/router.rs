@@ -34,17 +34,17 @@ pub fn router(app: App) -> Router {
 /// Counts, and sees to it that there is an answer.
 async fn answer(State(app): State<App>, request: Request, next: Next) -> Response {
     let start = Instant::now();
-    let method = label(request.method());
+    let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let v1 = request.uri().path().starts_with("/v1");
     let problem = if v1 { Problem::into_problem_details } else { Problem::into_envelope };
     let span = trace::span(request.headers());
     let made = async {
         match app.in_flight.enter(request.body()) {
-            Some(_place) => made(&app.http, request, next).await,
+            Some(_place) => made(&app.http, &method, Box::pin(next.run(request))).await,
             None => {
                 app.http.overloaded();
-                discard(request.into_body()).await;
+                Box::pin(discard(request.into_body())).await;
                 Err(session::Error::Overloaded.problem())
             }
         }
@@ -52,19 +52,22 @@ async fn answer(State(app): State<App>, request: Request, next: Next) -> Respons
     };
     let response = made.instrument(span).await;
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
-    app.http.answered(route, method, response.status().as_u16(), start.elapsed());
+    app.http.answered(route, label(&method), response.status().as_u16(), start.elapsed());
     response
 }
 
-async fn made(http: &Http, request: Request, next: Next) -> Result<Response, Problem> {
-    let method = request.method().clone();
-    match timeout(ANSWER, AssertUnwindSafe(next.run(request)).catch_unwind()).await {
+async fn made(
+    http: &Http,
+    method: &Method,
+    answer: impl Future<Output = Response>,
+) -> Result<Response, Problem> {
+    match timeout(ANSWER, AssertUnwindSafe(answer).catch_unwind()).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(_panic)) => {
             http.panicked();
             Err(panicked())
         }
-        Err(_) => Err(late(&method)),
+        Err(_) => Err(late(method)),
     }
 }
 
@@ -110,9 +113,12 @@ mod tests {
         let mut registry = Registry::default();
         let http = Http::new(&mut registry);
         let panics = get(async || -> &'static str { panic!("a defect") });
-        let guarded = move |request, next| {
+        let guarded = move |request: Request, next: Next| {
             let http = http.clone();
-            async move { made(&http, request, next).await.unwrap_or_else(Problem::into_envelope) }
+            async move {
+                let method = request.method().clone();
+                made(&http, &method, next.run(request)).await.unwrap_or_else(Problem::into_envelope)
+            }
         };
         let router = Router::<()>::new().route("/", panics).layer(from_fn(guarded));
         let service = TowerToHyperService::new(router);

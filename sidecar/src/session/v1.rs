@@ -66,7 +66,7 @@ pub(super) async fn read(State(app): State<App>, Id(id): Id, headers: HeaderMap)
         let condition = Condition::of(&headers)?;
         let session = match version::at_least(&headers)? {
             None => app.sessions.read(id, &condition).await?,
-            Some(version) => app.sessions.read_at_least(id, &condition, version).await?,
+            Some(version) => Box::pin(app.sessions.read_at_least(id, &condition, version)).await?,
         };
         let known = condition.read(&session.text)? && session.basis.has_etag();
         Ok((session, known))
