@@ -83,9 +83,14 @@ impl Sessions {
             PutBack::Needless => Ok(Repaired::default()),
             PutBack::Conflict { current: stored, remembered, now_us } => {
                 let since_us = now_us.saturating_sub(current.since_us);
-                match chain.first_lost(&remembered) {
+                match chain.first_lost(current, &remembered) {
                     Ok(None) => Ok(Repaired::default()),
-                    _ if since_us < FORKED_US => Err(Error::repairing()),
+                    first if since_us < FORKED_US => {
+                        if let Ok(Some(from)) = first {
+                            self.0.away.ring.lost(id, chain, current, from);
+                        }
+                        Err(Error::repairing())
+                    }
                     Ok(Some(from)) => self.merge_again(id, stored, chain, from, last.op, budget).await,
                     Err(_undecided) => Ok(Repaired { restored: 0, forked: chain.writes.len() }),
                 }

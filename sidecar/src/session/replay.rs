@@ -31,14 +31,14 @@ impl Sessions {
         let away = &self.0.away;
         let Some(turn) = away.journal.turn(id) else { return Ok(()) };
         let _turn = timeout(budget.left(), turn.lock()).await.map_err(|_| Error::no_time())?;
+        let mut again = Vec::new();
         while let Some((seq, entry)) = away.journal.first(id) {
             if budget.is_spent() {
                 return Err(Error::no_time());
             }
             let fate = Box::pin(self.replay(id, seq, &entry, budget)).await?;
             if !self.0.rules.replay_once {
-                let again = Entry { op: OpId::mint()?, attempt: None, ..entry };
-                Box::pin(self.replay(id, seq, &again, budget)).await?;
+                again.push((seq, Entry { op: OpId::mint()?, attempt: None, ..entry }));
             }
             if away.journal.remove(seq) {
                 match fate {
@@ -46,6 +46,9 @@ impl Sessions {
                     Fate::Dropped(reason) => away.metrics.drop_many(reason, 1),
                 }
             }
+        }
+        for (seq, entry) in again {
+            Box::pin(self.replay(id, seq, &entry, budget)).await?;
         }
         Ok(())
     }

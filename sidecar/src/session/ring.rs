@@ -57,6 +57,8 @@ pub(crate) struct Chain {
     /// The bytes of the last result; none after a deletion.
     pub(crate) text: Option<Text>,
     pub(crate) expires_at: Instant,
+    /// The first write that this incarnation was seen not to have. What others write pushes out what shows it.
+    lost: Option<(Incarnation, OpId)>,
 }
 
 #[derive(Debug, Default)]
@@ -90,8 +92,7 @@ impl Ring {
         if inner.chains.get(id).is_some_and(|chain| chain.incarnation != *incarnation) {
             inner.remove(id);
         }
-        let fresh =
-            || Chain { incarnation: incarnation.clone(), writes: VecDeque::new(), text: None, expires_at };
+        let fresh = || Chain::of(incarnation.clone(), expires_at);
         let cost = cost(&written);
         let chain = inner.chains.entry(id.clone()).or_insert_with(fresh);
         let before = chain.text.as_ref().map_or(0, |text| text.len());
@@ -140,6 +141,15 @@ impl Ring {
         let mut seen = std::collections::HashSet::new();
         let ids = inner.order.iter().map(|(_, id)| id).filter(other).filter(|id| seen.insert(*id));
         ids.cloned().collect()
+    }
+
+    /// The writes from this one on are not in that incarnation.
+    pub(crate) fn lost(&self, id: &SessionId, chain: &Chain, current: &Incarnation, from: usize) {
+        let Some(op) = chain.writes.get(from).map(|written| written.op) else { return };
+        let mut inner = self.inner();
+        if let Some(kept) = inner.chains.get_mut(id).filter(|kept| kept.incarnation == chain.incarnation) {
+            kept.lost = Some((current.clone(), op));
+        }
     }
 
     /// Repaired, or beyond it.
@@ -194,6 +204,10 @@ pub(crate) enum Sight {
 }
 
 impl Chain {
+    pub(crate) fn of(incarnation: Incarnation, expires_at: Instant) -> Chain {
+        Chain { incarnation, writes: VecDeque::new(), text: None, expires_at, lost: None }
+    }
+
     /// `current`: the digest of the bytes there are, if any.
     pub(crate) fn sight(&self, current: Option<&str>) -> Sight {
         let Some(last) = self.writes.back() else { return Sight::Whole };
@@ -210,7 +224,14 @@ impl Chain {
 
     /// The first write that is not among the operations which Redis remembers; none if the last one is. Where Redis
     /// remembers as many as it can and none of these, nobody can say: `Err`.
-    pub(crate) fn first_lost(&self, remembered: &[u8]) -> Result<Option<usize>, Undecided> {
+    pub(crate) fn first_lost(
+        &self,
+        current: &Incarnation,
+        remembered: &[u8],
+    ) -> Result<Option<usize>, Undecided> {
+        if let Some((_, op)) = self.lost.as_ref().filter(|(seen_in, _)| seen_in == current) {
+            return Ok(Some(self.writes.iter().position(|written| written.op == *op).unwrap_or(0)));
+        }
         let known = |op: &OpId| remembered.chunks_exact(8).any(|known| known == op.as_bytes());
         match self.writes.iter().rposition(|written| known(&written.op)) {
             Some(at) => Ok((at + 1 < self.writes.len()).then_some(at + 1)),

@@ -21,10 +21,9 @@ fn written(number: u8, base: &str, result: &str) -> Kept {
 /// a → b, another pod b → x, then x → c.
 fn chain() -> Chain {
     Chain {
-        incarnation: incarnation(1),
         writes: [written(1, "a", "b"), written(2, "x", "c")].into(),
         text: Some("bytes of c".to_owned().into()),
-        expires_at: Instant::now(),
+        ..Chain::of(incarnation(1), Instant::now())
     }
 }
 
@@ -48,12 +47,33 @@ fn the_bytes_there_are_say_what_was_cut() {
 #[test]
 fn the_operations_that_redis_remembers_say_what_was_cut() {
     let remembered = |ops: &[u8]| ops.iter().flat_map(|op| [*op; 8]).collect::<Vec<u8>>();
-    assert_eq!(chain().first_lost(&remembered(&[1, 9, 2, 8])), Ok(None), "another wrote after us");
-    assert_eq!(chain().first_lost(&remembered(&[1, 9])), Ok(Some(1)));
-    assert_eq!(chain().first_lost(&remembered(&[9])), Ok(Some(0)));
-    assert_eq!(chain().first_lost(&remembered(&[])), Ok(Some(0)));
-    assert_eq!(chain().first_lost(&remembered(&[9; 16])), Err(Undecided));
-    assert_eq!(chain().first_lost(&remembered(&[[9; 15].as_slice(), &[1]].concat())), Ok(Some(1)));
+    assert_eq!(
+        chain().first_lost(&incarnation(2), &remembered(&[1, 9, 2, 8])),
+        Ok(None),
+        "another wrote after us"
+    );
+    assert_eq!(chain().first_lost(&incarnation(2), &remembered(&[1, 9])), Ok(Some(1)));
+    assert_eq!(chain().first_lost(&incarnation(2), &remembered(&[9])), Ok(Some(0)));
+    assert_eq!(chain().first_lost(&incarnation(2), &remembered(&[])), Ok(Some(0)));
+    assert_eq!(chain().first_lost(&incarnation(2), &remembered(&[9; 16])), Err(Undecided));
+    assert_eq!(
+        chain().first_lost(&incarnation(2), &remembered(&[[9; 15].as_slice(), &[1]].concat())),
+        Ok(Some(1))
+    );
+}
+
+#[test]
+fn what_an_incarnation_was_seen_not_to_have_it_has_not_when_others_have_written_over_it() {
+    let (ring, now) = (Ring::default(), Instant::now());
+    for number in 1..=3 {
+        ring.record(&id("a"), &incarnation(1), written(number, "a", "b"), None, now, now);
+    }
+    let chain = || ring.unrepaired(&id("a"), &incarnation(2)).unwrap();
+    let full = [[9; 8]; 16].concat();
+    assert_eq!(chain().first_lost(&incarnation(2), &full), Err(Undecided));
+    ring.lost(&id("a"), &chain(), &incarnation(2), 1);
+    assert_eq!(chain().first_lost(&incarnation(2), &full), Ok(Some(1)));
+    assert_eq!(chain().first_lost(&incarnation(3), &full), Err(Undecided), "it may have lost less");
 }
 
 #[test]
