@@ -59,7 +59,7 @@ async fn batch_get_answers_each_id_in_order_and_none_fails_the_others() {
 #[tokio::test]
 async fn batch_get_reads_from_every_node_and_one_that_hangs_costs_only_its_own_sessions() {
     let cluster = RedisCluster::start().await;
-    let settings = Settings::redis(cluster.urls()).env("HYPERPAGE_REDIS_MODE", "cluster");
+    let settings = Settings::cluster(&cluster);
     let settings = settings.env("SESSION_L1_BYTES", "0");
     let sidecar = Sidecar::start(&settings).await;
     let mut ids = Vec::new();
@@ -206,7 +206,7 @@ async fn import_brings_back_nobody_who_has_signed_out_since() {
 #[tokio::test]
 async fn import_fills_every_node_of_a_cluster_and_says_what_an_outage_kept_out() {
     let mut cluster = RedisCluster::start().await;
-    let settings = Settings::redis(cluster.urls()).env("HYPERPAGE_REDIS_MODE", "cluster");
+    let settings = Settings::cluster(&cluster);
     let sidecar = Sidecar::start(&settings).await;
     let lines: Vec<String> = (0..3000).map(|n| line(&format!("s-{n}"), &exported(n))).collect();
     let results = import(&sidecar, "", &lines).await;

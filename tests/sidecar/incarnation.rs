@@ -122,7 +122,7 @@ async fn a_record_that_a_stranger_replaced_is_noticed_without_an_outage() {
 #[tokio::test]
 async fn every_master_of_a_cluster_has_a_record_of_its_own() {
     let cluster = RedisCluster::start().await;
-    let settings = Settings::redis(cluster.urls()).env("HYPERPAGE_REDIS_MODE", "cluster");
+    let settings = Settings::cluster(&cluster);
     let sidecar = Sidecar::start(&settings).await;
     let mut found = Vec::new();
     for node in &cluster.nodes {

@@ -6,12 +6,12 @@ use serde_json::Value;
 use tests::eventually::{check, eventually};
 use tests::http::{Answer, Request};
 use tests::proxy::{Mode, Proxy};
-use tests::redis::{MASTER_NAME, RedisCluster, RedisServer, Sentinels};
+use tests::redis::{RedisServer, Sentinels};
 use tests::sidecar::{Settings, Sidecar};
 
 use crate::common::{RECOVERY, new_session, pair};
 use crate::metrics::{total, values};
-use crate::strong::{one_on_each, with_replicas};
+use crate::strong::{replicated_cluster, with_replicas};
 
 /// What an answer may be older than its request, as the header says it.
 const BOUND: Duration = Duration::from_millis(300);
@@ -320,8 +320,7 @@ const CONFIRMED: Duration = Duration::from_secs(1);
 #[tokio::test]
 async fn with_sentinels_nothing_is_served_that_no_replica_confirms() {
     let group = Sentinels::start().await;
-    let url = format!("{}/{MASTER_NAME}", group.urls());
-    let sidecar = Sidecar::start(&Settings::redis(url).env("HYPERPAGE_REDIS_MODE", "sentinel")).await;
+    let sidecar = Sidecar::start(&Settings::sentinels(&group)).await;
     let id = new_session(&sidecar).await;
     lapses(&sidecar, &id, &group.data[1..]).await;
     sidecar.stop().await;
@@ -343,12 +342,7 @@ async fn with_replicas_to_wait_for_nothing_is_served_that_too_few_confirm() {
 
 #[tokio::test]
 async fn on_a_cluster_nothing_is_served_of_a_shard_whose_replica_does_not_confirm() {
-    let cluster = RedisCluster::with_replicas(1).await;
-    let settings = Settings::redis(cluster.urls())
-        .env("HYPERPAGE_REDIS_MODE", "cluster")
-        .env("HYPERPAGE_REDIS_WAIT_REPLICAS", "1");
-    let sidecar = Sidecar::start(&settings).await;
-    let sessions = one_on_each(&cluster, &sidecar).await;
+    let (cluster, sidecar, sessions) = replicated_cluster().await;
     lapses(&sidecar, &sessions[0], &cluster.replicas[..1]).await;
     // The others have their own.
     cluster.replicas[1].hang();

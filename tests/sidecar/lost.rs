@@ -5,7 +5,7 @@ use std::time::Duration;
 use tests::eventually::{check, eventually};
 use tests::http::Request;
 use tests::proxy::Mode;
-use tests::redis::{MASTER_NAME, RedisServer, Sentinels};
+use tests::redis::{RedisServer, Sentinels};
 use tests::sidecar::{Settings, Sidecar};
 
 use crate::common::{RECOVERY, new_v1};
@@ -43,8 +43,7 @@ async fn writes_of_the_last_seconds_survive_a_wipe() {
 #[tokio::test]
 async fn a_failover_that_loses_the_last_write_is_told_it_again() {
     let mut group = Sentinels::start().await;
-    let url = format!("{}/{MASTER_NAME}", group.urls());
-    let sidecar = Sidecar::start(&Settings::redis(url).env("HYPERPAGE_REDIS_MODE", "sentinel")).await;
+    let sidecar = Sidecar::start(&Settings::sentinels(&group)).await;
     let (id, _) = new_v1(&sidecar, r#"{"a":1}"#).await;
     let master = &group.data[0];
     let replicated: i64 = master.command(&["WAIT", "2", "5000"]).await.unwrap();

@@ -51,7 +51,7 @@ impl Migration<'_> {
 #[tokio::test]
 async fn a_session_is_read_and_touched_while_its_slot_moves() {
     let cluster = RedisCluster::start().await;
-    let settings = Settings::redis(cluster.urls()).env("HYPERPAGE_REDIS_MODE", "cluster");
+    let settings = Settings::cluster(&cluster);
     let sidecar = Sidecar::start(&settings).await;
     let id = new_session(&sidecar).await;
     let (key, path) = (format!("hyperpage:session:{id}"), format!("/v1/sessions/{id}"));

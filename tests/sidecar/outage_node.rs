@@ -20,7 +20,7 @@ async fn with_one_node_of_a_cluster_away_only_its_own_sessions_are_stale_and_jou
         let some = ["CONFIG", "SET", "cluster-require-full-coverage", "no"];
         node.command::<()>(&some).await.unwrap();
     }
-    let settings = Settings::redis(cluster.urls()).env("HYPERPAGE_REDIS_MODE", "cluster");
+    let settings = Settings::cluster(&cluster);
     let sidecar = Sidecar::start(&settings).await;
     let (mut lost, mut there) = (Vec::new(), Vec::new());
     for _ in 0..30 {

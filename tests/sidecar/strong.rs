@@ -5,7 +5,7 @@ use std::time::Duration;
 use tests::eventually::{check, eventually};
 use tests::http::{Answer, Request};
 use tests::proxy::{Mode, Proxy};
-use tests::redis::{MASTER_NAME, RedisCluster, RedisServer, Sentinels};
+use tests::redis::{RedisCluster, RedisServer, Sentinels};
 use tests::sidecar::{Settings, Sidecar};
 
 use crate::common::{RECOVERY, new_session, new_v1, pair};
@@ -159,12 +159,7 @@ async fn strong_without_replicas_to_wait_for_is_200_and_says_redis() {
 /// Each shard has a replica of its own, and the others' say nothing about it.
 #[tokio::test]
 async fn strong_on_a_cluster_is_confirmed_by_the_replica_of_the_sessions_own_shard() {
-    let cluster = RedisCluster::with_replicas(1).await;
-    let settings = Settings::redis(cluster.urls())
-        .env("HYPERPAGE_REDIS_MODE", "cluster")
-        .env("HYPERPAGE_REDIS_WAIT_REPLICAS", "1");
-    let sidecar = Sidecar::start(&settings).await;
-    let sessions = one_on_each(&cluster, &sidecar).await;
+    let (cluster, sidecar, sessions) = replicated_cluster().await;
     let write = async |id: &String| {
         sidecar.app.send(strong(Request::new("PATCH", format!("/v1/sessions/{id}")).json(r#"{"n":1}"#))).await
     };
@@ -195,27 +190,30 @@ async fn strong_on_a_cluster_is_confirmed_by_the_replica_of_the_sessions_own_sha
     sidecar.stop().await;
 }
 
-/// A session on each of the masters, in their order.
-pub(crate) async fn one_on_each(cluster: &RedisCluster, sidecar: &Sidecar) -> Vec<String> {
+/// Of three masters with a replica each that is waited for, and a session on each of them, in their order.
+pub(crate) async fn replicated_cluster() -> (RedisCluster, Sidecar, Vec<String>) {
+    let cluster = RedisCluster::with_replicas(1).await;
+    let settings = Settings::cluster(&cluster).env("HYPERPAGE_REDIS_WAIT_REPLICAS", "1");
+    let sidecar = Sidecar::start(&settings).await;
     let mut sessions = [None, None, None];
     // Hundreds would all have to miss one shard of three.
     for _ in 0..300 {
-        let id = new_session(sidecar).await;
+        let id = new_session(&sidecar).await;
         let shard = cluster.shard(&format!("hyperpage:session:{id}")).await;
         sessions[shard].get_or_insert(id);
         if sessions.iter().all(Option::is_some) {
             break;
         }
     }
-    sessions.into_iter().flatten().collect()
+    let sessions = sessions.into_iter().flatten().collect();
+    (cluster, sidecar, sessions)
 }
 
 /// Where there are sentinels a replica is waited for, whatever is set.
 #[tokio::test]
 async fn strong_with_sentinels_is_202_while_replicas_are_paused_and_replicated_again_after_a_failover() {
     let mut group = Sentinels::start().await;
-    let url = format!("{}/{MASTER_NAME}", group.urls());
-    let sidecar = Sidecar::start(&Settings::redis(url).env("HYPERPAGE_REDIS_MODE", "sentinel")).await;
+    let sidecar = Sidecar::start(&Settings::sentinels(&group)).await;
     let (id, _) = new_v1(&sidecar, "{}").await;
     confirmed(&sidecar).await;
     group.data[1..].iter().for_each(RedisServer::hang);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tests::eventually::{check, eventually};
 use tests::http::{Answer, Http};
-use tests::redis::{MASTER_NAME, RedisCluster, Sentinels};
+use tests::redis::{RedisCluster, Sentinels};
 use tests::scratch::Scratch;
 use tests::sidecar::{Settings, Sidecar};
 
@@ -22,8 +22,7 @@ async fn write(app: &Http, id: &str) -> Answer {
 #[tokio::test]
 async fn a_sentinel_failover_is_followed_and_no_session_is_lost() {
     let mut group = Sentinels::start().await;
-    let url = format!("{}/{MASTER_NAME}", group.urls());
-    let settings = Settings::redis(url).env("HYPERPAGE_REDIS_MODE", "sentinel");
+    let settings = Settings::sentinels(&group);
     let sidecar = Sidecar::start(&settings).await;
     let mut ids = Vec::new();
     for _ in 0..10 {
@@ -57,7 +56,7 @@ async fn a_sentinel_failover_is_followed_and_no_session_is_lost() {
 #[tokio::test]
 async fn a_cluster_is_followed_and_a_lost_node_costs_only_its_own_sessions() {
     let mut cluster = RedisCluster::start().await;
-    let settings = Settings::redis(cluster.urls()).env("HYPERPAGE_REDIS_MODE", "cluster");
+    let settings = Settings::cluster(&cluster);
     let sidecar = Sidecar::start(&settings).await;
     let mut ids = Vec::new();
     for _ in 0..30 {
@@ -159,7 +158,7 @@ async fn one_node_that_evicts_is_named_and_counted() {
     let cluster = RedisCluster::start().await;
     let evict = ["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"];
     cluster.nodes[1].command::<()>(&evict).await.unwrap();
-    let settings = Settings::redis(cluster.urls()).env("HYPERPAGE_REDIS_MODE", "cluster");
+    let settings = Settings::cluster(&cluster);
     let sidecar = Sidecar::start(&settings).await;
     eventually("all nodes have been asked, and one evicts", RECOVERY, async || {
         let metrics = sidecar.admin.get("/metrics").await.body;

@@ -12,6 +12,7 @@ use crate::eventually::eventually;
 use crate::http::Http;
 use crate::leash::Leash;
 use crate::process;
+use crate::redis::{MASTER_NAME, RedisCluster, Sentinels};
 use crate::scratch::Scratch;
 
 const START: Duration = Duration::from_secs(20);
@@ -31,6 +32,15 @@ impl Settings {
     /// Both ports of its own choice, and Redis there. A new Redis says at once that a session does not exist.
     pub fn redis(url: impl Into<String>) -> Settings {
         Settings::bare().env("REDIS_URL", url)
+    }
+
+    pub fn cluster(cluster: &RedisCluster) -> Settings {
+        Settings::redis(cluster.urls()).env("HYPERPAGE_REDIS_MODE", "cluster")
+    }
+
+    pub fn sentinels(group: &Sentinels) -> Settings {
+        let url = format!("{}/{MASTER_NAME}", group.urls());
+        Settings::redis(url).env("HYPERPAGE_REDIS_MODE", "sentinel")
     }
 
     pub fn bare() -> Settings {

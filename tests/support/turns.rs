@@ -48,7 +48,8 @@ pub struct Turn {
 impl Turns {
     /// So many may be there together.
     pub async fn together(&'static self, limit: usize) -> Turn {
-        let mut turn = self.counted(Kind::Waiting);
+        self.0.send_modify(|present| present.waiting += 1);
+        let mut turn = Turn { turns: self, kind: Kind::Waiting };
         self.when(|present| present.has_room(limit).then(|| turn.become_in(present, Kind::Together))).await;
         turn
     }
@@ -65,11 +66,6 @@ impl Turns {
     async fn exclusive(&'static self, may: fn(&Present) -> bool) -> Turn {
         self.when(|present| may(present).then(|| present.alone += 1)).await;
         Turn { turns: self, kind: Kind::Alone }
-    }
-
-    fn counted(&'static self, kind: Kind) -> Turn {
-        self.0.send_modify(|present| *present.of(kind) += 1);
-        Turn { turns: self, kind }
     }
 
     /// Tries it whenever something has changed.
