@@ -163,10 +163,10 @@ impl Link {
         self.0.snapshot.borrow().clone()
     }
 
-    /// None while it is connected; then since when it is not, if it ever was.
-    pub(super) fn lost(&self) -> Option<Option<Instant>> {
+    /// None while it is connected; `started` if it never was.
+    pub(super) fn down_since(&self, started: Instant) -> Option<Instant> {
         let snapshot = self.0.snapshot.borrow();
-        snapshot.connection.is_none().then_some(snapshot.lost)
+        snapshot.connection.is_none().then(|| snapshot.lost.unwrap_or(started))
     }
 
     pub(super) fn now_us(&self, now: Instant) -> Option<i64> {
@@ -252,23 +252,11 @@ impl Link {
         }
         match (self.ask(ask, end).await, ask.script) {
             (Err(Failed { redis: Some(error), .. }), Some(script)) if error.kind() == NO_SCRIPT => {
-                Box::pin(self.load(script, end)).await?;
+                let (mut connection, ..) = self.connection().await?;
+                Box::pin(load(&mut connection, script, end, |error| self.doubt(error))).await?;
                 Box::pin(self.ask(ask, end)).await
             }
             (answer, _) => answer,
-        }
-    }
-
-    async fn load(&self, script: &Script, end: Instant) -> Result<(), Failed> {
-        let (mut connection, ..) = self.connection().await?;
-        let loaded = script.load_async(&mut connection);
-        match timeout_at(end.min(Instant::now() + ATTEMPT).into(), loaded).await {
-            Ok(Ok(_hash)) => Ok(()),
-            Ok(Err(error)) => {
-                self.doubt(&error);
-                Err(not_loaded(error))
-            }
-            Err(_) => Err(Error::unavailable("loading a script took too long").into()),
         }
     }
 
@@ -333,9 +321,25 @@ impl From<Error> for Failed {
     }
 }
 
+pub(super) async fn load(
+    connection: &mut Connection,
+    script: &Script,
+    end: Instant,
+    failed: impl FnOnce(&RedisError),
+) -> Result<(), Failed> {
+    match timeout_at(end.min(Instant::now() + ATTEMPT).into(), script.load_async(connection)).await {
+        Ok(Ok(_hash)) => Ok(()),
+        Ok(Err(error)) => {
+            failed(&error);
+            Err(not_loaded(error))
+        }
+        Err(_) => Err(Error::unavailable("loading a script took too long").into()),
+    }
+}
+
 /// Loading a script acts on no key: without an answer nothing has happened. An error that Redis answers comes back
 /// every time, until a person mends it: an old Redis, or a user who may not load scripts.
-pub(super) fn not_loaded(error: RedisError) -> Failed {
+fn not_loaded(error: RedisError) -> Failed {
     match error.kind() {
         ErrorKind::Io | ErrorKind::Parse => Error::unavailable(words(&error)).into(),
         _ => Failed { error: (&error).into(), redis: Some(error) },

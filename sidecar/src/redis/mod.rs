@@ -185,11 +185,7 @@ impl Redis {
 
     /// Since when the node that owns `key` is not connected. None while it is.
     pub fn down_since(&self, key: &str) -> Option<Instant> {
-        let lost = match &self.topology {
-            Topology::Single(link) => link.lost(),
-            Topology::Cluster(cluster) => cluster.owner(key).map_or(Some(None), |link| link.lost()),
-        };
-        lost.map(|lost| lost.unwrap_or(self.started))
+        self.owner(key).map_or(Some(self.started), |link| link.down_since(self.started))
     }
 
     /// How many replicas are to confirm a strong write; 0 where there are none.

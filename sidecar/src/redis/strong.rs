@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 
 use super::dial::{self, Connection, Place};
 use super::error::Error;
-use super::link::{ATTEMPT, Ask, Failed, Link, NO_SCRIPT, not_loaded};
+use super::link::{ATTEMPT, Ask, Failed, Link, NO_SCRIPT, load};
 use super::target::Source;
 
 /// Strong writes at once, for each node; more wait for a place.
@@ -108,15 +108,12 @@ impl Strong {
 
 /// Where Redis does not know the script, it is loaded first.
 async fn execute(connection: &mut Connection, ask: &Ask<'_>, end: Instant) -> Result<Value, Failed> {
-    match send(connection, ask, end).await {
-        Err(Failed { redis: Some(error), .. }) if error.kind() == NO_SCRIPT => {}
-        answer => return answer,
-    }
-    let Some(script) = ask.script else { return send(connection, ask, end).await };
-    match timeout_at(end.min(Instant::now() + ATTEMPT).into(), script.load_async(connection)).await {
-        Ok(Ok(_hash)) => send(connection, ask, end).await,
-        Ok(Err(error)) => Err(not_loaded(error)),
-        Err(_) => Err(Error::unavailable("loading a script took too long").into()),
+    match (send(connection, ask, end).await, ask.script) {
+        (Err(Failed { redis: Some(error), .. }), Some(script)) if error.kind() == NO_SCRIPT => {
+            load(connection, script, end, |_| ()).await?;
+            send(connection, ask, end).await
+        }
+        (answer, _) => answer,
     }
 }
 

@@ -44,7 +44,7 @@ async fn count(State(app): State<App>, headers: HeaderMap) -> Response {
             let (count, exact, age) = (counted.count, counted.exact, counted.age().as_millis());
             json(format!(r#"{{"count":{count},"exact":{exact},"ageMs":{age}}}"#))
         }
-        Err(error) => v1::refuse(&app.sessions, error),
+        Err(error) => refuse(&app, error),
     }
 }
 
@@ -56,7 +56,7 @@ async fn import(
 ) -> Response {
     let mode = match Mode::parse(&parameters) {
         Ok(mode) => mode,
-        Err(error) => return v1::refuse(&app.sessions, error),
+        Err(error) => return refuse(&app, error),
     };
     let Ok(place) = Arc::clone(&app.sessions.0.imports).try_acquire_owned() else {
         return refuse(&app, Error::Overloaded);
@@ -80,7 +80,7 @@ async fn sign_out(State(app): State<App>, Path(user): Path<String>) -> Response 
         Ok(Ended { deleted, failed, complete }) => {
             json(format!(r#"{{"deleted":{deleted},"failed":{failed},"complete":{complete}}}"#))
         }
-        Err(error) => v1::refuse(&app.sessions, error),
+        Err(error) => refuse(&app, error),
     }
 }
 

@@ -184,16 +184,12 @@ impl L1 {
 
     /// It is not there any more.
     pub(crate) fn gone(&self, id: &SessionId) {
-        let (mut shard, bucket) = self.shard(id);
-        shard.generations[bucket] += 1;
-        self.remove(&mut shard, id);
+        let _for_nobody = self.take(id);
     }
 
     /// It was changed, or is not there any more; once its life is over, that is why.
     pub(crate) fn went(&self, id: &SessionId, now: Instant) {
-        let (mut shard, bucket) = self.shard(id);
-        shard.generations[bucket] += 1;
-        if self.remove(&mut shard, id).is_some_and(|copy| copy.is_over(now)) {
+        if self.take(id).is_some_and(|copy| copy.is_over(now)) {
             self.metrics.expired.inc();
         }
     }
@@ -230,6 +226,13 @@ impl L1 {
         if let Some(copy) = shard.copies.get_mut(id) {
             copy.end();
         }
+    }
+
+    /// And no fill that was begun before is kept.
+    fn take(&self, id: &SessionId) -> Option<Copy> {
+        let (mut shard, bucket) = self.shard(id);
+        shard.generations[bucket] += 1;
+        self.remove(&mut shard, id)
     }
 
     fn insert(&self, shard: &mut Shard, id: &SessionId, copy: Copy) {

@@ -202,8 +202,8 @@ impl Sessions {
 }
 
 impl Session {
-    fn written(id: SessionId, text: impl Into<Text>) -> Session {
-        Session { id, text: text.into(), renewed: None, basis: Basis::Redis, bound_ms: None }
+    fn written(id: SessionId, text: Text) -> Session {
+        Session { id, text, renewed: None, basis: Basis::Redis, bound_ms: None }
     }
 
     /// A header for an answer to a read.

@@ -13,9 +13,8 @@ use super::document::peek;
 use super::index::Place;
 use super::op::OpId;
 use super::store::Outcome;
-use super::text::digest;
 use super::user::{self, Standing};
-use super::{Error, Session, SessionId, Sessions};
+use super::{Error, Session, SessionId, Sessions, Text};
 use crate::key::UserKeys;
 
 pub(super) const PAGE: usize = 100;
@@ -150,9 +149,8 @@ impl Sessions {
     }
 
     /// Deletes a session that is signed out, and no other that has its id meanwhile.
-    pub(super) async fn end(&self, id: &SessionId, text: &str, budget: Budget) -> Result<Outcome, Error> {
-        let (op, base) = (OpId::mint()?, digest(text));
-        let outcome = self.del(id, op, Some(&base), budget).await?;
+    pub(super) async fn end(&self, id: &SessionId, text: &Text, budget: Budget) -> Result<Outcome, Error> {
+        let outcome = self.del(id, OpId::mint()?, Some(text.digest()), budget).await?;
         if let Outcome::Done(()) = outcome {
             self.0.users.ended();
             self.0.metrics.deleted.inc();

@@ -9,7 +9,7 @@ use super::outage::{Operation, Verdict};
 use super::renewal::Renewal;
 use super::store::Stored;
 use super::user::Standing;
-use super::{Basis, Error, Session, SessionId, Sessions, now_ms, rule};
+use super::{Basis, Error, Session, SessionId, Sessions, Text, now_ms, rule};
 
 impl Sessions {
     /// `condition` decides what absence means; what it says of a session's bytes is the caller's to judge.
@@ -100,7 +100,7 @@ impl Sessions {
     pub(super) async fn refused<T>(
         &self,
         id: &SessionId,
-        text: &str,
+        text: &Text,
         condition: &Condition,
     ) -> Result<T, Error> {
         if let Err(error) = self.end(id, text, Budget::begin()).await {

@@ -70,14 +70,7 @@ impl Sessions {
         };
         let ops: Vec<u8> =
             chain.writes.range(from..).flat_map(|write| write.op.as_bytes().to_vec()).collect();
-        let restore = Restore {
-            base,
-            text,
-            left,
-            version_ms: text.version().unwrap_or_default(),
-            ops: &ops,
-            from_us: current.since_us + SETTLED_US,
-        };
+        let restore = Restore { base, text, left, ops: &ops, from_us: current.since_us + SETTLED_US };
         match self.0.store.restore(id, &restore).await? {
             PutBack::Done => Ok(Repaired { restored: chain.writes.len() - from, forked: 0 }),
             PutBack::Needless => Ok(Repaired::default()),

@@ -54,7 +54,6 @@ impl Sessions {
                     base: None,
                     text: &stored.text,
                     left,
-                    version_ms: stored.text.version().unwrap_or_default(),
                     ops: &[],
                     from_us: current.since_us + SETTLED_US,
                 };

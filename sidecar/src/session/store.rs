@@ -81,7 +81,6 @@ pub(crate) struct Restore<'a> {
     pub(crate) base: Option<&'a str>,
     pub(crate) text: &'a Text,
     pub(crate) left: Duration,
-    pub(crate) version_ms: i64,
     /// The ids of the lost operations, one after the other.
     pub(crate) ops: &'a [u8],
     /// By Redis' clock, when what is missing may be made again.
@@ -324,10 +323,10 @@ impl Store {
     }
 
     pub(crate) async fn restore(&self, id: &SessionId, restore: &Restore<'_>) -> Result<PutBack, Error> {
-        let Restore { base, text, left, version_ms, ops, from_us } = restore;
+        let Restore { base, text, left, ops, from_us } = restore;
         let [left, version, remembered, from] = [
             left.as_millis().to_string(),
-            version_ms.to_string(),
+            text.version().unwrap_or_default().to_string(),
             REMEMBERED_MS.to_string(),
             from_us.to_string(),
         ];

@@ -21,7 +21,7 @@ struct Inner {
 }
 
 /// What an object says about itself.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(crate) struct Said {
     /// Where the value of `lastActivity` stands, and its milliseconds.
     pub(crate) active: Option<(Range<usize>, i64)>,
@@ -95,7 +95,7 @@ impl PartialEq for Text {
 
 impl Eq for Text {}
 
-pub(crate) fn digest(text: &str) -> String {
+fn digest(text: &str) -> String {
     let mut hex = String::with_capacity(40);
     for byte in Sha1::digest(text.as_bytes()) {
         hex.extend([byte >> 4, byte & 15].map(|half| char::from(HEX[usize::from(half)])));

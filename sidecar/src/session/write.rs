@@ -90,7 +90,7 @@ impl Sessions {
             Outcome::Deleted | Outcome::Conflict(_) if how.key.is_some() => {
                 let earlier = Some(Earlier { digest: None });
                 let receipt = Receipt { durability: Durability::Redis, earlier };
-                Ok(Written::of(Session::written(id, String::new()), receipt))
+                Ok(Written::of(Session::written(id, Text::default()), receipt))
             }
             Outcome::Missing | Outcome::Deleted | Outcome::Conflict(_) => {
                 Err(Error::Internal { reason: "128 random bits came twice".to_owned() })
@@ -158,7 +158,7 @@ impl Sessions {
     async fn recalled(&self, id: &SessionId, how: How) -> Result<Option<Written>, Error> {
         let Some(key) = &how.key else { return Ok(None) };
         let receipt = self.0.store.recall(id, key, how.way).await?;
-        let session = Session::written(id.clone(), String::new());
+        let session = Session::written(id.clone(), Text::default());
         Ok(receipt.map(|receipt| Written::of(session, receipt)))
     }
 
