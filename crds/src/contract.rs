@@ -22,6 +22,16 @@ pub mod env {
     pub const ADMIN_LISTEN: &str = "HYPERPAGE_ADMIN_LISTEN";
     pub const LOG_LEVEL: &str = "HYPERPAGE_LOG_LEVEL";
     pub const MAX_REQUESTS: &str = "HYPERPAGE_MAX_REQUESTS";
+    /// A file with the keys that pods seal their messages with.
+    pub const BUS_KEYS_FILE: &str = "HYPERPAGE_BUS_KEYS_FILE";
+    pub const COORD_COMPAT: &str = "COORD_COMPAT";
+    pub const COORD_HIGH_PRIORITY_THRESHOLD: &str = "COORD_HIGH_PRIORITY_THRESHOLD";
+    pub const COORD_NORMAL_PRIORITY_THRESHOLD: &str = "COORD_NORMAL_PRIORITY_THRESHOLD";
+    pub const LEADER_ELECTION_TIMEOUT: &str = "LEADER_ELECTION_TIMEOUT";
+    pub const LEADER_HEARTBEAT_INTERVAL: &str = "LEADER_HEARTBEAT_INTERVAL";
+    pub const LEADER_PROFILE: &str = "HYPERPAGE_LEADER_PROFILE";
+    pub const POD_CHANNEL_PREFIX: &str = "POD_CHANNEL_PREFIX";
+    pub const POD_COORDINATION_ENABLED: &str = "POD_COORDINATION_ENABLED";
     pub const POD_NAME: &str = "POD_NAME";
     pub const REDIS_MODE: &str = "HYPERPAGE_REDIS_MODE";
     pub const DRAIN_SECONDS: &str = "HYPERPAGE_DRAIN_SECONDS";
@@ -62,6 +72,8 @@ pub mod mount {
     /// URL and certificates of an external Redis.
     pub const REDIS_URL: &str = "/run/hyperpage/redis/url";
     pub const REDIS_CA: &str = "/run/hyperpage/redis/ca.crt";
+    pub const BUS: &str = "/run/hyperpage/bus";
+    pub const BUS_KEYS: &str = "/run/hyperpage/bus/keys";
     /// redis.conf, in Redis' own pod.
     pub const REDIS_CONFIG: &str = "/etc/hyperpage/redis";
 }
@@ -73,6 +85,13 @@ pub mod secret {
     pub const URL: &str = "url";
     /// As a file is called that holds certificates; no key of ours.
     pub const CA: &str = "ca.crt";
+}
+
+/// Keys of the Secret `NAME-hp-bus`.
+pub mod bus_secret {
+    /// A line for each of at most two: an id of 1 to 16 letters or digits, a blank, 32 bytes in base64. The first
+    /// seals, all open.
+    pub const KEYS: &str = "keys";
 }
 
 pub mod label {
@@ -108,6 +127,8 @@ pub mod annotation {
     /// On the Deployment and on Redis' StatefulSet: the value last acted upon.
     pub const UPGRADED_SIDECAR: &str = "hyperpage.dev/upgraded-sidecar";
     pub const UPGRADED_REDIS: &str = "hyperpage.dev/upgraded-redis";
+    /// On a Hyperpage, by its users: each new value replaces the key that pods seal their messages with.
+    pub const ROTATE_BUS_KEY: &str = "hyperpage.dev/rotate-bus-key";
     /// On a Hyperpage, by its users: `disabled` stops every write but that of status.
     pub const RECONCILE: &str = "hyperpage.dev/reconcile";
     pub const DISABLED: &str = "disabled";
@@ -147,6 +168,10 @@ pub mod name {
     /// The pod of the standalone Redis, as the StatefulSet controller names it.
     pub fn redis_pod(hyperpage: &str) -> String {
         format!("{}-0", redis(hyperpage))
+    }
+    /// The Secret with the keys that pods seal their messages with.
+    pub fn bus(hyperpage: &str) -> String {
+        format!("{hyperpage}-hp-bus")
     }
     /// The claim of Redis' volume, as the StatefulSet controller names it.
     pub fn redis_claim(hyperpage: &str) -> String {

@@ -7,11 +7,13 @@ use std::time::Instant;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
-use crate::config;
+use crate::config::{self, Telemetry};
+use crate::coordination::Coordination;
 use crate::in_flight::InFlight;
 use crate::metrics::{Http, Metrics};
 use crate::redis::Redis;
-use crate::session::{Rules, Sessions};
+use crate::rules::Rules;
+use crate::session::Sessions;
 
 /// A cheap handle: each layer of each request has one.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub struct App(Arc<Parts>);
 pub struct Parts {
     pub redis: Redis,
     pub sessions: Sessions,
+    /// None where it is off.
+    pub coordination: Option<Coordination>,
     pub http: Http,
     pub in_flight: InFlight,
     pub lifecycle: Lifecycle,
@@ -34,21 +38,48 @@ pub struct Lifecycle {
     pub draining: CancellationToken,
 }
 
+/// What is asked of its blocks.
+#[derive(Debug)]
+pub struct Settings<'a> {
+    pub session: &'a config::Session,
+    pub coordination: &'a config::Coordination,
+    pub telemetry: &'a Telemetry,
+}
+
+/// What a block does of its own accord. The caller runs each, and it ends after its stop.
+pub struct Work<S, C> {
+    pub sessions: S,
+    pub coordination: C,
+}
+
+/// One for each block with work of its own.
+#[derive(Debug, Clone, Default)]
+pub struct Stops {
+    pub sessions: CancellationToken,
+    pub coordination: CancellationToken,
+}
+
 impl App {
-    /// The caller runs the future, which ends after `stop`.
     pub fn new(
         redis: Redis,
         in_flight: InFlight,
-        session: &config::Session,
+        settings: &Settings<'_>,
         rules: Rules,
         mut registry: Registry,
-        stop: CancellationToken,
-    ) -> (App, Metrics, impl Future<Output = ()> + Send + use<>) {
-        let (sessions, task) = Sessions::new(redis.clone(), session, rules, &mut registry, stop);
+        stops: &Stops,
+    ) -> (App, Metrics, Work<impl Future<Output = ()> + Send + use<>, impl Future<Output = ()> + Send + use<>>)
+    {
+        let Settings { session, coordination, telemetry } = settings;
+        let stop = stops.sessions.clone();
+        let (sessions, keeping) = Sessions::new(redis.clone(), session, rules.sessions, &mut registry, stop);
+        let (pod, stop) = (&telemetry.pod_name, stops.coordination.clone());
+        let (coordination, coordinating) =
+            Coordination::new(redis.clone(), coordination, pod, rules.coordination, &mut registry, stop);
         let http = Http::new(&mut registry);
         let lifecycle = Lifecycle { started: Instant::now(), draining: CancellationToken::new() };
-        let parts = Parts { redis, sessions, http, in_flight, lifecycle };
-        (App(Arc::new(parts)), Metrics::new(registry), task)
+        let parts = Parts { redis, sessions, coordination, http, in_flight, lifecycle };
+        let work = Work { sessions: keeping, coordination: coordinating };
+        (App(Arc::new(parts)), Metrics::new(registry), work)
     }
 }
 

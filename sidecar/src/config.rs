@@ -1,5 +1,6 @@
 //! Settings, parsed once; nothing else reads the environment.
 
+mod coordination;
 mod guards;
 mod outage;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
+pub use coordination::Coordination;
 use crds::contract::env;
 pub use guards::{BindIp, Guards};
 pub use outage::Outage;
@@ -21,16 +23,6 @@ pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_C
 
 /// Room for some thousands of sessions.
 const L1_BYTES: u64 = 8 << 20;
-/// Settings that the documents name and nothing reads yet: no mistake, and worth a line in the log.
-const LATER: [&str; 7] = [
-    "COORD_HIGH_PRIORITY_THRESHOLD",
-    "COORD_NORMAL_PRIORITY_THRESHOLD",
-    "HYPERPAGE_LEADER_PROFILE",
-    "LEADER_ELECTION_TIMEOUT",
-    "LEADER_HEARTBEAT_INTERVAL",
-    "POD_CHANNEL_PREFIX",
-    "POD_COORDINATION_ENABLED",
-];
 /// The app's own settings, which share our prefix.
 const OF_THE_APP: [&str; 1] = ["HYPERPAGE_URL"];
 const PREFIX: &str = "HYPERPAGE_";
@@ -45,6 +37,8 @@ struct Cli {
     redis: Redis,
     #[command(flatten)]
     session: Session,
+    #[command(flatten)]
+    coordination: Coordination,
     #[command(flatten)]
     telemetry: Telemetry,
 }
@@ -150,6 +144,7 @@ pub struct Config {
     pub server: Server,
     pub redis: Store,
     pub session: Session,
+    pub coordination: Coordination,
     pub telemetry: Telemetry,
     pub dev: bool,
     /// What the log shall say about the settings themselves.
@@ -205,7 +200,7 @@ impl Config {
         if let Some(unknown) = unknown(&names) {
             return Err(Exit::Misused(format!("{unknown} is no setting of the sidecar (see --help)")));
         }
-        let Cli { server, redis, session, telemetry } = cli;
+        let Cli { server, redis, session, coordination, telemetry } = cli;
         if server.listen == server.admin_listen && server.listen.port() != 0 {
             return Err(Exit::Misused(format!(
                 "{} and {} are the same address",
@@ -214,11 +209,10 @@ impl Config {
             )));
         }
         session.guards.check().map_err(Exit::Misused)?;
-        let mut notes: Vec<String> =
-            names.iter().filter(|name| LATER.contains(&name.as_str())).map(|name| later(name)).collect();
+        let mut notes: Vec<String> = coordination.check().map_err(Exit::Misused)?.into_iter().collect();
         let dev = redis.dev;
         let redis = redis.store(&matches, &mut notes).map_err(Exit::Misused)?;
-        Ok(Config { server, redis, session, telemetry, dev, notes })
+        Ok(Config { server, redis, session, coordination, telemetry, dev, notes })
     }
 }
 
@@ -282,10 +276,6 @@ impl Redis {
     }
 }
 
-fn later(name: &str) -> String {
-    format!("{name} is accepted, and has no effect yet")
-}
-
 /// Arguments are shown to everybody on the machine.
 fn check_password(url: &str, argument: bool, notes: &mut Vec<String>) -> Result<(), String> {
     if !has_password(url) {
@@ -305,9 +295,7 @@ fn unknown(names: &[String]) -> Option<&str> {
     let command = Cli::command();
     let known: Vec<&str> = command.get_arguments().filter_map(|arg| arg.get_env()?.to_str()).collect();
     let ours = names.iter().map(String::as_str).filter(|name| name.starts_with(PREFIX));
-    let strange = |name: &&str| {
-        !known.contains(name) && !LATER.contains(name) && !OF_THE_APP.contains(name) && !of_a_service(name)
-    };
+    let strange = |name: &&str| !known.contains(name) && !OF_THE_APP.contains(name) && !of_a_service(name);
     ours.filter(strange).min()
 }
 

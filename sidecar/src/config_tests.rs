@@ -117,11 +117,34 @@ fn unknown_names_are_refused_and_those_of_kubernetes_ignored() {
 }
 
 #[test]
-fn later_settings_are_accepted_with_a_line_each() {
-    let config =
-        parse_with(&["--dev"], &["HYPERPAGE_LEADER_PROFILE", "LEADER_ELECTION_TIMEOUT"]).ok().unwrap();
-    assert_eq!(config.notes.len(), 2);
-    assert!(LATER.is_sorted());
+fn the_documents_times_of_an_election_make_it_slow_and_are_said_to() {
+    let times = |args: &[&str]| {
+        let config = parse(&[&["--dev"], args].concat()).ok().unwrap();
+        let timing = config.coordination.timing();
+        (timing.ttl.as_millis(), timing.renew.as_millis(), config.notes.len())
+    };
+    assert_eq!(times(&[]), (600, 150, 0));
+    assert_eq!(times(&["--leader-profile", "relaxed"]), (30_000, 10_000, 0));
+    assert_eq!(times(&["--leader-heartbeat-interval", "5000"]), (30_000, 5_000, 1));
+    assert_eq!(
+        times(&["--leader-profile", "relaxed", "--leader-election-timeout", "40000"]),
+        (40_000, 10_000, 0)
+    );
+    for (args, named) in [
+        (&["--leader-profile", "fast", "--leader-election-timeout", "900"][..], "HYPERPAGE_LEADER_PROFILE"),
+        (&["--leader-election-timeout", "900"], "LEADER_HEARTBEAT_INTERVAL"),
+        (&["--pod-channel-prefix", "a b"], "POD_CHANNEL_PREFIX"),
+    ] {
+        let line = misused(&[&["--dev"], args].concat(), &[]);
+        assert!(line.contains(named), "{line}");
+    }
+}
+
+#[test]
+fn pods_of_the_original_are_heard_until_there_is_a_key() {
+    let compat = |args: &[&str]| parse(&[&["--dev"], args].concat()).ok().unwrap().coordination.compat();
+    assert!(compat(&[]) && !compat(&["--bus-keys-file", "/f"]) && !compat(&["--coord-compat", "off"]));
+    assert!(compat(&["--bus-keys-file", "/f", "--coord-compat", "original"]));
 }
 
 #[test]

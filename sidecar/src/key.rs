@@ -72,6 +72,24 @@ impl UserKeys {
     }
 }
 
+/// The leader's lease, a string: JSON of whoever holds it.
+pub const LEASE: &str = "{hyperpage:coord}:lease";
+/// The highest term under which something was done.
+pub const FENCE: &str = "{hyperpage:coord}:fence";
+/// A hash: number and incarnation of the last message, and the bytes of the stream.
+pub const TOP: &str = "{hyperpage:coord}:top";
+/// The last messages.
+pub const STREAM: &str = "{hyperpage:coord}:stream";
+/// A hash: what each pod says of itself.
+pub const PODS: &str = "{hyperpage:coord}:pods";
+/// The leader, as the original's pods read it; never our truth.
+pub const MIRROR: &str = "hyperpage:leader";
+
+/// `hyperpage:pod:POD:heartbeat`, as the original's pods read it.
+pub fn heartbeat(pod: &str) -> String {
+    format!("hyperpage:pod:{pod}:heartbeat")
+}
+
 const USER: &str = "hyperpage:user:";
 const LONGEST_USER: usize = 128;
 

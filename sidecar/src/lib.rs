@@ -2,14 +2,19 @@
 
 pub mod admin;
 pub mod app;
+pub mod bus;
+pub mod clock;
 pub mod config;
+pub mod coordination;
 pub mod dev;
 pub mod error;
 pub mod in_flight;
 pub mod key;
+pub mod leader;
 pub mod metrics;
 pub mod redis;
 pub mod router;
+pub mod rules;
 pub mod run;
 pub mod server;
 pub mod session;

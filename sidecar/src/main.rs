@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use sidecar::config::{Config, Exit};
-use sidecar::session::Rules;
+use sidecar::rules::Rules;
 use sidecar::{run, telemetry};
 
 /// As sysexits(3): the command was used incorrectly.

@@ -11,13 +11,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::app::{self, App, Settings, Work};
 use crate::config::{Config, Store, VERSION};
 use crate::dev::PrivateRedis;
 use crate::in_flight::InFlight;
 use crate::redis::Redis;
+use crate::rules::Rules;
 use crate::server::{Limits, Patience, serve};
-use crate::session::Rules;
 use crate::{admin, router};
 
 /// Clients of the app's port keep connections, and a server that closes an idle one may meet a request.
@@ -49,7 +49,7 @@ pub fn block(config: Config, rules: Rules) -> anyhow::Result<()> {
 
 /// Binds, connects, serves, and ends after SIGTERM or SIGINT; with an error if a part ended by itself.
 pub async fn run(config: Config, rules: Rules) -> anyhow::Result<()> {
-    let Config { server, redis, session, telemetry, dev: _, notes } = config;
+    let Config { server, redis, session, coordination, telemetry, dev: _, notes } = config;
     let mut signals = Signals::new()?;
     // Ports first: the commonest mistake is reported before anything is started.
     let (listener, listen) = bind(server.listen, env::LISTEN).await?;
@@ -66,8 +66,9 @@ pub async fn run(config: Config, rules: Rules) -> anyhow::Result<()> {
     let mut registry = Registry::default();
     let (redis, supervisor) = Redis::connect(source, &mut registry, stops.redis.clone());
     let in_flight = InFlight::new(server.max_requests);
-    let stop = stops.sessions.clone();
-    let (app, metrics, sessions) = App::new(redis, in_flight, &session, rules, registry, stop);
+    let settings = Settings { session: &session, coordination: &coordination, telemetry: &telemetry };
+    let (app, metrics, work) = App::new(redis, in_flight, &settings, rules, registry, &stops.blocks);
+    let Work { sessions, coordination } = work;
     let draining = app.lifecycle.draining.clone();
     let limits = Limits {
         connections: CONNECTIONS,
@@ -84,6 +85,7 @@ pub async fn run(config: Config, rules: Rules) -> anyhow::Result<()> {
     let admin_router = admin::router(app.clone(), metrics);
     let mut tasks = Tasks {
         app: tokio::spawn(serve(listener, router::router(app), limits, stops.app.clone())),
+        coordination: tokio::spawn(coordination),
         sessions: tokio::spawn(sessions),
         redis: tokio::spawn(supervisor),
         admin: tokio::spawn(serve(admin_listener, admin_router, admin_limits, stops.admin.clone())),
@@ -142,13 +144,14 @@ impl Signals {
 #[derive(Default)]
 struct Stops {
     app: CancellationToken,
-    sessions: CancellationToken,
+    blocks: app::Stops,
     redis: CancellationToken,
     admin: CancellationToken,
 }
 
 struct Tasks {
     app: JoinHandle<()>,
+    coordination: JoinHandle<()>,
     sessions: JoinHandle<()>,
     redis: JoinHandle<()>,
     admin: JoinHandle<()>,
@@ -158,6 +161,7 @@ impl Tasks {
     async fn one_ended(&mut self) -> &'static str {
         tokio::select! {
             _ = &mut self.app => "the app's port",
+            _ = &mut self.coordination => "coordination",
             _ = &mut self.sessions => "the sessions' own work",
             _ = &mut self.redis => "the connection to Redis",
             _ = &mut self.admin => "the admin port",
@@ -168,7 +172,8 @@ impl Tasks {
     async fn stop(&mut self, stops: &Stops) {
         for (stop, task) in [
             (&stops.app, &mut self.app),
-            (&stops.sessions, &mut self.sessions),
+            (&stops.blocks.coordination, &mut self.coordination),
+            (&stops.blocks.sessions, &mut self.sessions),
             (&stops.redis, &mut self.redis),
             (&stops.admin, &mut self.admin),
         ] {

@@ -18,11 +18,13 @@ use prometheus_client::registry::Registry;
 use refusals::{Surface, refusal_name};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
 
-use crate::app::App;
-use crate::config;
+use crate::app::{App, Settings, Stops};
+use crate::config::{self, Telemetry};
 use crate::in_flight::InFlight;
 use crate::redis::{Mode, Redis, Source, Url};
+use crate::rules::Rules;
 
 fn document() -> Value {
     let paths = json!({
@@ -120,9 +122,11 @@ async fn openapi_json_names_every_method_of_every_path_and_no_other() {
     // Nobody runs the supervisor, so Redis is never there: what answers is told from what does not exist.
     let stop = CancellationToken::new();
     let (redis, _supervisor) = Redis::connect(source, &mut registry, stop.clone());
-    let settings = config::Session::default();
-    let (app, _metrics, _sessions) =
-        App::new(redis, InFlight::new(1), &settings, crate::session::Rules::default(), registry, stop);
+    let (session, coordination) = (config::Session::default(), config::Coordination::default());
+    let telemetry = Telemetry { log_level: LevelFilter::OFF, pod_name: "a".to_owned() };
+    let settings = Settings { session: &session, coordination: &coordination, telemetry: &telemetry };
+    let (app, _metrics, _work) =
+        App::new(redis, InFlight::new(1), &settings, Rules::default(), registry, &Stops::default());
     let service = TowerToHyperService::new(crate::router::router(app));
     for (path, described) in document()["paths"].as_object().unwrap() {
         for method in ["get", "post", "put", "patch", "delete", "options"] {
