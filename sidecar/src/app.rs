@@ -14,6 +14,7 @@ use crate::metrics::{Http, Metrics};
 use crate::redis::Redis;
 use crate::rules::Rules;
 use crate::session::Sessions;
+use crate::stream::Streams;
 
 /// A cheap handle: each layer of each request has one.
 #[derive(Debug, Clone)]
@@ -27,6 +28,7 @@ pub struct Parts {
     pub coordination: Option<Coordination>,
     pub http: Http,
     pub in_flight: InFlight,
+    pub streams: Streams,
     pub lifecycle: Lifecycle,
 }
 
@@ -77,7 +79,8 @@ impl App {
             Coordination::new(redis.clone(), coordination, pod, rules.coordination, &mut registry, stop);
         let http = Http::new(&mut registry);
         let lifecycle = Lifecycle { started: Instant::now(), draining: CancellationToken::new() };
-        let parts = Parts { redis, sessions, coordination, http, in_flight, lifecycle };
+        let streams = Streams::new(&http);
+        let parts = Parts { redis, sessions, coordination, http, in_flight, streams, lifecycle };
         let work = Work { sessions: keeping, coordination: coordinating };
         (App(Arc::new(parts)), Metrics::new(registry), work)
     }

@@ -18,5 +18,6 @@ pub mod rules;
 pub mod run;
 pub mod server;
 pub mod session;
+pub mod stream;
 pub mod telemetry;
 mod trace;

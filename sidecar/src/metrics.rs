@@ -7,6 +7,7 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -22,6 +23,7 @@ pub struct Http {
     seconds: Family<RouteLabels, Histogram>,
     panics: Counter,
     overloads: Counter,
+    streams: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -49,8 +51,9 @@ impl Http {
             seconds: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             panics: Counter::default(),
             overloads: Counter::default(),
+            streams: Gauge::default(),
         };
-        let Http { requests, statuses, seconds, panics, overloads } = http.clone();
+        let Http { requests, statuses, seconds, panics, overloads, streams } = http.clone();
         // The original's dashboard asks for it by this name.
         registry.register("api_requests", "Requests answered, by status", statuses);
         let registry = registry.sub_registry_with_prefix("hyperpage_http");
@@ -62,6 +65,7 @@ impl Http {
         );
         registry.register("panics", "Handlers that panicked; each answered 500", panics);
         registry.register("overloads", "Requests refused because too much was in flight", overloads);
+        registry.register("streams", "Answers that last, now", streams);
         http
     }
 
@@ -78,6 +82,10 @@ impl Http {
 
     pub fn overloaded(&self) {
         self.overloads.inc();
+    }
+
+    pub fn streams(&self) -> Gauge {
+        self.streams.clone()
     }
 }
 

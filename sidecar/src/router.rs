@@ -10,35 +10,34 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use futures::FutureExt;
 use tokio::time::timeout;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::app::App;
 use crate::error::Problem;
 use crate::in_flight::discard;
 use crate::metrics::Http;
-use crate::{session, trace};
+use crate::{bus, coordination, session, trace};
 
-/// Every request is answered within two seconds, whoever is slow; what is left is for the way.
+/// Every request is answered within two seconds, whoever is slow; what is left is for the way. But for the answers
+/// that are there to wait.
 const ANSWER: Duration = Duration::from_millis(1_800);
 
 pub fn router(app: App) -> Router {
-    Router::new()
+    let soon = Router::new()
         .merge(session::api::router())
         .merge(session::v1::router())
         .merge(session::cookie::router())
         .merge(session::bulk::router())
-        .layer(from_fn_with_state(app.clone(), answer))
-        .with_state(app)
+        .layer(from_fn_with_state(app.clone(), answer));
+    let lasting =
+        Router::new().merge(bus::http::lasting()).layer(from_fn_with_state(app.clone(), answer_lasting));
+    soon.merge(lasting).with_state(app)
 }
 
 /// Counts, and sees to it that there is an answer.
 async fn answer(State(app): State<App>, request: Request, next: Next) -> Response {
-    let start = Instant::now();
-    let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let v1 = request.uri().path().starts_with("/v1");
-    let problem = if v1 { Problem::into_problem_details } else { Problem::into_envelope };
-    let span = trace::span(request.headers());
+    let asked = Asked::of(&request);
+    let method = asked.method.clone();
     let made = async {
         match app.in_flight.enter(request.body()) {
             Some(_place) => made(&app.http, &method, Box::pin(next.run(request))).await,
@@ -48,12 +47,57 @@ async fn answer(State(app): State<App>, request: Request, next: Next) -> Respons
                 Err(session::Error::Overloaded.problem())
             }
         }
-        .unwrap_or_else(problem)
     };
-    let response = made.instrument(span).await;
-    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
-    app.http.answered(route, label(&method), response.status().as_u16(), start.elapsed());
-    response
+    asked.answered(&app.http, made).await
+}
+
+/// The same, for an answer that takes its time: nothing is read but the head of its request.
+async fn answer_lasting(State(app): State<App>, request: Request, next: Next) -> Response {
+    let asked = Asked::of(&request);
+    let made = async {
+        let Some(place) = app.streams.enter() else {
+            app.http.overloaded();
+            return Err(coordination::Error::TooManyStreams.problem());
+        };
+        match AssertUnwindSafe(Box::pin(next.run(request))).catch_unwind().await {
+            Ok(response) => Ok(place.until_sent(response, &app.http, &app.lifecycle.draining)),
+            Err(_panic) => {
+                app.http.panicked();
+                Err(panicked())
+            }
+        }
+    };
+    asked.answered(&app.http, made).await
+}
+
+/// What is known of a request before it is answered.
+struct Asked {
+    start: Instant,
+    method: Method,
+    route: Option<MatchedPath>,
+    refuse: fn(Problem) -> Response,
+    span: Span,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Asked {
+        let v1 = request.uri().path().starts_with("/v1");
+        Asked {
+            start: Instant::now(),
+            method: request.method().clone(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            refuse: if v1 { Problem::into_problem_details } else { Problem::into_envelope },
+            span: trace::span(request.headers()),
+        }
+    }
+
+    async fn answered(self, http: &Http, made: impl Future<Output = Result<Response, Problem>>) -> Response {
+        let Asked { start, method, route, refuse, span } = self;
+        let response = async { made.await.unwrap_or_else(refuse) }.instrument(span).await;
+        let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+        http.answered(route, label(&method), response.status().as_u16(), start.elapsed());
+        response
+    }
 }
 
 async fn made(

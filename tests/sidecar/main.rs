@@ -36,6 +36,7 @@ mod settings;
 mod slow;
 mod stale;
 mod stop;
+mod streams;
 mod strong;
 mod tls;
 mod topology;

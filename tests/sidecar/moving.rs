@@ -6,13 +6,14 @@ use tests::binaries::workspace;
 
 use crate::common::{new_session, pair};
 
-const MOVED: [(&str, &str); 59] = [
+const MOVED: [(&str, &str); 60] = [
     ("api_requests", "metrics_count_sessions_requests_and_redis"),
     ("hyperpage_http_overloads", "more_requests_at_once_than_there_is_room_for_are_503_at_once"),
     // By a route of that test: no request is known that makes one of ours panic.
     ("hyperpage_http_panics", "a_handler_that_panics_is_counted_and_answered_500"),
     ("hyperpage_http_request_seconds", "metrics_count_sessions_requests_and_redis"),
     ("hyperpage_http_requests", "metrics_count_sessions_requests_and_redis"),
+    ("hyperpage_http_streams", "streams_say_who_speaks_are_kept_alive_and_end_when_the_sidecar_does"),
     ("hyperpage_redis_call_seconds", "metrics_count_sessions_requests_and_redis"),
     ("hyperpage_redis_canary_failures", "a_proxy_that_swallows_what_redis_says_is_noticed_by_the_canary"),
     ("hyperpage_redis_coherent", "a_session_is_served_from_memory_and_own_writes_are_seen_at_once"),

@@ -6,6 +6,7 @@ pub mod binaries;
 pub mod cluster;
 pub mod described;
 pub mod door;
+pub mod events;
 pub mod eventually;
 pub mod history;
 pub mod http;

@@ -9,6 +9,8 @@ use crate::error::Problem;
 pub enum Error {
     #[error("pods are not coordinated here; set POD_COORDINATION_ENABLED=true")]
     Disabled,
+    #[error("too many event streams and waiting requests are open; close some, or share one")]
+    TooManyStreams,
 }
 
 impl Error {
@@ -16,6 +18,9 @@ impl Error {
         let message = self.to_string();
         match self {
             Error::Disabled => Problem::new(StatusCode::NOT_FOUND, "COORDINATION_DISABLED", message),
+            Error::TooManyStreams => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_STREAMS", message)
+            }
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Writes `sidecar/openapi.json` from what the product is made of, and holds it to what the router does. A new route
-//! is described beside its siblings in `original.rs` or `v1.rs`; a new error finds its way into the refusals by itself.
+//! is described beside its siblings in `original.rs`, `v1.rs` or `coordination/`; a new error finds its way into the refusals by itself.
 
 mod bulk;
 mod cookie;
+mod coordination;
 mod operation;
 mod original;
 mod refusals;
@@ -27,7 +28,7 @@ use crate::redis::{Mode, Redis, Source, Url};
 use crate::rules::Rules;
 
 fn document() -> Value {
-    let paths = json!({
+    let mut paths = json!({
         "/api/sessions": original::sessions(),
         "/api/sessions/check": original::check(),
         "/v1/session": cookie::session(),
@@ -40,18 +41,20 @@ fn document() -> Value {
         "/v1/sessions:import": bulk::import(),
         "/v1/users/{id}/sessions": bulk::of_user(),
     });
+    paths.as_object_mut().expect("an object").extend(coordination::paths());
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Hyperpage sidecar",
             "version": env!("CARGO_PKG_VERSION"),
-            "summary": "Sessions for the app in the same pod, on localhost",
+            "summary": "Sessions and coordination for the app in the same pod, on localhost",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "servers": [{ "url": "http://127.0.0.1:4100" }],
         "tags": [
             { "name": Surface::Original.tag(), "description": "The original's contract, to the byte." },
             { "name": Surface::V1.tag(), "description": "Typed, with ETags and problem details (RFC 9457)." },
+            { "name": Surface::Coordination.tag(), "description": "How the pods of one app talk." },
         ],
         "components": {
             "schemas": schemas::schemas(),

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::operation::{JSON, reference};
 use crate::error::Problem;
-use crate::router;
 use crate::session::{Error, api};
+use crate::{coordination, router};
 
 const PROBLEM: &str = "application/problem+json";
 
@@ -16,15 +16,17 @@ const PROBLEM: &str = "application/problem+json";
 pub(super) enum Surface {
     Original,
     V1,
+    Coordination,
 }
 
 impl Surface {
-    pub(super) const ALL: [Surface; 2] = [Surface::Original, Surface::V1];
+    pub(super) const ALL: [Surface; 3] = [Surface::Original, Surface::V1, Surface::Coordination];
 
     pub(super) fn tag(self) -> &'static str {
         match self {
             Surface::Original => "original",
             Surface::V1 => "v1",
+            Surface::Coordination => "coordination",
         }
     }
 
@@ -44,12 +46,13 @@ const ELSEWHERE: [(Surface, &str); 6] = [
     (Surface::V1, "CLIENT_ID_REFUSED"),
 ];
 
-/// `BadRequest`, or `ApiBadRequest` on the original's surface.
+/// `BadRequest`, or `ApiBadRequest` on the original's surface, or `CoordinationBadRequest`.
 pub(super) fn refusal_name(surface: Surface, status: StatusCode) -> String {
     let reason = status.canonical_reason().expect("a status with a name").replace(' ', "");
     match surface {
         Surface::Original => format!("Api{reason}"),
         Surface::V1 => reason,
+        Surface::Coordination => format!("Coordination{reason}"),
     }
 }
 
@@ -65,11 +68,16 @@ pub(super) fn codes(surface: Surface) -> BTreeMap<StatusCode, BTreeSet<&'static 
 }
 
 fn problems(surface: Surface) -> Vec<Problem> {
-    let told = |error: Error| match surface {
-        Surface::Original => api::FAILURES.iter().map(|failure| api::told(error.clone(), *failure)).collect(),
-        Surface::V1 => vec![error.problem()],
+    let told = |error: Error| api::FAILURES.iter().map(move |failure| api::told(error.clone(), *failure));
+    let mut problems: Vec<Problem> = match surface {
+        Surface::Original => errors().flat_map(told).collect(),
+        Surface::V1 => errors().map(Error::problem).collect(),
+        // What is refused before anybody looks whom it is for.
+        Surface::Coordination => coordination_errors()
+            .map(coordination::Error::problem)
+            .chain([Error::Overloaded.problem()])
+            .collect(),
     };
-    let mut problems: Vec<Problem> = errors().flat_map(told).collect();
     problems.extend([Method::GET, Method::POST].iter().map(router::late));
     problems.push(router::panicked());
     problems
@@ -109,6 +117,16 @@ fn after(error: &Error) -> Option<Error> {
     })
 }
 
+fn coordination_errors() -> impl Iterator<Item = coordination::Error> {
+    use coordination::Error;
+    std::iter::successors(Some(Error::Disabled), |error| {
+        Some(match error {
+            Error::Disabled => Error::TooManyStreams,
+            Error::TooManyStreams => return None,
+        })
+    })
+}
+
 /// The refusals that `paths` refer to.
 pub(super) fn responses(paths: &Value) -> Value {
     let used = paths.to_string();
@@ -130,13 +148,13 @@ fn response(surface: Surface, status: StatusCode, codes: &BTreeSet<&str>) -> Val
             let error = json!({ "properties": { "code": { "enum": codes } } });
             (JSON, json!([reference("schemas", "Envelope"), { "properties": { "error": error } }]))
         }
-        Surface::V1 => {
+        Surface::V1 | Surface::Coordination => {
             let members = json!({ "status": { "const": status.as_u16() }, "code": { "enum": codes } });
             (PROBLEM, json!([reference("schemas", "Problem"), { "properties": members }]))
         }
     };
     let mut response = json!({
-        "description": meaning(status),
+        "description": meaning(surface, status),
         "content": { media: { "schema": { "allOf": schema } } },
     });
     if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
@@ -145,8 +163,9 @@ fn response(surface: Surface, status: StatusCode, codes: &BTreeSet<&str>) -> Val
     response
 }
 
-fn meaning(status: StatusCode) -> &'static str {
+fn meaning(surface: Surface, status: StatusCode) -> &'static str {
     match status.as_u16() {
+        404 if surface == Surface::Coordination => "Pods are not coordinated here",
         400 => "The request is wrong",
         401 | 404 => "There is no such session",
         403 => "Not allowed here",

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::bulk;
 use super::operation::reference;
+use super::{bulk, coordination};
 use crate::session::document::{MAX_BYTES, MAX_DEPTH};
 use crate::session::id::MAX_LENGTH;
 
@@ -13,6 +13,7 @@ pub(super) fn schemas() -> Value {
     for more in [answers(), bulk::schemas()] {
         all.extend(more.as_object().expect("an object").clone());
     }
+    all.extend(coordination::schemas());
     all.insert("Session".to_owned(), session());
     schemas
 }

@@ -1,0 +1,110 @@
+//! A client of server-sent events.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+const OPEN: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub name: String,
+    pub id: Option<String>,
+    pub data: String,
+}
+
+impl Event {
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.data).expect("an event's data is JSON")
+    }
+}
+
+/// What came next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    Event(Event),
+    /// Nothing within the time given.
+    Nothing,
+    /// The stream is over.
+    End,
+}
+
+pub struct Events {
+    response: reqwest::Response,
+    buffer: Vec<u8>,
+    /// Comments that came, which are no events.
+    pub comments: usize,
+}
+
+impl Events {
+    /// Fails the test unless a stream begins.
+    pub async fn open(address: SocketAddr, path: &str, last: Option<&str>) -> Events {
+        let client = reqwest::Client::builder().no_proxy().build().expect("plain HTTP needs nothing");
+        let mut request = client.get(format!("http://{address}{path}"));
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let response = tokio::time::timeout(OPEN, request.send()).await.expect("in time").expect("an answer");
+        assert_eq!(response.status(), 200, "{response:?}");
+        assert_eq!(response.headers()["content-type"], "text/event-stream", "{response:?}");
+        Events { response, buffer: Vec::new(), comments: 0 }
+    }
+
+    pub async fn next(&mut self, within: Duration) -> Next {
+        let end = Instant::now() + within;
+        loop {
+            while let Some(length) = self.buffer.windows(2).position(|bytes| bytes == b"\n\n") {
+                let block: Vec<u8> = self.buffer.drain(..length + 2).collect();
+                match event(&String::from_utf8(block).expect("events are UTF-8")) {
+                    Some(event) => return Next::Event(event),
+                    None => self.comments += 1,
+                }
+            }
+            match timeout_at(end, self.response.chunk()).await {
+                Err(_) => return Next::Nothing,
+                Ok(Ok(Some(chunk))) => self.buffer.extend_from_slice(&chunk),
+                Ok(Ok(None) | Err(_)) => return Next::End,
+            }
+        }
+    }
+
+    /// The next event of these names; others are passed over.
+    pub async fn expect(&mut self, names: &[&str], within: Duration) -> Event {
+        let end = Instant::now() + within;
+        loop {
+            match self.next(end.saturating_duration_since(Instant::now())).await {
+                Next::Event(event) if names.contains(&event.name.as_str()) => return event,
+                Next::Event(_) => {}
+                other => panicking(names, &other),
+            }
+        }
+    }
+}
+
+#[expect(clippy::panic, reason = "a test that waits for an event fails without it")]
+fn panicking(names: &[&str], next: &Next) -> ! {
+    panic!("{next:?} instead of an event {names:?}")
+}
+
+/// Nothing for a comment.
+fn event(block: &str) -> Option<Event> {
+    let mut event = Event { name: "message".to_owned(), id: None, data: String::new() };
+    let mut any = false;
+    for line in block.lines() {
+        let (field, value) = line.split_once(": ").unwrap_or((line, ""));
+        match field {
+            "event" => value.clone_into(&mut event.name),
+            "id" => event.id = Some(value.to_owned()),
+            "data" if any => event.data.extend(["\n", value]),
+            "data" => {
+                any = true;
+                value.clone_into(&mut event.data);
+            }
+            _ => {}
+        }
+    }
+    any.then_some(event)
+}
