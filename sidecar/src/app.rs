@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Telemetry};
-use crate::coordination::Coordination;
+use crate::coordination::{Coordination, Needs};
 use crate::in_flight::InFlight;
 use crate::metrics::{Http, Metrics};
 use crate::redis::Redis;
@@ -74,11 +74,16 @@ impl App {
         let Settings { session, coordination, telemetry } = settings;
         let stop = stops.sessions.clone();
         let (sessions, keeping) = Sessions::new(redis.clone(), session, rules.sessions, &mut registry, stop);
-        let (pod, stop) = (&telemetry.pod_name, stops.coordination.clone());
-        let (coordination, coordinating) =
-            Coordination::new(redis.clone(), coordination, pod, rules.coordination, &mut registry, stop);
-        let http = Http::new(&mut registry);
         let lifecycle = Lifecycle { started: Instant::now(), draining: CancellationToken::new() };
+        let needs = Needs {
+            redis: redis.clone(),
+            settings: coordination,
+            pod: &telemetry.pod_name,
+            draining: lifecycle.draining.clone(),
+        };
+        let (coordination, coordinating) =
+            Coordination::new(needs, rules.coordination, &mut registry, stops.coordination.clone());
+        let http = Http::new(&mut registry);
         let streams = Streams::new(&http);
         let parts = Parts { redis, sessions, coordination, http, in_flight, streams, lifecycle };
         let work = Work { sessions: keeping, coordination: coordinating };

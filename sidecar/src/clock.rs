@@ -1,7 +1,7 @@
 //! Time inside this process, as leases need it: it goes on while the machine sleeps, and nobody can set it.
 
 use std::ops::Add;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -39,6 +39,13 @@ impl Add<Duration> for Boot {
     fn add(self, duration: Duration) -> Boot {
         Boot(self.0.saturating_add(duration))
     }
+}
+
+/// What people and other machines call the time, in ms. It may be wrong, and nothing here depends on it.
+#[expect(clippy::disallowed_methods, reason = "the one place that asks; every rule takes `now`")]
+pub(crate) fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

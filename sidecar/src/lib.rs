@@ -12,6 +12,9 @@ pub mod in_flight;
 pub mod key;
 pub mod leader;
 pub mod metrics;
+#[cfg(test)]
+mod openapi;
+pub mod pods;
 pub mod redis;
 pub mod router;
 pub mod rules;

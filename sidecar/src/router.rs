@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::error::Problem;
 use crate::in_flight::discard;
 use crate::metrics::Http;
-use crate::{bus, coordination, session, trace};
+use crate::{bus, coordination, pods, session, trace};
 
 /// Every request is answered within two seconds, whoever is slow; what is left is for the way. But for the answers
 /// that are there to wait.
@@ -28,6 +28,7 @@ pub fn router(app: App) -> Router {
         .merge(session::v1::router())
         .merge(session::cookie::router())
         .merge(session::bulk::router())
+        .merge(pods::router())
         .layer(from_fn_with_state(app.clone(), answer));
     let lasting =
         Router::new().merge(bus::http::lasting()).layer(from_fn_with_state(app.clone(), answer_lasting));

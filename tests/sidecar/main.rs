@@ -32,6 +32,7 @@ mod original;
 mod outage;
 mod outage_node;
 mod paths;
+mod pods;
 mod settings;
 mod slow;
 mod stale;

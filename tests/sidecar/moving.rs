@@ -6,7 +6,7 @@ use tests::binaries::workspace;
 
 use crate::common::{new_session, pair};
 
-const MOVED: [(&str, &str); 60] = [
+const MOVED: &[(&str, &str)] = &[
     ("api_requests", "metrics_count_sessions_requests_and_redis"),
     ("hyperpage_http_overloads", "more_requests_at_once_than_there_is_room_for_are_503_at_once"),
     // By a route of that test: no request is known that makes one of ours panic.
@@ -14,6 +14,12 @@ const MOVED: [(&str, &str); 60] = [
     ("hyperpage_http_request_seconds", "metrics_count_sessions_requests_and_redis"),
     ("hyperpage_http_requests", "metrics_count_sessions_requests_and_redis"),
     ("hyperpage_http_streams", "streams_say_who_speaks_are_kept_alive_and_end_when_the_sidecar_does"),
+    (
+        "hyperpage_pods_beats_failed",
+        "in_an_outage_the_list_is_told_as_it_was_and_marked_and_a_wiped_redis_is_told_anew",
+    ),
+    ("hyperpage_pods_changes", "metrics_count_pods_and_those_who_come_and_go"),
+    ("hyperpage_pods_known", "metrics_count_pods_and_those_who_come_and_go"),
     ("hyperpage_redis_call_seconds", "metrics_count_sessions_requests_and_redis"),
     ("hyperpage_redis_canary_failures", "a_proxy_that_swallows_what_redis_says_is_noticed_by_the_canary"),
     ("hyperpage_redis_coherent", "a_session_is_served_from_memory_and_own_writes_are_seen_at_once"),
@@ -113,7 +119,7 @@ fn registered(text: &str) -> impl Iterator<Item = &str> {
 
 /// As it is registered.
 fn unprefixed(metric: &str) -> &str {
-    let prefixes = ["hyperpage_redis_", "hyperpage_http_"];
+    let prefixes = ["hyperpage_redis_", "hyperpage_http_", "hyperpage_pods_"];
     prefixes.iter().find_map(|prefix| metric.strip_prefix(prefix)).unwrap_or(metric)
 }
 

@@ -16,6 +16,7 @@ pub(crate) fn lasting() -> Router<App> {
 
 /// All that this pod hears, from now on.
 async fn events(coordination: Coordination) -> Response {
-    let hello = Event { name: "hello", id: None, data: json!({ "pod": coordination.pod() }).to_string() };
+    let hello =
+        Event { name: "hello", id: None, data: json!({ "pod": coordination.pods().me().pod }).to_string() };
     stream::events(futures::stream::iter([hello]).chain(futures::stream::pending()))
 }

@@ -11,18 +11,37 @@ pub enum Error {
     Disabled,
     #[error("too many event streams and waiting requests are open; close some, or share one")]
     TooManyStreams,
+    #[error("coordination is unavailable; try again")]
+    Unavailable { reason: String },
 }
 
 impl Error {
     pub(crate) fn problem(self) -> Problem {
         let message = self.to_string();
         match self {
+            Error::Unavailable { reason } => Problem {
+                cause: Some(reason),
+                ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, "COORDINATION_UNAVAILABLE", message)
+            },
             Error::Disabled => Problem::new(StatusCode::NOT_FOUND, "COORDINATION_DISABLED", message),
             Error::TooManyStreams => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_STREAMS", message)
             }
         }
     }
+}
+
+/// One of each kind. A new one does not compile until it has its place in the chain, and thus in openapi.json.
+#[cfg(test)]
+pub(crate) fn every_error() -> impl Iterator<Item = Error> {
+    let after = |error: &Error| {
+        Some(match error {
+            Error::Disabled => Error::TooManyStreams,
+            Error::TooManyStreams => Error::Unavailable { reason: String::new() },
+            Error::Unavailable { .. } => return None,
+        })
+    };
+    std::iter::successors(Some(Error::Disabled), after)
 }
 
 impl IntoResponse for Error {

@@ -1,17 +1,23 @@
 //! What makes pods one app: a leader, messages, and who is there. Off: none of it, and its paths are 404.
 
 mod error;
+mod identity;
 
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts as Request;
+use futures::future::Either;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use error::Error;
+#[cfg(test)]
+pub(crate) use error::every_error;
+pub use identity::Identity;
 
 use crate::app::App;
+use crate::pods::Pods;
 use crate::redis::Redis;
 use crate::{bus, config, leader};
 
@@ -28,26 +34,38 @@ pub struct Coordination(Arc<Parts>);
 
 #[derive(Debug)]
 struct Parts {
-    pod: String,
+    pods: Pods,
+}
+
+/// What all of it needs.
+#[derive(Debug)]
+pub struct Needs<'a> {
+    pub redis: Redis,
+    pub settings: &'a config::Coordination,
+    /// The name that others know this pod by.
+    pub pod: &'a str,
+    pub draining: CancellationToken,
 }
 
 impl Coordination {
     /// None where it is off. The caller runs the future, which ends after `stop`.
     pub fn new(
-        _redis: Redis,
-        settings: &config::Coordination,
-        pod: &str,
+        needs: Needs<'_>,
         _rules: Rules,
-        _registry: &mut Registry,
+        registry: &mut Registry,
         stop: CancellationToken,
     ) -> (Option<Coordination>, impl Future<Output = ()> + Send + use<>) {
-        let coordination = settings.enabled.then(|| Coordination(Arc::new(Parts { pod: pod.to_owned() })));
-        (coordination, async move { stop.cancelled().await })
+        let Needs { redis, settings, pod, draining } = needs;
+        if !settings.enabled {
+            return (None, Either::Left(stop.cancelled_owned()));
+        }
+        let me = Identity::new(pod);
+        let (pods, living) = Pods::new(redis, me, draining, registry, stop);
+        (Some(Coordination(Arc::new(Parts { pods }))), Either::Right(living))
     }
 
-    /// The name that others know this pod by.
-    pub fn pod(&self) -> &str {
-        &self.0.pod
+    pub fn pods(&self) -> &Pods {
+        &self.0.pods
     }
 }
 

@@ -168,6 +168,14 @@ impl Redis {
         Ok((bytes.map(|bytes| (bytes, left_ms)), epoch))
     }
 
+    /// Sets a string that lives for so many seconds.
+    pub async fn set_for(&self, key: &str, value: &[u8], seconds: u32) -> Result<(), Error> {
+        let mut commands = redis::pipe();
+        commands.cmd("SET").arg(key).arg(value).arg("EX").arg(seconds);
+        let ask = Ask { script: None, commands, asking: false, seen: false, confirm: None };
+        self.call::<Value>(key, ask).await.map(|_ok| ())
+    }
+
     /// From the next connection on, `listener` is told what somebody else changes, while that connection is read.
     pub fn listen(&self, listener: impl Fn(Changed<'_>) + Send + Sync + 'static) {
         self.wires.ear.listen(listener);

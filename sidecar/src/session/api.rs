@@ -29,7 +29,7 @@ pub fn router() -> Router<App> {
 
 /// How the original tells what went wrong inside.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     code: &'static str,
     message: &'static str,
 }
@@ -39,7 +39,7 @@ const SAVE: Failure = Failure { code: "SESSION_SAVE_ERROR", message: "Failed to 
 const UPDATE: Failure = Failure { code: "SESSION_UPDATE_ERROR", message: "Failed to update session" };
 const DELETE: Failure = Failure { code: "SESSION_DELETE_ERROR", message: "Failed to delete session" };
 #[cfg(test)]
-pub(super) const FAILURES: [Failure; 4] = [FETCH, SAVE, UPDATE, DELETE];
+pub(crate) const FAILURES: [Failure; 4] = [FETCH, SAVE, UPDATE, DELETE];
 
 /// Without an id the original's GET creates a session. A HEAD, or who only asks whether we are ready, does not.
 async fn read(
@@ -231,7 +231,7 @@ fn refuse(sessions: &Sessions, error: Error, failure: Failure) -> Response {
 }
 
 /// Absence is 401 here, and the original has one code per method for what went wrong inside.
-pub(super) fn told(error: Error, Failure { code, message }: Failure) -> Problem {
+pub(crate) fn told(error: Error, Failure { code, message }: Failure) -> Problem {
     let unauthorized = error == Error::NotFound;
     let internal = matches!(error, Error::Internal { .. });
     let mut problem = error.problem();

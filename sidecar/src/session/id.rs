@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Error;
 
-pub(super) const MAX_LENGTH: usize = 128;
+pub(crate) const MAX_LENGTH: usize = 128;
 
 /// Proof that the id is one the original would accept: `^[a-zA-Z0-9._-]+$`, and no longer than 128.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -15,7 +15,7 @@ mod combiner;
 mod condition;
 pub mod cookie;
 mod count;
-mod document;
+pub(crate) mod document;
 mod durability;
 mod entry;
 mod equal;
@@ -24,7 +24,7 @@ mod flight;
 #[cfg(test)]
 mod fuzz;
 mod gate;
-mod id;
+pub(crate) mod id;
 mod idempotency;
 mod import;
 mod index;
@@ -36,8 +36,6 @@ mod lines;
 mod merge;
 mod metrics;
 mod op;
-#[cfg(test)]
-mod openapi;
 mod outage;
 mod owned;
 mod patch;
@@ -75,6 +73,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::now_ms;
 use crate::config;
 use crate::redis::Redis;
 use away::Away;
@@ -242,10 +241,4 @@ fn random() -> Result<u128, Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Error::Internal { reason: error.to_string() })?;
     Ok(u128::from_ne_bytes(bytes))
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one clock of the block; every rule takes `now`")]
-fn now_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }

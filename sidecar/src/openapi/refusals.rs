@@ -46,7 +46,7 @@ const ELSEWHERE: [(Surface, &str); 6] = [
     (Surface::V1, "CLIENT_ID_REFUSED"),
 ];
 
-/// `BadRequest`, or `ApiBadRequest` on the original's surface, or `CoordinationBadRequest`.
+/// `BadRequest`; `ApiBadRequest` on the original's surface.
 pub(super) fn refusal_name(surface: Surface, status: StatusCode) -> String {
     let reason = status.canonical_reason().expect("a status with a name").replace(' ', "");
     match surface {
@@ -73,7 +73,7 @@ fn problems(surface: Surface) -> Vec<Problem> {
         Surface::Original => errors().flat_map(told).collect(),
         Surface::V1 => errors().map(Error::problem).collect(),
         // What is refused before anybody looks whom it is for.
-        Surface::Coordination => coordination_errors()
+        Surface::Coordination => coordination::every_error()
             .map(coordination::Error::problem)
             .chain([Error::Overloaded.problem()])
             .collect(),
@@ -114,16 +114,6 @@ fn after(error: &Error) -> Option<Error> {
         Error::OutcomeUnknown { .. } => Error::Overloaded,
         Error::Overloaded => Error::Internal { reason },
         Error::Internal { .. } => return None,
-    })
-}
-
-fn coordination_errors() -> impl Iterator<Item = coordination::Error> {
-    use coordination::Error;
-    std::iter::successors(Some(Error::Disabled), |error| {
-        Some(match error {
-            Error::Disabled => Error::TooManyStreams,
-            Error::TooManyStreams => return None,
-        })
     })
 }
 

@@ -1,5 +1,5 @@
 //! Writes `sidecar/openapi.json` from what the product is made of, and holds it to what the router does. A new route
-//! is described beside its siblings in `original.rs`, `v1.rs` or `coordination/`; a new error finds its way into the refusals by itself.
+//! is described beside its siblings; a new error finds its way into the refusals by itself.
 
 mod bulk;
 mod cookie;
@@ -54,7 +54,7 @@ fn document() -> Value {
         "tags": [
             { "name": Surface::Original.tag(), "description": "The original's contract, to the byte." },
             { "name": Surface::V1.tag(), "description": "Typed, with ETags and problem details (RFC 9457)." },
-            { "name": Surface::Coordination.tag(), "description": "How the pods of one app talk." },
+            { "name": Surface::Coordination.tag(), "description": "The app's pods; 404 where it is off." },
         ],
         "components": {
             "schemas": schemas::schemas(),
@@ -69,7 +69,7 @@ fn document() -> Value {
 #[test]
 fn openapi_json_is_fresh() {
     let text = format!("{:#}\n", document());
-    expect_file!["../../../openapi.json"].assert_eq(&text);
+    expect_file!["../../openapi.json"].assert_eq(&text);
 }
 
 #[test]

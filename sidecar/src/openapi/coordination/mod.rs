@@ -1,20 +1,21 @@
 //! The paths by which pods talk, and what their requests and answers hold. A new one is a file here and a line below.
 
 mod bus;
+mod pods;
 
 use serde_json::{Map, Value, json};
 
-use super::operation::{Operation, operation};
+use super::operation::{JSON, Operation, operation};
 use super::refusals::Surface;
 
 pub(super) const EVENTS: &str = "text/event-stream";
 
 pub(super) fn paths() -> Map<String, Value> {
-    all([bus::paths()])
+    all([bus::paths(), pods::paths()])
 }
 
 pub(super) fn schemas() -> Map<String, Value> {
-    all([bus::schemas()])
+    all([bus::schemas(), pods::schemas()])
 }
 
 fn all<const N: usize>(parts: [Value; N]) -> Map<String, Value> {
