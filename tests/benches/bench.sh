@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # `make bench`: the sidecar beside what a developer would use instead, in one run on one machine (read the ratios, not
-# the figures), and the operator beside a naive one. Prints each target of the design beside its figure and judges
-# nothing: exit 0 whatever comes out. BENCH=sidecar or BENCH=operator runs one half.
+# the figures), a hundred sidecars, and the operator beside a naive one. Prints each target of the design beside its
+# figure and judges nothing: exit 0 whatever comes out. BENCH=sidecar, fleet or operator runs one part.
 #   sidecar:  ROUNDS=3  SECONDS_EACH=3  SESSIONS=1000  CONNECTIONS=16  RATES="1000 5000 20000"  MANY=100000
 #             OUTAGES="1 5 30" (seconds)  DAPRD=/path/to/daprd (about 10 minutes in all)
+#   fleet:    PODS=100  REST=10 (seconds)
 #   operator: HYPERPAGES="0 10 100 1000"  SECRETS=8211  SECRET_KB=36  REST=10 (seconds; about 15 minutes in all)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -15,13 +16,14 @@ need() { command -v "$1" >/dev/null || die "$1 is not on the PATH; install it: $
 
 main() {
   need cargo "https://rustup.rs"
-  case ${BENCH:-both} in
-    both)
+  case ${BENCH:-all} in
+    all)
       sidecar
+      fleet
       operator
       ;;
-    sidecar | operator) "$BENCH" ;;
-    *) die "no bench '$BENCH'; there are: sidecar, operator" ;;
+    sidecar | fleet | operator) "$BENCH" ;;
+    *) die "no bench '$BENCH'; there are: sidecar, fleet, operator" ;;
   esac
 }
 
@@ -49,6 +51,15 @@ sidecar() {
   fi
   bin=$(realpath "${CARGO_TARGET_DIR:-target}")
   "$bin/debug/examples/session_bench" "$bin/dist"
+}
+
+fleet() {
+  need redis-server "apt-get install redis-server"
+  echo "a fleet: building (profile dist: minutes the first time)"
+  cargo build --quiet --locked --profile dist --package sidecar --bin hyperpage-sidecar
+  cargo build --quiet --locked --workspace --example fleet_bench
+  bin=$(realpath "${CARGO_TARGET_DIR:-target}")
+  "$bin/debug/examples/fleet_bench" "$bin/dist/hyperpage-sidecar"
 }
 
 main

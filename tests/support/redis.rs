@@ -88,6 +88,10 @@ impl RedisServer {
         self.port
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("redis-server runs").pid()
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }

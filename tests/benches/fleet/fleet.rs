@@ -1,0 +1,82 @@
+//! The sidecars, and what they cost.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use futures::StreamExt;
+use tests::eventually::{check, eventually};
+use tests::process;
+use tests::redis::RedisServer;
+use tests::sidecar::{Settings as Env, Sidecar};
+
+use crate::Settings;
+
+/// Started at once.
+const TOGETHER: usize = 8;
+const LONGEST: Duration = Duration::from_secs(120);
+
+pub(crate) struct Fleet {
+    pub(crate) pods: Vec<Sidecar>,
+    /// From the first start to the last port.
+    pub(crate) started: Duration,
+    /// From the last port until each pod listed all.
+    pub(crate) discovered: Duration,
+}
+
+/// Over some seconds, with nothing to do.
+pub(crate) struct Rest {
+    pub(crate) pods: usize,
+    /// Of a core, for one sidecar.
+    pub(crate) millicores: f64,
+    pub(crate) redis_millicores: f64,
+    pub(crate) rss_mb: f64,
+    pub(crate) rss_max_mb: f64,
+    /// What Redis is asked in a second.
+    pub(crate) commands: f64,
+}
+
+impl Fleet {
+    pub(crate) async fn start(settings: &Settings, redis: &RedisServer) -> Result<Fleet> {
+        let program = settings.sidecar.to_str().context("a path that is text")?;
+        let start = Instant::now();
+        let pods = futures::stream::iter(0..settings.pods).map(async |number| {
+            let env = Env::redis(redis.url()).program(program);
+            Sidecar::start(&env.env("POD_NAME", format!("pod-{number:03}"))).await
+        });
+        let pods: Vec<_> = pods.buffered(TOGETHER).collect().await;
+        let (started, start) = (start.elapsed(), Instant::now());
+        for pod in &pods {
+            eventually("all pods are listed", LONGEST, async || {
+                let answer = pod.app.get("/v1/pods").await;
+                check(answer.status == 200 && answer.json()["count"] == pods.len(), answer.status)
+            })
+            .await;
+        }
+        Ok(Fleet { pods, started, discovered: start.elapsed() })
+    }
+
+    pub(crate) async fn rest(&self, redis: &RedisServer, seconds: u64) -> Result<Rest> {
+        let asked = async || -> Result<f64> {
+            let info: String = redis.command(&["INFO", "stats"]).await?;
+            let count = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
+            Ok(count.context("Redis counts commands")?.trim().parse()?)
+        };
+        let used = || self.pods.iter().map(|pod| process::cpu_ms(pod.pid())).sum::<Result<f64>>();
+        let (commands, cpu, redis_cpu) = (asked().await?, used()?, process::cpu_ms(redis.pid())?);
+        let start = Instant::now();
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        let passed = start.elapsed().as_secs_f64();
+        let (cpu, redis_cpu) = (used()? - cpu, process::cpu_ms(redis.pid())? - redis_cpu);
+        let memory = self.pods.iter().map(|pod| Ok(process::memory(pod.pid())?.rss));
+        let memory: Vec<f64> = memory.collect::<Result<_>>()?;
+        let count = self.pods.len() as f64;
+        Ok(Rest {
+            pods: self.pods.len(),
+            millicores: cpu / passed / count,
+            redis_millicores: redis_cpu / passed,
+            rss_mb: memory.iter().sum::<f64>() / count,
+            rss_max_mb: memory.iter().copied().fold(0.0, f64::max),
+            commands: (asked().await? - commands) / passed,
+        })
+    }
+}
