@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::error::Problem;
 use crate::in_flight::discard;
 use crate::metrics::Http;
-use crate::{bus, coordination, pods, session, trace};
+use crate::{bus, coordination, leader, pods, session, trace};
 
 /// Every request is answered within two seconds, whoever is slow; what is left is for the way. But for the answers
 /// that are there to wait.
@@ -32,7 +32,8 @@ pub fn router(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), answer));
     let lasting =
         Router::new().merge(bus::http::lasting()).layer(from_fn_with_state(app.clone(), answer_lasting));
-    soon.merge(lasting).with_state(app)
+    let either = Router::new().merge(leader::router()).layer(from_fn_with_state(app.clone(), answer_either));
+    soon.merge(lasting).merge(either).with_state(app)
 }
 
 /// Counts, and sees to it that there is an answer.
@@ -50,6 +51,17 @@ async fn answer(State(app): State<App>, request: Request, next: Next) -> Respons
         }
     };
     asked.answered(&app.http, made).await
+}
+
+/// As the request wants it.
+async fn answer_either(state: State<App>, request: Request, next: Next) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    let waits = query.split('&').any(|parameter| parameter.starts_with("wait="));
+    if waits || leader::wants_events(request.headers()) {
+        answer_lasting(state, request, next).await
+    } else {
+        answer(state, request, next).await
+    }
 }
 
 /// The same, for an answer that takes its time: nothing is read but the head of its request.

@@ -22,6 +22,7 @@ mod incarnation;
 mod input;
 mod l1;
 mod l1_refused;
+mod leader;
 mod lifecycle;
 mod lost;
 mod metrics;

@@ -14,6 +14,11 @@ const MOVED: &[(&str, &str)] = &[
     ("hyperpage_http_request_seconds", "metrics_count_sessions_requests_and_redis"),
     ("hyperpage_http_requests", "metrics_count_sessions_requests_and_redis"),
     ("hyperpage_http_streams", "streams_say_who_speaks_are_kept_alive_and_end_when_the_sidecar_does"),
+    ("hyperpage_leader_elections", "metrics_count_elections_renewals_and_strangers_at_the_mirror"),
+    ("hyperpage_leader_foreign_mirrors", "metrics_count_elections_renewals_and_strangers_at_the_mirror"),
+    ("hyperpage_leader_is_leader", "metrics_count_elections_renewals_and_strangers_at_the_mirror"),
+    ("hyperpage_leader_renewals_failed", "metrics_count_elections_renewals_and_strangers_at_the_mirror"),
+    ("hyperpage_leader_term", "metrics_count_elections_renewals_and_strangers_at_the_mirror"),
     (
         "hyperpage_pods_beats_failed",
         "in_an_outage_the_list_is_told_as_it_was_and_marked_and_a_wiped_redis_is_told_anew",
@@ -119,7 +124,7 @@ fn registered(text: &str) -> impl Iterator<Item = &str> {
 
 /// As it is registered.
 fn unprefixed(metric: &str) -> &str {
-    let prefixes = ["hyperpage_redis_", "hyperpage_http_", "hyperpage_pods_"];
+    let prefixes = ["hyperpage_redis_", "hyperpage_http_", "hyperpage_leader_", "hyperpage_pods_"];
     prefixes.iter().find_map(|prefix| metric.strip_prefix(prefix)).unwrap_or(metric)
 }
 

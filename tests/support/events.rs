@@ -42,10 +42,19 @@ pub struct Events {
 impl Events {
     /// Fails the test unless a stream begins.
     pub async fn open(address: SocketAddr, path: &str, last: Option<&str>) -> Events {
+        Events::with(address, path, last.map(|last| ("last-event-id", last))).await
+    }
+
+    /// Of a path that has another answer for whoever does not ask for events.
+    pub async fn accepting(address: SocketAddr, path: &str) -> Events {
+        Events::with(address, path, Some(("accept", "text/event-stream"))).await
+    }
+
+    async fn with(address: SocketAddr, path: &str, header: Option<(&str, &str)>) -> Events {
         let client = reqwest::Client::builder().no_proxy().build().expect("plain HTTP needs nothing");
         let mut request = client.get(format!("http://{address}{path}"));
-        if let Some(last) = last {
-            request = request.header("last-event-id", last);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
         }
         let response = tokio::time::timeout(OPEN, request.send()).await.expect("in time").expect("an answer");
         assert_eq!(response.status(), 200, "{response:?}");

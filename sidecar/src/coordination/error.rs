@@ -11,6 +11,8 @@ pub enum Error {
     Disabled,
     #[error("too many event streams and waiting requests are open; close some, or share one")]
     TooManyStreams,
+    #[error("{0}")]
+    InvalidRequest(&'static str),
     #[error("coordination is unavailable; try again")]
     Unavailable { reason: String },
 }
@@ -23,6 +25,7 @@ impl Error {
                 cause: Some(reason),
                 ..Problem::new(StatusCode::SERVICE_UNAVAILABLE, "COORDINATION_UNAVAILABLE", message)
             },
+            Error::InvalidRequest(_) => Problem::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message),
             Error::Disabled => Problem::new(StatusCode::NOT_FOUND, "COORDINATION_DISABLED", message),
             Error::TooManyStreams => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_STREAMS", message)
@@ -37,7 +40,8 @@ pub(crate) fn every_error() -> impl Iterator<Item = Error> {
     let after = |error: &Error| {
         Some(match error {
             Error::Disabled => Error::TooManyStreams,
-            Error::TooManyStreams => Error::Unavailable { reason: String::new() },
+            Error::TooManyStreams => Error::InvalidRequest(""),
+            Error::InvalidRequest(_) => Error::Unavailable { reason: String::new() },
             Error::Unavailable { .. } => return None,
         })
     };

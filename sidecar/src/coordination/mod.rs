@@ -17,9 +17,10 @@ pub(crate) use error::every_error;
 pub use identity::Identity;
 
 use crate::app::App;
+use crate::leader::{self, Leader};
 use crate::pods::Pods;
 use crate::redis::Redis;
-use crate::{bus, config, leader};
+use crate::{bus, config};
 
 /// What a test may break.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +36,7 @@ pub struct Coordination(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     pods: Pods,
+    leader: Leader,
 }
 
 /// What all of it needs.
@@ -51,7 +53,7 @@ impl Coordination {
     /// None where it is off. The caller runs the future, which ends after `stop`.
     pub fn new(
         needs: Needs<'_>,
-        _rules: Rules,
+        rules: Rules,
         registry: &mut Registry,
         stop: CancellationToken,
     ) -> (Option<Coordination>, impl Future<Output = ()> + Send + use<>) {
@@ -60,13 +62,29 @@ impl Coordination {
             return (None, Either::Left(stop.cancelled_owned()));
         }
         let me = Identity::new(pod);
-        let (pods, living) = Pods::new(redis, me, draining, registry, stop);
-        (Some(Coordination(Arc::new(Parts { pods }))), Either::Right(living))
+        // If one of them ends by itself, all do, and it is noticed.
+        let stop = stop.child_token();
+        let (leader, leading) =
+            Leader::new(redis.clone(), settings, pod, rules.leader, registry, stop.clone());
+        let (pods, living) = Pods::new(redis, me, draining, registry, stop.clone());
+        let work = async move {
+            tokio::join!(ends_all(leading, &stop), ends_all(living, &stop));
+        };
+        (Some(Coordination(Arc::new(Parts { pods, leader }))), Either::Right(work))
+    }
+
+    pub fn leader(&self) -> &Leader {
+        &self.0.leader
     }
 
     pub fn pods(&self) -> &Pods {
         &self.0.pods
     }
+}
+
+async fn ends_all(part: impl Future<Output = ()>, stop: &CancellationToken) {
+    part.await;
+    stop.cancel();
 }
 
 impl FromRequestParts<App> for Coordination {

@@ -16,7 +16,8 @@ pub struct Timing {
     /// From the sending of a confirmed renewal: so long it holds.
     pub ttl: Duration,
     pub renew: Duration,
-    /// Beyond `ttl`, before somebody else takes over: what two machines' clocks may differ in rate.
+    /// Beyond `ttl`, before somebody else takes over: the leader's clock may be 5 % slow and the other's 5 % fast, which
+    /// is 1.05 / 0.95 = 1.105 times as long.
     pub margin: Duration,
     /// Between two looks of a candidate.
     pub look: Duration,
@@ -38,7 +39,12 @@ impl Timing {
         (!renew.is_zero() && renew * 2 <= ttl).then(|| Timing::new(ttl, renew))
     }
 
+    /// How long a lease must be seen unchanged before it is over for everybody.
+    pub fn patience(self) -> Duration {
+        self.ttl + self.margin
+    }
+
     fn new(ttl: Duration, renew: Duration) -> Timing {
-        Timing { ttl, renew, margin: ttl / 10, look: renew / 2 }
+        Timing { ttl, renew, margin: ttl / 9, look: renew / 2 }
     }
 }

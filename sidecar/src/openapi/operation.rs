@@ -46,6 +46,12 @@ impl Operation {
         self
     }
 
+    /// Another form of an answer.
+    pub(super) fn also(mut self, status: &str, media: &str, schema: &str) -> Operation {
+        self.0["responses"][status]["content"][media] = json!({ "schema": reference("schemas", schema) });
+        self
+    }
+
     pub(super) fn empty(mut self, status: &str, description: &str) -> Operation {
         self.0["responses"][status] = json!({ "description": description });
         self

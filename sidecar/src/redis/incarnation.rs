@@ -14,7 +14,7 @@ const UNKNOWN: &str = "?";
 const DEADLINE_US: i64 = 250_000;
 
 /// While it stays the same, nothing that Redis acknowledged has been lost, as far as Redis itself can know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Incarnation {
     pub n: u64,
     pub run_id: String,

@@ -285,6 +285,19 @@ impl Link {
         self.snapshot().since.ok_or_else(|| Error::unavailable("Redis not connected"))
     }
 
+    /// Since when the supervised connection is there, if it is.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.0.snapshot.borrow().since
+    }
+
+    /// Beside the supervised one, on the runtime of the caller; and the key of the node's record.
+    pub(super) async fn dial(&self) -> Result<(Connection, String), Error> {
+        let connection = self.0.strong.dial().await?;
+        let enrolled = self.0.snapshot.borrow().enrolled.clone();
+        let record = enrolled.map(|enrolled| enrolled.key.clone());
+        Ok((connection, record.ok_or_else(|| Error::unavailable("the node's record is not known yet"))?))
+    }
+
     fn failed(&self, error: RedisError) -> Failed {
         self.doubt(&error);
         Failed { error: (&error).into(), redis: Some(error) }

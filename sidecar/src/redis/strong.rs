@@ -70,9 +70,8 @@ impl Strong {
         };
         let mut connection = match self.take(beside) {
             Some(connection) => connection,
-            None => match timeout_at(soon, dial::dial(&self.source, &self.place, None)).await {
-                Ok(Ok(held)) => held.connection,
-                Ok(Err(failure)) => return Err(Error::unavailable(failure.reason).into()),
+            None => match timeout_at(soon, self.dial()).await {
+                Ok(dialled) => dialled?,
                 Err(_) => return Err(Error::unavailable("no connection for a strong write in time").into()),
             },
         };
@@ -93,6 +92,12 @@ impl Strong {
             self.idle().push(Idle { connection, beside });
         }
         Ok(Value::Array(vec![answer?, Value::Boolean(confirmed == Some(true))]))
+    }
+
+    /// One that nobody else will use, to the same node.
+    pub(super) async fn dial(&self) -> Result<Connection, Error> {
+        let dialled = dial::dial(&self.source, &self.place, None).await;
+        dialled.map(|held| held.connection).map_err(|failure| Error::unavailable(failure.reason))
     }
 
     fn take(&self, beside: Instant) -> Option<Connection> {

@@ -1,21 +1,22 @@
 //! The paths by which pods talk, and what their requests and answers hold. A new one is a file here and a line below.
 
 mod bus;
+mod leader;
 mod pods;
 
 use serde_json::{Map, Value, json};
 
-use super::operation::{JSON, Operation, operation};
+use super::operation::{JSON, Operation, operation, reference};
 use super::refusals::Surface;
 
 pub(super) const EVENTS: &str = "text/event-stream";
 
 pub(super) fn paths() -> Map<String, Value> {
-    all([bus::paths(), pods::paths()])
+    all([bus::paths(), leader::paths(), pods::paths()])
 }
 
 pub(super) fn schemas() -> Map<String, Value> {
-    all([bus::schemas(), pods::schemas()])
+    all([bus::schemas(), leader::schemas(), pods::schemas()])
 }
 
 fn all<const N: usize>(parts: [Value; N]) -> Map<String, Value> {
