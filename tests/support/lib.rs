@@ -1,5 +1,6 @@
 //! The harness: real programs, started and ended by the test that needs them.
 
+pub mod agreement;
 pub mod apiserver;
 pub mod audit;
 pub mod binaries;

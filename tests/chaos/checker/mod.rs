@@ -1,5 +1,6 @@
 //! The checker itself: forged histories that it must object to, and sound ones that it must not.
 
+mod agreement;
 mod loss;
 mod wanted;
 
