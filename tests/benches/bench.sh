@@ -4,7 +4,7 @@
 # figure and judges nothing: exit 0 whatever comes out. BENCH=sidecar, fleet or operator runs one part.
 #   sidecar:  ROUNDS=3  SECONDS_EACH=3  SESSIONS=1000  CONNECTIONS=16  RATES="1000 5000 20000"  MANY=100000
 #             OUTAGES="1 5 30" (seconds)  DAPRD=/path/to/daprd (about 10 minutes in all)
-#   fleet:    PODS=100  REST=10 (seconds)
+#   fleet:    PODS=100  REST=10 (seconds)  KILLS=30
 #   operator: HYPERPAGES="0 10 100 1000"  SECRETS=8211  SECRET_KB=36  REST=10 (seconds; about 15 minutes in all)
 set -euo pipefail
 cd "$(dirname "$0")/../.."

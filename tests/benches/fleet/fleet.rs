@@ -16,6 +16,7 @@ const TOGETHER: usize = 8;
 const LONGEST: Duration = Duration::from_secs(120);
 
 pub(crate) struct Fleet {
+    program: String,
     pub(crate) pods: Vec<Sidecar>,
     /// From the first start to the last port.
     pub(crate) started: Duration,
@@ -39,10 +40,7 @@ impl Fleet {
     pub(crate) async fn start(settings: &Settings, redis: &RedisServer) -> Result<Fleet> {
         let program = settings.sidecar.to_str().context("a path that is text")?;
         let start = Instant::now();
-        let pods = futures::stream::iter(0..settings.pods).map(async |number| {
-            let env = Env::redis(redis.url()).program(program);
-            Sidecar::start(&env.env("POD_NAME", format!("pod-{number:03}"))).await
-        });
+        let pods = futures::stream::iter(0..settings.pods).map(|number| start_one(program, number, redis));
         let pods: Vec<_> = pods.buffered(TOGETHER).collect().await;
         let (started, start) = (start.elapsed(), Instant::now());
         for pod in &pods {
@@ -52,7 +50,13 @@ impl Fleet {
             })
             .await;
         }
-        Ok(Fleet { pods, started, discovered: start.elapsed() })
+        let (discovered, program) = (start.elapsed(), program.to_owned());
+        Ok(Fleet { program, pods, started, discovered })
+    }
+
+    /// Another process in the place of one that is gone.
+    pub(crate) async fn replace(&mut self, number: usize, redis: &RedisServer) {
+        self.pods[number] = start_one(&self.program, number, redis).await;
     }
 
     pub(crate) async fn rest(&self, redis: &RedisServer, seconds: u64) -> Result<Rest> {
@@ -79,4 +83,9 @@ impl Fleet {
             commands: (asked().await? - commands) / passed,
         })
     }
+}
+
+async fn start_one(program: &str, number: usize, redis: &RedisServer) -> Sidecar {
+    let env = Env::redis(redis.url()).program(program);
+    Sidecar::start(&env.env("POD_NAME", format!("pod-{number:03}"))).await
 }

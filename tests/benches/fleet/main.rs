@@ -1,8 +1,10 @@
-//! A hundred sidecars on one machine and one Redis: how soon they know each other, what they cost at rest. It judges
+//! A hundred sidecars on one machine and one Redis: how soon they know each other, what they cost at rest, and how
+//! soon another leads when the leader is killed. It judges
 //! nothing.
 //!
 //! `fleet_bench SIDECAR`: the binary.
 
+mod failover;
 mod fleet;
 mod print;
 
@@ -21,14 +23,18 @@ pub(crate) struct Settings {
     /// Seconds in which nothing is asked of them.
     #[arg(long, env = "REST", default_value_t = 10)]
     rest: u64,
+    /// Leaders to be killed, one after the other.
+    #[arg(long, env = "KILLS", default_value_t = 30)]
+    kills: usize,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let settings = Settings::parse();
     let redis = RedisServer::start().await;
-    let fleet = fleet::Fleet::start(&settings, &redis).await?;
+    let mut fleet = fleet::Fleet::start(&settings, &redis).await?;
     print::discovery(&fleet);
     print::rest(&fleet.rest(&redis, settings.rest).await?);
+    print::kills(failover::kills(&mut fleet, &redis, settings.kills).await?);
     Ok(())
 }
