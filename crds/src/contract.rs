@@ -129,6 +129,11 @@ pub mod annotation {
     pub const UPGRADED_REDIS: &str = "hyperpage.dev/upgraded-redis";
     /// On a Hyperpage, by its users: each new value replaces the key that pods seal their messages with.
     pub const ROTATE_BUS_KEY: &str = "hyperpage.dev/rotate-bus-key";
+    /// On the Secret `NAME-hp-bus`: the value last acted upon, and since when its new key has been there beside the
+    /// old one, or before it. Neither of the two: no rotation is under way.
+    pub const ROTATED_BUS_KEY: &str = "hyperpage.dev/rotated-bus-key";
+    pub const BUS_KEY_ADDED: &str = "hyperpage.dev/bus-key-added";
+    pub const BUS_KEY_SWITCHED: &str = "hyperpage.dev/bus-key-switched";
     /// On a Hyperpage, by its users: `disabled` stops every write but that of status.
     pub const RECONCILE: &str = "hyperpage.dev/reconcile";
     pub const DISABLED: &str = "disabled";

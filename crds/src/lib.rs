@@ -33,8 +33,8 @@ pub use redis::{External, Redis, RedisMode, SecretKey};
 pub use resources::Resources;
 pub use service::{Service, ServiceType};
 pub use service_account::ServiceAccount;
-pub use sidecar::{BindIp, Fallback, LogLevel, Sessions, Sidecar};
-pub use status::{HyperpageStatus, RedisStatus, SidecarStatus};
+pub use sidecar::{BindIp, Coordination, Fallback, LeaderProfile, LogLevel, Sessions, Sidecar};
+pub use status::{BusKeyStatus, HyperpageStatus, RedisStatus, SidecarStatus};
 pub use storage::{RetentionPolicy, Storage};
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ pub struct Sidecar {
     /// Sessions, as the sidecar keeps them.
     #[serde(default)]
     pub sessions: Sessions,
+    /// How the pods find each other, agree on a leader and talk.
+    #[serde(default)]
+    pub coordination: Coordination,
 }
 
 /// Sessions, as the sidecar keeps them.
@@ -69,6 +72,46 @@ pub struct Sessions {
     /// Whether /v1 gives the session in a cookie, hyperpage-session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<bool>,
+}
+
+/// How the pods find each other, agree on a leader and talk.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Coordination {
+    /// False: no leader, no messages and no list of pods; their paths answer 404.
+    #[serde(default = "enabled")]
+    pub enabled: bool,
+    /// How soon another pod leads when the leader is gone: in less than a second (fast), or in half a minute, as in
+    /// the original (relaxed). Absent: fast.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader_profile: Option<LeaderProfile>,
+    /// Messages of high priority that the app may send per minute and pod. Absent: 100; 0: as many as it likes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub high_per_minute: Option<i32>,
+    /// The same, of normal priority. Absent: 500. Those of low priority have no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub normal_per_minute: Option<i32>,
+    /// Whether pods of the original on the same Redis hear what is sent, and are heard: in plain text. Absent: no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original_peers: Option<bool>,
+}
+
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LeaderProfile {
+    Fast,
+    Relaxed,
+}
+
+impl LeaderProfile {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Relaxed => "relaxed",
+        }
+    }
 }
 
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,6 +171,19 @@ impl Default for Sidecar {
             resources: resources(),
             log_level: LogLevel::default(),
             sessions: Sessions::default(),
+            coordination: Coordination::default(),
+        }
+    }
+}
+
+impl Default for Coordination {
+    fn default() -> Self {
+        Self {
+            enabled: enabled(),
+            leader_profile: None,
+            high_per_minute: None,
+            normal_per_minute: None,
+            original_peers: None,
         }
     }
 }
@@ -150,6 +206,10 @@ impl Default for Sessions {
 
 fn resources() -> Resources {
     Resources::new(&[("cpu", "20m"), ("memory", "32Mi")], &[])
+}
+
+fn enabled() -> bool {
+    true
 }
 
 fn ttl_seconds() -> i32 {

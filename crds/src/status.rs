@@ -62,6 +62,24 @@ pub struct SidecarStatus {
     /// the annotation hyperpage.dev/upgrade-sidecar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update_available: Option<String>,
+    /// The key that the pods seal their messages with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bus_key: Option<BusKeyStatus>,
+}
+
+/// The key that the pods seal their messages with.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct BusKeyStatus {
+    /// The Secret that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// The value of the annotation hyperpage.dev/rotate-bus-key whose rotation is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotating: Option<String>,
+    /// The value that was last acted upon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotated: Option<String>,
 }
 
 /// The Redis that the sidecars use.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, Pod, Secret},
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
+    apimachinery::pkg::api::resource::Quantity,
 };
 use kube::{
     Api, Client,
@@ -61,7 +61,7 @@ pub enum Error {
     Owner(ChildId),
     #[error("Secret {0} comes and goes; looking again")]
     Vanished(String),
-    #[error("failed to get random bytes for a password: {0}")]
+    #[error("failed to get random bytes for a secret: {0}")]
     Random(String),
 }
 
@@ -274,15 +274,13 @@ impl Calls<'_> {
         delete(&self.secrets(), name, uid, None).await.map_err(|source| secret_failed("delete", name, source))
     }
 
-    /// Without its content, which stays as it is. `false` when it is gone.
-    pub async fn adopt_secret(&self, seen: &ObjectMeta, metadata: &ObjectMeta) -> Result<bool, Error> {
+    /// A merge; the answer is without content. `false` when it is gone.
+    pub async fn patch_secret(&self, name: &str, verb: &'static str, body: &Value) -> Result<bool, Error> {
         self.metrics.call("patch", "Secret");
-        let name = seen.name.as_deref().unwrap_or_default();
-        let patch = Patch::Merge(json!({"metadata": metadata, "immutable": true}));
-        match self.secrets().patch_metadata(name, &merging(), &patch).await {
+        match self.secrets().patch_metadata(name, &merging(), &Patch::Merge(body)).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-            Err(source) => Err(secret_failed("adopt", name, source)),
+            Err(source) => Err(secret_failed(verb, name, source)),
         }
     }
 

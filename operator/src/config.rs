@@ -22,6 +22,11 @@ pub struct Config {
     /// Namespaces to work in, with commas between them: nothing elsewhere is read. Empty: all.
     #[arg(long, env = "HYPERPAGE_WATCH_NAMESPACES", default_value = "")]
     pub watch_namespaces: Namespaces,
+    /// Seconds between the three steps of a bus key's rotation: longer than kubelets take to bring a changed Secret to
+    /// their pods, which is their syncFrequency and as much again.
+    #[arg(long, env = "HYPERPAGE_BUS_KEY_WAIT", value_name = "SECONDS", default_value_t = 150,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub bus_key_wait: u64,
     /// Namespace of the Lease that elects one of the operator's replicas.
     #[arg(long, env = "POD_NAMESPACE", default_value = "hyperpage-system")]
     pub namespace: String,

@@ -64,6 +64,8 @@ pub struct Context {
     pub recorder: Recorder,
     pub metrics: Arc<Metrics>,
     pub defaults: Defaults,
+    /// Of each phase of a bus key's rotation.
+    pub bus_key_pace: Duration,
     /// What the watches show.
     pub children: Arc<Children>,
     pub pods: Arc<Pods>,
@@ -92,6 +94,7 @@ impl Context {
                 sidecar_image: config.sidecar_image.clone(),
                 redis_image: config.redis_image.clone(),
             },
+            bus_key_pace: Duration::from_secs(config.bus_key_wait),
             children: Arc::default(),
             pods: Arc::default(),
             claims: Arc::default(),

@@ -47,6 +47,7 @@ async fn the_first_reconcile_makes_exactly_the_documented_children() {
         "NetworkPolicy/shop-hp-app",
         "NetworkPolicy/shop-hp-redis",
         "PodDisruptionBudget/shop",
+        "Secret/shop-hp-bus",
         "Secret/shop-hp-redis",
         "Service/shop",
         "Service/shop-hp-redis",
@@ -69,7 +70,7 @@ async fn children_go_with_their_hyperpage() {
     scene.apply("shop", shop()).await.unwrap();
     eventually("children", SOON, async || {
         let seen = objects(&world, "t-gone").map_err(|error| error.to_string())?;
-        check(seen.len() == 10, seen)
+        check(seen.len() == 11, seen)
     })
     .await;
     scene.hyperpages().delete("shop", &Default::default()).await.unwrap();

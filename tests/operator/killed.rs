@@ -51,7 +51,7 @@ async fn children(scene: &Scene, uid: &str) -> Result<Children> {
             }
         }
     }
-    let secret = found.iter().find(|(name, _)| name.starts_with("Secret/"));
+    let secret = found.iter().find(|(name, _)| name == "Secret/shop-hp-redis");
     let secret = secret.and_then(|(_, secret)| secret.metadata.uid.clone()).context("no Secret")?;
     found.into_iter().map(|(name, object)| Ok((name, plain(object, scene, [uid, &secret])?))).collect()
 }
@@ -78,8 +78,8 @@ fn plain(object: DynamicObject, scene: &Scene, [hyperpage, secret]: [&str; 2]) -
     if let Some(spec) = plain["spec"].as_object_mut() {
         spec.retain(|field, _| !field.starts_with("clusterIP"));
     }
-    // A Secret's; a ConfigMap is not immutable.
-    if plain["immutable"] == true {
+    // A Secret's.
+    if plain["type"] == "Opaque" {
         plain["data"].as_object_mut().context("data")?.values_mut().for_each(|value| *value = Value::Null);
     }
     Ok(plain)

@@ -5,6 +5,7 @@ mod admin;
 mod around;
 mod at_rest;
 mod broken;
+mod bus_key;
 mod chart;
 mod children;
 mod elsewhere;

@@ -22,8 +22,8 @@ use tests::volumes::{self, Volumes};
 
 use crate::world::{MAX_UNAVAILABLE, SOON, World, machine, scene, shop, until, until_replicas, with};
 
-/// ConfigMap, Deployment, PodDisruptionBudget, Secret, ServiceAccount, StatefulSet, two NetworkPolicies and Services.
-const CHILDREN: usize = 10;
+/// ConfigMap, Deployment, PodDisruptionBudget, ServiceAccount, StatefulSet, two NetworkPolicies, Secrets and Services.
+const CHILDREN: usize = 11;
 const REST: Duration = Duration::from_secs(15);
 
 pub(crate) fn autoscaled() -> Value {

@@ -87,7 +87,7 @@ fn our_integers_have_ranges() {
             checked += 1;
         }
     });
-    assert_eq!(checked, 14);
+    assert_eq!(checked, 16);
 }
 
 #[test]

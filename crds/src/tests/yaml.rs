@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-const LINE: usize = 110;
+const LINE: usize = 120;
 
 pub(super) fn print(value: &Value) -> String {
     let mut out = String::new();

@@ -8,6 +8,7 @@ use futures::future::join_all;
 
 use super::{
     Problem,
+    bus::Kept,
     heal::Cure,
     invalid::Invalid,
     memory::Memory,
@@ -77,8 +78,10 @@ pub struct Report {
     pub cure: Cure,
     /// A Secret that has to be there first.
     pub missing: Option<Problem>,
-    /// Our password Secret is still to be deleted.
+    /// A Secret of ours is still to be deleted.
     pub unused: bool,
+    /// What is known of the bus key.
+    pub bus: Kept,
 }
 
 impl Report {

@@ -15,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::{
+    bus::{self, Bus},
     memory::{self, Memory},
     password::{self, Password},
     validate::{Access, Valid},
@@ -34,7 +35,7 @@ pub struct Fetched {
     /// The last status we know of.
     pub status: Option<HyperpageStatus>,
     /// An error is told in status, as those of writes are.
-    pub password: Result<Password, Error>,
+    pub secrets: Result<Secrets, Error>,
     pub app: Option<Trouble>,
     pub redis: Option<Trouble>,
     /// Redis' pod, while it is not ready.
@@ -47,6 +48,11 @@ pub struct Fetched {
     pub late: BTreeSet<String>,
     /// Whether a sidecar has started with the external Redis; `None`: there is none.
     pub sidecar_started: Option<bool>,
+}
+
+pub struct Secrets {
+    pub password: Password,
+    pub bus: Bus,
 }
 
 pub fn sidecar_started(
@@ -66,7 +72,7 @@ fn said_before(status: Option<&HyperpageStatus>) -> bool {
     redis.mode.as_deref() == Some(RedisMode::External.as_str()) && conditions.iter().any(ready)
 }
 
-/// `None` for `valid`: no password is needed.
+/// `None` for `valid`: no Secret is needed.
 pub async fn fetch(
     hyperpage: &Hyperpage,
     valid: Option<&Valid>,
@@ -99,9 +105,16 @@ pub async fn fetch(
             password::read(calls, access, &name).await.inspect(|_| memory.looked(unstarted, now))
         }
     };
-    memory.refused = matches!(password, Ok(Password::Missing(_) | Password::Unusable(_)));
+    let (told, pace) = (bus::told(status.as_ref()), context.bus_key_pace);
+    let bus = match valid {
+        Some(valid) => bus::look(calls, valid, told, doubt, pace, memory).await,
+        None => Ok(Bus::default()),
+    };
+    memory.refused = matches!(password, Ok(Password::Missing(_) | Password::Unusable(_)))
+        || bus.as_ref().is_ok_and(|bus| bus.problem().is_some());
+    let secrets = password.and_then(|password| Ok(Secrets { password, bus: bus? }));
     let sidecar_started = sidecar_started(hyperpage, status.as_ref(), context);
-    Fetched { family, foreign, status, password, app, redis, unready, claim, patience, late, sidecar_started }
+    Fetched { family, foreign, status, secrets, app, redis, unready, claim, patience, late, sidecar_started }
 }
 
 /// The spec, or anything we applied, is not as it was when status was written.

@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Problem, tell::Deed};
+use super::{Problem, bus, tell::Deed};
 use crate::{
     children::{ChildId, Family, Live},
     pods::Unstarted,
@@ -71,6 +71,8 @@ pub struct Memory {
     untold: VecDeque<Deed>,
     /// Somebody's Secret was missing or of no use: it is read until it is not.
     pub refused: bool,
+    /// The key of the bus, as it was read or written last.
+    pub bus: Option<bus::Seen>,
     /// Pods that do not start, of which the Secrets have been looked at already.
     looked: BTreeSet<Unstarted>,
     failures: u32,

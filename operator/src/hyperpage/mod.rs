@@ -1,6 +1,7 @@
 //! The one kind: five steps from what somebody asked for to what they are told about it.
 
 pub mod build;
+pub mod bus;
 pub mod converge;
 pub mod fetch;
 pub mod heal;
@@ -9,6 +10,7 @@ pub mod memory;
 pub mod password;
 pub mod pause;
 pub mod pod_template;
+mod problem;
 pub mod rehearse;
 pub mod repair;
 pub mod report;
@@ -22,6 +24,7 @@ pub mod storage;
 pub mod stored;
 pub mod tell;
 pub mod validate;
+pub mod whose;
 
 use std::{
     sync::Arc,
@@ -44,8 +47,9 @@ use crate::{
     pods::{Trouble, Unready},
 };
 use build::{Children, RedisChildren};
+use bus::Kept;
 use converge::{Plan, Report};
-use fetch::Fetched;
+use fetch::{Fetched, Secrets};
 use invalid::Invalid;
 use memory::Memory;
 use password::Password;
@@ -53,65 +57,11 @@ use rehearse::Rehearsal;
 use status::Sight;
 use validate::Valid;
 
+pub use problem::Problem;
 pub use stored::Stored;
 
 /// Longer than the longest call, and far below a person's patience.
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// What stops a Hyperpage until somebody acts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    pub reason: Reason,
-    pub message: String,
-    pub child: Option<ChildId>,
-}
-
-impl Problem {
-    fn fight(child: &ChildId, by: &str) -> Self {
-        let message =
-            format!("{by} keeps changing what the operator applies to {child}; stop it, then wait a minute");
-        Self { reason: Reason::ApplyConflict, message, child: Some(child.clone()) }
-    }
-
-    fn refused(child: &ChildId, words: &str) -> Self {
-        let reason = if apply::over_quota(words) { Reason::QuotaExceeded } else { Reason::InvalidSpec };
-        let message = format!("the API server refuses {child}: {words}");
-        Self { reason, message, child: Some(child.clone()) }
-    }
-
-    fn foreign(autoscaler: &str, plan: &Plan) -> Self {
-        let name = &plan.hyperpage;
-        let advice = match plan.min_replicas {
-            Some(_) => "remove it: spec.autoscaling has made one".to_owned(),
-            None => format!(
-                "use spec.autoscaling instead of it, or let it scale the Hyperpage: \
-                 scaleTargetRef: {{apiVersion: {}, kind: Hyperpage, name: {name}}}",
-                Hyperpage::api_version(&())
-            ),
-        };
-        let but = if plan.suspend { ", but for the zero of spec.suspend" } else { "" };
-        let message = format!(
-            "HorizontalPodAutoscaler {autoscaler} scales Deployment {name}, whose number of pods the operator \
-             therefore leaves alone{but}; {advice}"
-        );
-        Self { reason: Reason::ForeignAutoscaler, message, child: None }
-    }
-
-    /// Two at once, under the reason of the first.
-    fn and(self, other: Self) -> Self {
-        Self { message: format!("{}; {}", self.message, other.message), ..self }
-    }
-
-    /// All other children are as the spec wants them.
-    fn concerns_one_child_alone(&self) -> bool {
-        self.reason == Reason::ApplyConflict
-    }
-
-    /// All but the number of pods is as the spec wants it.
-    fn concerns_scaling_alone(&self) -> bool {
-        self.reason == Reason::ForeignAutoscaler
-    }
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -192,7 +142,7 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
         family,
         foreign,
         status: before,
-        password,
+        secrets,
         app,
         redis,
         unready,
@@ -201,12 +151,12 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
         late,
         sidecar_started,
     } = fetch::fetch(hyperpage, valid.as_ref().ok(), context, &calls, memory).await;
-    let converged = match (&valid, password) {
+    let converged = match (&valid, secrets) {
         (Err(invalid), _) => Ok(Report::invalid(family.clone(), invalid.clone())),
-        (Ok(valid), Ok(password)) => {
+        (Ok(valid), Ok(secrets)) => {
             let redis_image = before.as_ref().and_then(HyperpageStatus::redis_image);
             let others = Others { claim: claim.as_ref(), foreign: foreign.as_deref(), redis_image };
-            let report = apply(valid, &calls, password, others, family.clone(), memory).await;
+            let report = apply(valid, &calls, secrets, others, family.clone(), memory).await;
             heal(valid, &calls, unready.as_ref(), report, memory).await
         }
         (Ok(_), Err(error)) => Err(error),
@@ -232,7 +182,8 @@ async fn steps(stored: &Stored, context: &Context, memory: &mut Memory) -> Resul
     match failure {
         Some(error) => Err(error.into()),
         None => {
-            let later = later.into_iter().chain(report.cure.after()).chain(patience).min();
+            let rotation = report.bus.waits().map(|waits| waits.rest);
+            let later = later.into_iter().chain(report.cure.after()).chain(patience).chain(rotation).min();
             Ok(End { problem: report.problem.or(report.missing), later, again: valid.is_ok() })
         }
     }
@@ -253,12 +204,6 @@ async fn heal(
     Ok(report)
 }
 
-impl From<Invalid> for Problem {
-    fn from(Invalid { reason, message }: Invalid) -> Self {
-        Self { reason, message, child: None }
-    }
-}
-
 /// What others made, or an earlier reconcile found, that decides what is built.
 #[derive(Clone, Copy)]
 struct Others<'a> {
@@ -269,12 +214,12 @@ struct Others<'a> {
     redis_image: Option<&'a str>,
 }
 
-/// Build, rehearse and apply; before the last stands the password, whose Secret must exist to be named. Rehearsed
-/// without one, the templates lack nothing that the server would judge.
+/// Build, rehearse and apply; before the last stand our Secrets, which must exist to be named. Rehearsed without a
+/// password, the templates lack nothing that the server would judge.
 async fn apply(
     valid: &Valid,
     calls: &Calls<'_>,
-    password: Password,
+    Secrets { password, bus }: Secrets,
     others: Others<'_>,
     mut family: Family,
     memory: &mut Memory,
@@ -286,6 +231,9 @@ async fn apply(
         Ok(plan) => plan,
         Err(invalid) => return Ok(Report::invalid(family, invalid)),
     };
+    if let Some(problem) = bus.problem() {
+        return Ok(Report::stopped(family, problem.clone()));
+    }
     let fixed = match rehearse::rehearse(calls, &plan.children, &mut family, memory).await? {
         Rehearsal::Stopped(problem) => return Ok(Report::stopped(family, problem)),
         Rehearsal::Fixed => true,
@@ -302,15 +250,27 @@ async fn apply(
     if fixed {
         plan.volume = storage::Step::Renew;
     }
+    let mut unused: Vec<_> =
+        bus.unused().map(|uid| (name::bus(&valid.name), uid.clone())).into_iter().collect();
+    if let Password::Theirs { unused: Some(uid) } = &password {
+        unused.push((name::redis(&valid.name), uid.clone()));
+    }
+    let bus = bus::settle(calls, valid, bus, memory).await?;
+    let report = Report { bus, ..carry_out(valid, calls, password, plan, family, memory).await? };
+    drop_unused(calls, &unused, report, memory).await
+}
+
+async fn carry_out(
+    valid: &Valid,
+    calls: &Calls<'_>,
+    password: Password,
+    plan: Plan,
+    family: Family,
+    memory: &mut Memory,
+) -> Result<Report, apply::Error> {
     match password {
-        Password::Known(_) => converge::converge(calls, &plan, family, memory).await,
-        Password::Theirs { unused } => {
-            let mut report = converge::converge(calls, &plan, family, memory).await?;
-            if let Some(uid) = unused.filter(|_| report.problem.is_none()) {
-                report.unused =
-                    !password::drop_unused(calls, &valid.name, &uid, &report.family, memory).await?;
-            }
-            Ok(report)
+        Password::Known(_) | Password::Theirs { unused: _ } => {
+            converge::converge(calls, &plan, family, memory).await
         }
         Password::Missing(message) => {
             let problem = Some(Problem { reason: Reason::SecretMissing, message, child: None });
@@ -325,6 +285,23 @@ async fn apply(
         // Nobody watches Secrets: only another try brings it back.
         Password::Absent | Password::Orphan(_) => Err(apply::Error::Vanished(name::redis(&valid.name))),
     }
+}
+
+/// Of ours, by name and uid, once all else is as the spec wants it.
+async fn drop_unused(
+    calls: &Calls<'_>,
+    unused: &[(String, String)],
+    mut report: Report,
+    memory: &mut Memory,
+) -> Result<Report, apply::Error> {
+    for (name, uid) in unused {
+        let asked = report.problem.is_none() && report.missing.is_none();
+        report.unused |= !asked || !whose::drop_unused(calls, name, uid, &report.family, memory).await?;
+    }
+    if !unused.is_empty() && !report.unused && report.bus == Kept::Unknown {
+        report.bus = Kept::Nothing;
+    }
+    Ok(report)
 }
 
 /// `password` is the uid of its Secret.
@@ -394,6 +371,7 @@ fn sight<'a>(
         waiting: failed.or(waiting),
         held: report.held,
         cure: report.cure.words(),
+        bus: &report.bus,
         ..Sight::of(name, hyperpage.metadata.generation, &report.family)
     }
 }

@@ -1,23 +1,18 @@
 //! The Secret with Redis' password: made once, kept whoever owned it before, and made anew only when it is gone. A
 //! new password locks everybody out until Redis and the app have restarted.
 
-use crds::{
-    Hyperpage, Reason,
-    contract::{annotation, name, secret},
-};
-use k8s_openapi::{
-    api::core::v1::Secret,
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
-};
-use kube::{Resource, ResourceExt};
+use crds::contract::{annotation, name, secret};
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::ResourceExt;
+use serde_json::json;
 
 use super::{
     Problem, build,
     memory::Memory,
     secrets,
-    status::complete,
     tell::Deed,
     validate::{Access, Valid},
+    whose::{self, Whose},
 };
 use crate::{
     apply::{Calls, Error},
@@ -61,8 +56,6 @@ pub enum News {
     Replaced,
     /// It was there, and gone before it could be adopted.
     Lost,
-    /// Nothing uses it any more.
-    Dropped,
 }
 
 pub async fn read(calls: &Calls<'_>, access: &Access, hyperpage: &str) -> Result<Password, Error> {
@@ -83,40 +76,28 @@ fn judge(found: &Secret, hyperpage: &str, uid: &str) -> Password {
     if found.metadata.deletion_timestamp.is_some() {
         return Password::Absent;
     }
-    let name = name::redis(hyperpage);
-    let problem =
-        |message: String| Password::Unusable(Problem { reason: Reason::NameTaken, message, child: None });
-    let controller = found.owner_references().iter().find(|owner| owner.controller == Some(true));
-    if let Some(owner) = controller.filter(|owner| !is_of(owner, hyperpage)) {
-        return problem(format!(
-            "Secret {name} belongs to {} {}; remove it, or choose another name",
-            owner.kind, owner.name
-        ));
-    }
+    let whose = match whose::judge(found, hyperpage, uid) {
+        Ok(whose) => whose,
+        Err(problem) => return Password::Unusable(problem),
+    };
     let value = |key: &str| found.data.as_ref().and_then(|data| data.get(key)).map_or(&[][..], |it| &it.0);
     let unfit = [secret::PASSWORD, secret::URL].into_iter().find(|key| value(key).is_empty());
     let unfit = unfit.map(|key| format!("has no {key}")).or_else(|| {
         let agree = contains(value(secret::URL), value(secret::PASSWORD));
         (!agree).then(|| format!("has a {} that is not in its {}", secret::PASSWORD, secret::URL))
     });
-    match unfit {
-        Some(what) => problem(format!(
-            "Secret {name} exists already but {what}; restore it, or remove it to get a new password"
-        )),
-        None if controller.is_some_and(|owner| owner.uid == uid) => {
-            Password::Known(found.uid().unwrap_or_default())
-        }
-        None => Password::Orphan(Box::new(found.metadata.clone())),
+    match (unfit, whose) {
+        (Some(what), _) => Password::Unusable(whose::taken(format!(
+            "Secret {} exists already but {what}; restore it, or remove it to get a new password",
+            found.name_any()
+        ))),
+        (None, Whose::Ours) => Password::Known(found.uid().unwrap_or_default()),
+        (None, Whose::Orphan) => Password::Orphan(Box::new(found.metadata.clone())),
     }
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
-}
-
-/// Of the Hyperpage of this name, or of one that had the name before.
-fn is_of(owner: &OwnerReference, hyperpage: &str) -> bool {
-    owner.kind == Hyperpage::kind(&()) && owner.name == hyperpage
 }
 
 /// Sees to it that there is a password: the one from before, or a new one. Whoever else makes one meanwhile wins.
@@ -130,7 +111,9 @@ pub async fn settle(
     let mut news = had_one(family).then_some(News::Replaced);
     match seen {
         Password::Orphan(orphan) => {
-            if calls.adopt_secret(&orphan, &adopted(&orphan, valid)).await? {
+            let metadata = whose::adopted(&orphan, build::password_secret(valid, "").metadata, &valid.name);
+            let body = json!({"metadata": metadata, "immutable": true});
+            if calls.patch_secret(&name::redis(&valid.name), "adopt", &body).await? {
                 memory.did(Deed::Password(News::Adopted));
                 return Ok(Password::Known(orphan.uid.unwrap_or_default()));
             }
@@ -151,41 +134,11 @@ pub async fn settle(
     }
 }
 
-/// Deletes our Secret once no pod uses it: until then an old one may start again. `false`: not yet.
-pub async fn drop_unused(
-    calls: &Calls<'_>,
-    hyperpage: &str,
-    uid: &str,
-    family: &Family,
-    memory: &mut Memory,
-) -> Result<bool, Error> {
-    let rolled = family.values().filter_map(|live| live.rollout()).all(complete);
-    if rolled {
-        calls.delete_secret(&name::redis(hyperpage), uid).await?;
-        memory.did(Deed::Password(News::Dropped));
-    }
-    Ok(rolled)
-}
-
 /// Something runs with a password already.
 fn had_one(family: &Family) -> bool {
     family.values().filter_map(|live| live.rollout()).any(|rollout| {
         rollout.template_annotations.get(annotation::REDIS_AUTH).is_some_and(|uid| !uid.is_empty())
     })
-}
-
-/// Labels and owners as our own Secret has them; other owners stay, a dead one goes.
-fn adopted(orphan: &ObjectMeta, valid: &Valid) -> ObjectMeta {
-    let ours = build::password_secret(valid, "").metadata;
-    let others = orphan.owner_references.iter().flatten().filter(|owner| !is_of(owner, &valid.name));
-    let owners = others.cloned().chain(ours.owner_references.into_iter().flatten());
-    ObjectMeta {
-        labels: ours.labels,
-        owner_references: Some(owners.collect()),
-        uid: orphan.uid.clone(),
-        resource_version: orphan.resource_version.clone(),
-        ..ObjectMeta::default()
-    }
 }
 
 /// What the templates were made with: no request needed.
@@ -211,7 +164,7 @@ fn random_password() -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     fn secret(owners: &Value, keys: &[&str]) -> Secret {
         let data: serde_json::Map<_, _> = keys.iter().map(|key| ((*key).to_owned(), json!("eA=="))).collect();
@@ -249,7 +202,8 @@ mod tests {
         let owners =
             json!([owner("Hyperpage", "shop", "dead", true), owner("ConfigMap", "c", "alive", false)]);
         let valid = build::tests::shop(json!({"app": {"image": "shop"}}));
-        let adopted = adopted(&secret(&owners, &[]).metadata, &valid);
+        let ours = build::password_secret(&valid, "").metadata;
+        let adopted = whose::adopted(&secret(&owners, &[]).metadata, ours, "shop");
         let owners = adopted.owner_references.unwrap();
         let uids: Vec<_> = owners.iter().map(|owner| (owner.uid.as_str(), owner.controller)).collect();
         assert_eq!(uids, [("alive", Some(false)), ("uid-of-the-hyperpage", Some(true))]);

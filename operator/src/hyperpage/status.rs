@@ -1,16 +1,22 @@
 //! What the operator reports, from what it sees. Pure: the same sight gives the same status, but for the time
 //! at which a condition last changed.
 
+mod parts;
+
 use std::collections::BTreeSet;
 
 use crds::{
-    ConditionType, HyperpageStatus, Reason, RedisMode, RedisStatus, SidecarStatus,
-    contract::{REDIS_PORT, SIDECAR_CONTAINER, annotation, name},
+    ConditionType, HyperpageStatus, Reason,
+    contract::{SIDECAR_CONTAINER, annotation, name},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{Problem, build, sticky, validate::Valid};
+use super::{
+    Problem, build,
+    bus::{self, Kept},
+    validate::Valid,
+};
 use crate::{
     apply::over_quota,
     children::{Autoscaler, ChildId, Detail, Family, Kind, Rollout},
@@ -42,6 +48,7 @@ pub struct Sight<'a> {
     pub paused: bool,
     /// Whether a sidecar has started with the external Redis; `None`: there is none.
     pub sidecar_started: Option<bool>,
+    pub bus: &'a Kept,
 }
 
 impl<'a> Sight<'a> {
@@ -62,6 +69,7 @@ impl<'a> Sight<'a> {
             late: BTreeSet::new(),
             paused: false,
             sidecar_started: None,
+            bus: &Kept::Unknown,
         }
     }
 }
@@ -99,9 +107,12 @@ pub fn status(sight: &Sight<'_>, previous: Option<&HyperpageStatus>, now: Timest
         ready_replicas: Some(ready),
         app: Some(format!("{ready}/{wanted}")),
         selector: valid.map_or_else(|| previous.selector.clone(), |valid| Some(build::app_selector(valid))),
-        sidecar: valid.map_or_else(|| previous.sidecar.clone(), |valid| Some(sidecar_status(valid, rollout))),
+        sidecar: valid.map_or_else(
+            || previous.sidecar.clone(),
+            |valid| Some(parts::sidecar(sight, valid, rollout, bus::told(Some(previous)))),
+        ),
         redis: valid
-            .map_or_else(|| previous.redis.clone(), |valid| Some(redis_status(sight, valid, previous))),
+            .map_or_else(|| previous.redis.clone(), |valid| Some(parts::redis(sight, valid, previous))),
         applied_digest: sight.digest.clone().or_else(|| previous.applied_digest.clone()),
         conditions: conditions(sight, observed, &previous.conditions, now),
     }
@@ -112,28 +123,6 @@ fn observed(sight: &Sight<'_>, previous: &HyperpageStatus) -> Option<i64> {
     match sight.waiting.is_some() || sight.paused {
         true => previous.observed_generation,
         false => sight.generation,
-    }
-}
-
-fn sidecar_status(valid: &Valid, live: Option<&Rollout>) -> SidecarStatus {
-    let [image, update_available] = sticky::sidecar_in_use(&valid.sidecar.image, &valid.images.sidecar, live);
-    SidecarStatus { image, update_available }
-}
-
-fn redis_status(sight: &Sight<'_>, valid: &Valid, previous: &HyperpageStatus) -> RedisStatus {
-    let mode = valid.access.mode();
-    if mode == RedisMode::External {
-        // Where it is stands in a URL with a password: better not.
-        return RedisStatus { mode: Some(mode.as_str().to_owned()), ..RedisStatus::default() };
-    }
-    let live = rollout(sight, Kind::StatefulSet, &name::redis(sight.name));
-    let [image, update_available] =
-        sticky::redis_in_use(&valid.redis.image, &valid.images.redis, live, previous.redis_image());
-    RedisStatus {
-        image,
-        update_available,
-        mode: Some(mode.as_str().to_owned()),
-        endpoint: Some(format!("{}.{}:{REDIS_PORT}", name::redis(&valid.name), valid.namespace)),
     }
 }
 
@@ -387,7 +376,10 @@ fn reconciling(sight: &Sight<'_>, stalled: &Verdict, ready: &Verdict) -> Verdict
     }
     match (stalled.is_true(), ready.is_true()) {
         (true, _) => Verdict::new(false, stalled.reason, "waiting for somebody to act; see Stalled"),
-        (false, true) => Verdict::new(false, Reason::Settled, "all is as the spec wants it"),
+        (false, true) => match sight.bus.waits() {
+            Some(rotation) => Verdict::new(true, Reason::Progressing, rotation.words.as_str()),
+            None => Verdict::new(false, Reason::Settled, "all is as the spec wants it"),
+        },
         (false, false) => Verdict::new(true, Reason::Progressing, ready.message.as_str()),
     }
 }

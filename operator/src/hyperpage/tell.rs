@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder};
 
-use super::{Problem, converge::Report, memory::Memory, password::News, scale::Told};
+use super::{Problem, bus, converge::Report, memory::Memory, password::News, scale::Told};
 use crate::{children::ChildId, context::Context, metrics::Metrics, settled};
 use crds::contract::name;
 
@@ -18,6 +18,9 @@ pub enum Deed {
     /// A pod of Redis, by name.
     Replaced(String),
     Password(News),
+    BusKey(bus::News),
+    /// Ours, by name: nothing uses it any more.
+    SecretDropped(String),
     Stopped(Problem),
 }
 
@@ -52,6 +55,11 @@ fn told(hyperpage: &str, deed: &Deed) -> Event {
             event(EventType::Normal, "RedisPodReplaced", "Replace", note)
         }
         Deed::Password(news) => password(hyperpage, *news),
+        Deed::BusKey(news) => bus_key(hyperpage, *news),
+        Deed::SecretDropped(secret) => {
+            let note = format!("deleted Secret {secret}: the spec no longer asks for it");
+            event(EventType::Normal, "Deleted", "Delete", note)
+        }
         Deed::Stopped(problem) => self::problem(problem),
     }
 }
@@ -102,9 +110,6 @@ fn password(hyperpage: &str, news: News) -> Event {
             "PasswordAdopted",
             format!("Secret {secret} had no living owner: it is used, and goes with this Hyperpage"),
         ),
-        News::Dropped => {
-            (EventType::Normal, "Deleted", format!("deleted Secret {secret}: the spec no longer asks for it"))
-        }
         News::Replaced => (
             EventType::Warning,
             "PasswordReplaced",
@@ -122,6 +127,29 @@ fn password(hyperpage: &str, news: News) -> Event {
         ),
     };
     event(type_, reason, "KeepPassword", note)
+}
+
+fn bus_key(hyperpage: &str, news: bus::News) -> Event {
+    let secret = name::bus(hyperpage);
+    let (type_, reason, note) = match news {
+        bus::News::Adopted => (
+            EventType::Normal,
+            "BusKeyAdopted",
+            format!("Secret {secret} had no living owner: it is used, and goes with this Hyperpage"),
+        ),
+        bus::News::Replaced => (
+            EventType::Warning,
+            "BusKeyReplaced",
+            format!(
+                "Secret {secret} was gone: a new key was made. Pods that have it do not hear those that have the old \
+                 one until it has reached them all, in about two minutes"
+            ),
+        ),
+        bus::News::Rotated => {
+            (EventType::Normal, "BusKeyRotated", format!("the key in Secret {secret} is another one now"))
+        }
+    };
+    event(type_, reason, "KeepBusKey", note)
 }
 
 /// A problem is told once, for as long as it stands.

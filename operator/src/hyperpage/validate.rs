@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
-    App, Autoscaling, External, Hyperpage, LogLevel, NetworkPolicy, PodDisruptionBudget, PodTemplate,
-    PullSecret, Redis, RedisMode, Resources, SecretKey, Service, ServiceAccount, Sessions, Storage,
-    contract::annotation,
+    App, Autoscaling, Coordination, External, Hyperpage, LogLevel, NetworkPolicy, PodDisruptionBudget,
+    PodTemplate, PullSecret, Redis, RedisMode, Resources, SecretKey, Service, ServiceAccount, Sessions,
+    Storage, contract::annotation,
 };
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
 
@@ -15,6 +15,7 @@ use super::{
     pod_template, rules,
     sticky::{Ask, Images},
 };
+use crate::settled;
 
 /// What the operator was told to use where a Hyperpage says nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Valid {
     pub redis: ValidRedis,
     pub images: Images,
     pub access: Access,
+    /// A new value replaces the key that pods seal their messages with.
+    pub rotate_bus_key: Option<String>,
 }
 
 /// How Redis is reached and entered.
@@ -87,6 +90,7 @@ pub struct ValidSidecar {
     pub resources: Resources,
     pub log_level: LogLevel,
     pub sessions: Sessions,
+    pub coordination: Coordination,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -130,6 +134,7 @@ pub fn validate(hyperpage: &Hyperpage, defaults: &Defaults) -> Result<Valid, Inv
             resources: spec.sidecar.resources.clone(),
             log_level: spec.sidecar.log_level,
             sessions: spec.sidecar.sessions.clone(),
+            coordination: spec.sidecar.coordination.clone(),
         },
         redis: ValidRedis {
             image: spec.redis.image.clone().unwrap_or_else(|| defaults.redis_image.clone()),
@@ -140,7 +145,15 @@ pub fn validate(hyperpage: &Hyperpage, defaults: &Defaults) -> Result<Valid, Inv
             pod_template: spec.redis.pod_template.clone(),
         },
         access: Access::of(&spec.redis),
+        rotate_bus_key: rotation(hyperpage),
     })
+}
+
+/// A long value, which no status could hold, is known by its hash.
+fn rotation(hyperpage: &Hyperpage) -> Option<String> {
+    let asked = hyperpage.metadata.annotations.as_ref()?.get(annotation::ROTATE_BUS_KEY)?;
+    let known = if asked.len() > 253 { settled::hash(asked) } else { asked.clone() };
+    Some(known).filter(|value| !value.is_empty())
 }
 
 fn ask(hyperpage: &Hyperpage, named: Option<&String>, upgrade: &str) -> Ask {

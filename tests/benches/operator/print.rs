@@ -11,8 +11,8 @@ use crate::run::Row;
 use crate::secrets::Secrets;
 use crate::{SHAPES, Settings, Shape};
 
-/// Of a Hyperpage as the bench writes it: one of each of eight kinds, a Service and a NetworkPolicy more, a Secret.
-const CHILDREN: usize = 11;
+/// Of a Hyperpage as the bench writes it: one of each of eight kinds, a Service and a NetworkPolicy more, two Secrets.
+const CHILDREN: usize = 12;
 
 pub(crate) fn describe(settings: &Settings) -> Result<()> {
     let first = |path: &str, start: &str| -> String {

@@ -75,7 +75,7 @@ fn pod(valid: &Valid) -> PodSpec {
     PodSpec {
         init_containers: Some(vec![sidecar::container(valid)]),
         containers: vec![container(valid)],
-        volumes: Some(vec![sidecar::volume(valid)]),
+        volumes: Some(sidecar::volumes(valid)),
         service_account_name: Some(account.unwrap_or_else(|| name::service_account(&valid.name))),
         image_pull_secrets: image_pull_secrets(valid),
         automount_service_account_token: Some(false),

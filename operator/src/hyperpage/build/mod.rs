@@ -3,6 +3,7 @@
 
 mod app;
 mod autoscaler;
+mod bus;
 mod disruption;
 mod meta;
 mod network;
@@ -12,12 +13,18 @@ mod service;
 mod sidecar;
 mod volume;
 
-use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
-    autoscaling::v2::HorizontalPodAutoscaler,
-    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
-    networking::v1::NetworkPolicy,
-    policy::v1::PodDisruptionBudget,
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    ByteString,
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        autoscaling::v2::HorizontalPodAutoscaler,
+        core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
 use super::{
@@ -27,7 +34,7 @@ use super::{
 };
 use crds::RedisMode;
 
-/// Every child but the password Secret, which is made once and never applied.
+/// Every child but our Secrets, which are made once and never applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Children {
     /// None where the user names one.
@@ -81,6 +88,16 @@ fn redis_children(valid: &Valid, password: &str) -> Result<RedisChildren, Invali
 /// The Secret as it is first posted: immutable, so that nothing but its deletion changes the password.
 pub fn password_secret(valid: &Valid, password: &str) -> Secret {
     redis::secret(valid, password)
+}
+
+/// The Secret as it is first posted.
+pub fn bus_secret(valid: &Valid, keys: ByteString, notes: BTreeMap<String, String>) -> Secret {
+    bus::secret(valid, keys, notes)
+}
+
+/// What any such Secret bears.
+pub fn bus_metadata(valid: &Valid) -> ObjectMeta {
+    bus::metadata(valid)
 }
 
 /// Selects the app's pods, as `status.selector` wants it.

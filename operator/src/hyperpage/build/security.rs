@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crds::{
     External, Resources, SecretKey,
-    contract::{annotation, name, secret},
+    contract::{annotation, bus_secret, name, secret},
 };
 use k8s_openapi::api::core::v1::{
     Capabilities, KeyToPath, PodSecurityContext, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
@@ -49,6 +49,16 @@ pub(super) fn password_file(valid: &Valid) -> SecretVolumeSource {
     SecretVolumeSource {
         secret_name: Some(secret),
         items: Some(file(key, secret::PASSWORD)),
+        default_mode: Some(READABLE),
+        optional: None,
+    }
+}
+
+/// The keys that pods seal their messages with, as a file that follows the Secret: a new key restarts nothing.
+pub(super) fn bus_keys(valid: &Valid) -> SecretVolumeSource {
+    SecretVolumeSource {
+        secret_name: Some(name::bus(&valid.name)),
+        items: Some(file(bus_secret::KEYS, bus_secret::KEYS)),
         default_mode: Some(READABLE),
         optional: None,
     }

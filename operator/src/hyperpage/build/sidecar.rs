@@ -1,7 +1,7 @@
 //! The sidecar: an init container that goes on running. Kubernetes starts it before the app and stops it after.
 
 use crds::{
-    External, Fallback, Sessions,
+    Coordination, External, Fallback, Sessions,
     contract::{ADMIN_PORT, REDIS_PORT, SIDECAR_CONTAINER, SIDECAR_PORT, env, mount, name, path},
 };
 use k8s_openapi::{
@@ -17,9 +17,10 @@ use crate::hyperpage::validate::ValidSidecar;
 
 const USER: i64 = 65532;
 const AUTH_VOLUME: &str = "hyperpage-redis-auth";
+const BUS_VOLUME: &str = "hyperpage-bus";
 
 pub(super) fn container(valid: &Valid) -> Container {
-    let ValidSidecar { image, resources, log_level, sessions } = &valid.sidecar;
+    let ValidSidecar { image, resources, log_level, sessions, coordination } = &valid.sidecar;
     Container {
         name: SIDECAR_CONTAINER.into(),
         image: Some(image.clone()),
@@ -41,6 +42,7 @@ pub(super) fn container(valid: &Valid) -> Container {
             .into_iter()
             .chain(redis(valid))
             .chain(settings(sessions))
+            .chain(coordinated(coordination))
             .collect(),
         ),
         resources: Some(security::resources(resources)),
@@ -49,14 +51,21 @@ pub(super) fn container(valid: &Valid) -> Container {
         startup_probe: Some(probe(path::STARTUP, 1, 120)),
         liveness_probe: Some(probe(path::LIVE, 10, 3)),
         readiness_probe: Some(probe(path::READY, 5, 2)),
-        volume_mounts: Some(vec![VolumeMount {
-            name: AUTH_VOLUME.into(),
-            mount_path: mount::REDIS_AUTH.into(),
-            read_only: Some(true),
-            ..VolumeMount::default()
-        }]),
+        volume_mounts: Some(mounts(coordination)),
         ..Container::default()
     }
+}
+
+fn mounts(coordination: &Coordination) -> Vec<VolumeMount> {
+    let mount = |name: &str, path: &str| VolumeMount {
+        name: name.into(),
+        mount_path: path.into(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    // The whole folder: a single file of it would stay as it was when the container started.
+    let bus = coordination.enabled.then(|| mount(BUS_VOLUME, mount::BUS));
+    [mount(AUTH_VOLUME, mount::REDIS_AUTH)].into_iter().chain(bus).collect()
 }
 
 /// What is absent is the sidecar's to know: a newer one may know better.
@@ -93,6 +102,25 @@ fn settings(sessions: &Sessions) -> Vec<EnvVar> {
     settings.into_iter().flatten().collect()
 }
 
+/// As [`settings`]. With a key the sidecar hears nothing in plain text, unless it is told to.
+fn coordinated(coordination: &Coordination) -> Vec<EnvVar> {
+    let Coordination { enabled, leader_profile, high_per_minute, normal_per_minute, original_peers } =
+        coordination;
+    if !enabled {
+        return vec![value(env::POD_COORDINATION_ENABLED, false.to_string())];
+    }
+    let number = |name, number: Option<i32>| number.map(|number| value(name, number.to_string()));
+    let compat = original_peers.map(|peers| if peers { "original" } else { "off" });
+    let settings = [
+        Some(value(env::BUS_KEYS_FILE, mount::BUS_KEYS.into())),
+        leader_profile.map(|profile| value(env::LEADER_PROFILE, profile.as_str().into())),
+        number(env::COORD_HIGH_PRIORITY_THRESHOLD, *high_per_minute),
+        number(env::COORD_NORMAL_PRIORITY_THRESHOLD, *normal_per_minute),
+        compat.map(|compat| value(env::COORD_COMPAT, compat.into())),
+    ];
+    settings.into_iter().flatten().collect()
+}
+
 /// Where Redis is, and the files that say how to enter it: nothing secret is in the environment.
 fn redis(valid: &Valid) -> Vec<EnvVar> {
     match &valid.access {
@@ -108,7 +136,16 @@ fn redis(valid: &Valid) -> Vec<EnvVar> {
     }
 }
 
-pub(super) fn volume(valid: &Valid) -> Volume {
+pub(super) fn volumes(valid: &Valid) -> Vec<Volume> {
+    let bus = valid.sidecar.coordination.enabled.then(|| Volume {
+        name: BUS_VOLUME.into(),
+        secret: Some(security::bus_keys(valid)),
+        ..Volume::default()
+    });
+    [auth_volume(valid)].into_iter().chain(bus).collect()
+}
+
+fn auth_volume(valid: &Valid) -> Volume {
     let name = AUTH_VOLUME.into();
     match &valid.access {
         Access::Generated | Access::Given(_) => {

@@ -1,9 +1,12 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
 use crate::{
     children::Live,
-    hyperpage::validate::{Access, Defaults, validate},
+    hyperpage::{
+        bus::{Waits, rotation::Marks},
+        validate::{Access, Defaults, validate},
+    },
 };
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -377,4 +380,14 @@ fn a_newer_default_image_is_offered_where_none_is_named() {
     assert_eq!((redis.image.as_deref(), redis.update_available.as_deref()), (Some("older"), Some("redis:9")));
     valid.images.sidecar.named = true;
     assert_eq!(shown(&valid).0.update_available, None);
+}
+
+#[test]
+fn a_rotation_is_waited_for_in_words_and_keeps_nobody_from_being_ready() {
+    let (valid, family) = (valid(false), family(pods(3, 3), 1));
+    let waits = Some(Waits { rest: Duration::from_secs(9), words: "bus key rotation".to_owned() });
+    let rotating = Kept::Key { marks: Marks::default(), waits };
+    let said = shown(&Sight { bus: &rotating, ..sight(&valid, &family) });
+    assert_eq!(said["Reconciling"], "True Progressing: bus key rotation");
+    assert_eq!(said["Ready"], "True Settled: 3 of 3 pods are ready");
 }

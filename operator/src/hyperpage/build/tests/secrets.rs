@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{super::password_secret, PASSWORD, children, shop};
+use super::{super::password_secret, PASSWORD, children, defaults, shop, stored};
+use crate::hyperpage::validate::validate;
 
 fn deployment() -> Value {
     let all = children(&shop(json!({"app": {"image": "shop"}})));
@@ -108,4 +109,63 @@ fn an_external_redis_is_reached_by_files_and_has_no_children() {
 #[test]
 fn replicas_are_another_managers() {
     assert!(deployment()["spec"].get("replicas").is_none());
+}
+
+fn coordinated(coordination: Value) -> Value {
+    let spec = json!({"app": {"image": "shop"}, "sidecar": {"coordination": coordination}});
+    let all = children(&shop(spec));
+    all.iter().find(|child| child["kind"] == "Deployment").unwrap()["spec"]["template"].clone()
+}
+
+#[test]
+fn the_bus_key_is_a_file_of_the_sidecar_alone_that_a_new_key_changes_without_a_roll() {
+    let template = coordinated(json!({}));
+    let pod = &template["spec"];
+    let (app, sidecar) = (&pod["containers"][0], &pod["initContainers"][0]);
+    let volume = json!({"name": "hyperpage-bus", "secret": {
+        "secretName": "shop-hp-bus", "items": [{"key": "keys", "path": "keys"}], "defaultMode": 0o444}});
+    assert_eq!(pod["volumes"][1], volume);
+    let mount = json!({"name": "hyperpage-bus", "mountPath": "/run/hyperpage/bus", "readOnly": true});
+    assert_eq!(sidecar["volumeMounts"][1], mount, "no subPath: such a file never changes");
+    assert!(app.get("volumeMounts").is_none());
+    assert_eq!(variable(sidecar, "HYPERPAGE_BUS_KEYS_FILE")["value"], "/run/hyperpage/bus/keys");
+    assert!(variable(sidecar, "POD_COORDINATION_ENABLED").is_null(), "on is the sidecar's default");
+    assert!(variable(sidecar, "COORD_COMPAT").is_null(), "with a key it is off");
+    assert_eq!(variable(sidecar, "POD_NAME")["valueFrom"]["fieldRef"]["fieldPath"], "metadata.name");
+    // A rotation is no part of the template.
+    let hyperpage = |rotate: &str| {
+        let annotations = json!({"hyperpage.dev/rotate-bus-key": rotate});
+        stored(
+            json!({"metadata": {"name": "shop", "annotations": annotations}, "spec": {"app": {"image": "shop"}}}),
+        )
+    };
+    let built = |rotate: &str| children(&validate(&hyperpage(rotate), &defaults()).unwrap());
+    assert_eq!(built("monday"), built("friday"));
+}
+
+#[test]
+fn without_coordination_there_is_neither_mount_nor_key() {
+    let template = coordinated(json!({"enabled": false, "leaderProfile": "fast", "highPerMinute": 7}));
+    let sidecar = &template["spec"]["initContainers"][0];
+    assert_eq!(variable(sidecar, "POD_COORDINATION_ENABLED")["value"], "false");
+    let text = template.to_string();
+    assert!(
+        !text.contains("hp-bus") && !text.contains("hyperpage-bus") && !text.contains("KEYS_FILE"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_said_of_coordination_reaches_the_sidecar_by_its_own_names() {
+    let template = coordinated(json!({
+        "leaderProfile": "relaxed", "highPerMinute": 7, "normalPerMinute": 0, "originalPeers": true}));
+    let sidecar = &template["spec"]["initContainers"][0];
+    let set = [
+        "HYPERPAGE_LEADER_PROFILE",
+        "COORD_HIGH_PRIORITY_THRESHOLD",
+        "COORD_NORMAL_PRIORITY_THRESHOLD",
+        "COORD_COMPAT",
+    ];
+    let values = set.map(|name| variable(sidecar, name)["value"].as_str().unwrap_or_default().to_owned());
+    assert_eq!(values, ["relaxed", "7", "0", "original"]);
 }
