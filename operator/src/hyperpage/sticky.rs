@@ -1,6 +1,7 @@
 //! Which image runs where the spec names none: the operator's default at the time when its user last changed the
-//! pods. An upgrade of the operator alone restarts nothing. What was decided stands on the object itself, so that
-//! it outlives the operator; the sidecar's and Redis' images are decided apart.
+//! pods; and with which of the parts that newer operators add. An upgrade of the operator alone restarts nothing. What
+//! was decided stands on the object itself, so that it outlives the operator; the app's pods and Redis' are decided
+//! apart.
 
 use crds::contract::{REDIS_CONTAINER, SIDECAR_CONTAINER, annotation};
 use k8s_openapi::{
@@ -11,6 +12,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
+use super::build::older;
 use crate::{children::Rollout, settled};
 
 /// What a Hyperpage says of one image.
@@ -95,12 +97,11 @@ fn settle(
     meta: &mut ObjectMeta,
     template: &mut PodTemplateSpec,
 ) {
-    let mut said = template.clone();
-    let Some(wanted) = image(template, part) else { return };
-    if let Some(unnamed) = image(&mut said, part).filter(|_| !ask.named) {
-        unnamed.clear();
+    if let Some(older) = older(part, ask, live, template) {
+        *template = older;
     }
-    let said = settled::hash(&said);
+    let said = said(part, ask, template);
+    let Some(wanted) = image(template, part) else { return };
     *wanted = match (live, ran) {
         (None, Some(ran)) if !ask.named => ran.to_owned(),
         _ => choose(part, wanted, &said, ask, live).to_owned(),
@@ -113,10 +114,35 @@ fn settle(
     notes.extend(upgraded.map(|value| (part.upgraded.to_owned(), value.clone())));
 }
 
-/// `said` is a hash of all that the spec says of the pods, this image only if it is named.
+/// A hash of all that the spec says of the pods, this image only if it is named.
+fn said(part: &Part, ask: &Ask, template: &PodTemplateSpec) -> String {
+    let mut said = template.clone();
+    if let Some(unnamed) = image(&mut said, part).filter(|_| !ask.named) {
+        unnamed.clear();
+    }
+    settled::hash(&said)
+}
+
+/// As an operator built it that had no newer part yet, if that runs and its user wants nothing else since.
+fn older(
+    part: &Part,
+    ask: &Ask,
+    live: Option<&Rollout>,
+    template: &PodTemplateSpec,
+) -> Option<PodTemplateSpec> {
+    let live = live.filter(|live| !is_asked(part, ask, live))?;
+    let older = older::without_bus(template)?;
+    (live.annotations.get(annotation::TEMPLATE) == Some(&said(part, ask, &older))).then_some(older)
+}
+
+/// By a value of the annotation that has not been acted upon.
+fn is_asked(part: &Part, ask: &Ask, live: &Rollout) -> bool {
+    ask.upgrade.is_some() && ask.upgrade.as_ref() != live.annotations.get(part.upgraded)
+}
+
 fn choose<'a>(part: &Part, wanted: &'a str, said: &str, ask: &Ask, live: Option<&'a Rollout>) -> &'a str {
     let Some((live, now)) = live.and_then(|live| Some((live, known(part, live)?))) else { return wanted };
-    let asked = ask.upgrade.is_some() && ask.upgrade.as_ref() != live.annotations.get(part.upgraded);
+    let asked = is_asked(part, ask, live);
     // Without a note nobody knows of a change, and nothing is restarted on suspicion.
     let changed = live.annotations.get(annotation::TEMPLATE).is_some_and(|before| before != said);
     if ask.named || asked || changed { wanted } else { now }

@@ -7,6 +7,7 @@ mod bus;
 mod disruption;
 mod meta;
 mod network;
+pub mod older;
 mod redis;
 pub(super) mod security;
 mod service;

@@ -17,7 +17,7 @@ use crate::hyperpage::validate::ValidSidecar;
 
 const USER: i64 = 65532;
 const AUTH_VOLUME: &str = "hyperpage-redis-auth";
-const BUS_VOLUME: &str = "hyperpage-bus";
+pub(super) const BUS_VOLUME: &str = "hyperpage-bus";
 
 pub(super) fn container(valid: &Valid) -> Container {
     let ValidSidecar { image, resources, log_level, sessions, coordination } = &valid.sidecar;

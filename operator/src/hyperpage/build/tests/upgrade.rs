@@ -1,5 +1,7 @@
+use crds::Hyperpage;
 use k8s_openapi::api::{apps::v1::Deployment, apps::v1::StatefulSet};
 
+use super::super::older::without_bus;
 use super::{PASSWORD, build, defaults, specs, stored};
 use crate::{
     children::{Child, Detail, Rollout},
@@ -44,4 +46,36 @@ fn an_operator_with_other_default_images_changes_no_example() {
         changed += usize::from(workloads(text, &newer, &[None, None]) != before);
     }
     assert!(specs.len() >= 6 && changed > 0, "{changed}");
+}
+
+/// The Deployment of an operator that knew no bus, and the one that this operator makes of it for another spec.
+fn upgraded(text: &str, change: impl FnOnce(&mut Hyperpage)) -> [Deployment; 2] {
+    let mut hyperpage = stored(serde_yaml::from_str(text).unwrap());
+    let built = |hyperpage: &Hyperpage| {
+        let valid = validate(hyperpage, &defaults()).unwrap();
+        (build(&valid, PASSWORD).unwrap().deployment, valid.images.sidecar)
+    };
+    let (mut old, ask) = built(&hyperpage);
+    let spec = old.spec.as_mut().unwrap();
+    spec.template = without_bus(&spec.template).unwrap();
+    let old = sticky::sidecar(old, &ask, None);
+    change(&mut hyperpage);
+    let (new, ask) = built(&hyperpage);
+    let new = sticky::sidecar(new, &ask, shown(&old).as_ref());
+    [old, new]
+}
+
+#[test]
+fn pods_from_before_the_bus_get_it_with_their_next_change_and_not_sooner() {
+    let mounts = |deployment: &Deployment| serde_json::to_string(deployment).unwrap().contains("hp-bus");
+    for text in specs().values() {
+        let [old, new] = upgraded(text, |_| {});
+        assert!(!mounts(&old));
+        assert_eq!(new, old, "an upgrade of the operator restarts nothing");
+        assert!(mounts(&upgraded(text, |it| it.spec.app.image = "another".to_owned())[1]));
+        let profile = Some(crds::LeaderProfile::Relaxed);
+        assert!(mounts(&upgraded(text, |it| it.spec.sidecar.coordination.leader_profile = profile)[1]));
+        let upgrade = ("hyperpage.dev/upgrade-sidecar".to_owned(), "now".to_owned());
+        assert!(mounts(&upgraded(text, |it| it.metadata.annotations = Some([upgrade].into()))[1]));
+    }
 }
