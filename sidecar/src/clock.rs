@@ -27,6 +27,11 @@ impl Boot {
         Boot(up)
     }
 
+    /// For people, and for a checker on the same machine.
+    pub fn micros(self) -> u64 {
+        u64::try_from(self.0.as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// Nothing, if `earlier` is later.
     pub fn since(self, earlier: Boot) -> Duration {
         self.0.saturating_sub(earlier.0)

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::servers::Setup;
+
 /// One thing that breaks and is mended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -123,6 +125,14 @@ impl Family {
 
     pub(crate) fn loses_data(self) -> bool {
         Family::LOSING.contains(&self)
+    }
+
+    pub(crate) fn setup(self) -> Setup {
+        match self {
+            Family::FailedOver => Setup::Sentinels,
+            _ if self.loses_data() => Setup::Volatile,
+            _ => Setup::Durable,
+        }
     }
 
     /// The window in which sidecars bring back what was lost is shorter where nothing is: a run is over sooner.

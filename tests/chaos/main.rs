@@ -4,6 +4,7 @@
 //! each mutant 50 where `MUTANTS=1`.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod agreement;
 mod call;
 mod checker;
 mod client;

@@ -7,8 +7,6 @@ use tests::eventually::{check, eventually};
 use tests::redis::{MASTER_NAME, RedisServer, Sentinels};
 use tokio::time::{sleep, timeout};
 
-use crate::faults::Family;
-
 const FAILOVER: Duration = Duration::from_secs(30);
 /// Replicas say each second what they have heard, and others write meanwhile.
 const HEARD: Duration = Duration::from_secs(20);
@@ -17,6 +15,15 @@ const LONG: &str = "60000";
 const SHORT: &str = "500";
 const LOOK: Duration = Duration::from_millis(2);
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Setup {
+    /// What it has is gone when it is killed.
+    Volatile,
+    Durable,
+    /// A master and two replicas, and three sentinels beside them.
+    Sentinels,
+}
+
 pub(crate) struct Servers {
     data: Vec<RedisServer>,
     sentinels: Vec<RedisServer>,
@@ -24,13 +31,14 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    pub(crate) async fn start(family: Family) -> Servers {
-        if family == Family::FailedOver {
+    pub(crate) async fn start(setup: Setup) -> Servers {
+        if setup == Setup::Sentinels {
             let Sentinels { data, sentinels } =
                 Sentinels::with(&["--appendonly", "yes", "--appendfsync", "no"]).await;
             return Servers { data, sentinels, master: 0 };
         }
-        let one = if family.loses_data() { RedisServer::start().await } else { RedisServer::durable().await };
+        let durable = setup == Setup::Durable;
+        let one = if durable { RedisServer::durable().await } else { RedisServer::start().await };
         Servers { data: vec![one], sentinels: Vec::new(), master: 0 }
     }
 

@@ -65,7 +65,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new(seed: u64, family: Family, mutant: Option<&'static str>) -> World {
-        let redis = Servers::start(family).await;
+        let redis = Servers::start(family.setup()).await;
         let nodes = (0..NODES).map(|number| Node::start(number, &redis, family, mutant));
         let nodes = futures::future::join_all(nodes).await;
         World {

@@ -145,10 +145,17 @@ impl Campaign {
             let why = if let Phase::Resigning { .. } = state.phase { "resigned" } else { "lost its lease" };
             tracing::info!("Pod {id} is leader no longer (term {term}): {why}");
         }
-        let won = view.held.as_ref().filter(|held| before.is_none_or(|before| before.term != held.term));
+        let won =
+            view.held.as_ref().filter(|held| before.as_ref().is_none_or(|before| before.term != held.term));
         if let Some(Held { term, .. }) = won {
             self.metrics.elections.inc();
             tracing::info!("Pod {id} became leader (term {term})");
+        }
+        if let Some(held) = view.held.as_ref().filter(|held| before.as_ref() != Some(held)) {
+            let Held { term, nonce, until } = held;
+            let (now_us, until_us) = (now.micros(), until.micros());
+            let from_us = until_us.saturating_sub(self.candidate.timing.ttl.as_micros() as u64);
+            tracing::debug!(term, nonce, from_us, until_us, now_us, "may act");
         }
         self.metrics.is_leader.set(i64::from(view.is_self()));
         self.metrics.term.set(i64::try_from(state.highest).unwrap_or(i64::MAX));

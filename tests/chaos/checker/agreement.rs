@@ -58,6 +58,7 @@ fn sound() -> History {
             Read { process: "c".to_owned(), key: 2, version: 1, invoked: ms(101) },
         ],
         exclusive: true,
+        settled: true,
     }
 }
 
@@ -104,6 +105,11 @@ fn two_leaders_at_once_are_seen_where_that_is_promised() {
     objects(&history, Rule::Disjoint);
     history.exclusive = false;
     assert!(check(&history).is_empty());
+}
+
+#[test]
+fn the_want_of_a_leader_is_seen() {
+    objects(&History { settled: false, ..sound() }, Rule::Leaderless);
 }
 
 #[test]

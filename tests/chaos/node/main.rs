@@ -11,7 +11,7 @@ fn main() -> anyhow::Result<()> {
     let mut rules = Rules::default();
     let names = std::env::var_os("MUTANT").unwrap_or_default().into_string().unwrap_or_default();
     for name in names.split_whitespace() {
-        ensure!(mutants::replace(&mut rules.sessions, name), "there is no mutant {name}");
+        ensure!(mutants::replace(&mut rules, name), "there is no mutant {name}");
     }
     let config = Config::from_process().map_err(|exit| match exit {
         Exit::Answered(text) | Exit::Misused(text) => anyhow::Error::msg(text),

@@ -3,14 +3,39 @@
 use std::time::Duration;
 
 use redis::Script;
+use sidecar::leader::Term;
 use sidecar::redis::Wait;
-use sidecar::session::{Error, Rules};
+use sidecar::rules::Rules;
+use sidecar::session::{self, Error};
 
 const WRITE: &str = include_str!("../../../sidecar/src/session/write.lua");
 const TOUCH: &str = include_str!("../../../sidecar/src/session/touch.lua");
 
 /// Whether there is one of that name.
 pub(crate) fn replace(rules: &mut Rules, name: &str) -> bool {
+    of_sessions(&mut rules.sessions, name) || of_leaders(&mut rules.coordination.leader, name)
+}
+
+fn of_leaders(rules: &mut sidecar::leader::Rules, name: &str) -> bool {
+    match name {
+        "terms-counted" => {
+            rules.term = Term::Counted;
+            let counted = "local term = tonumber(ARGV[5])";
+            rules.scripts.take =
+                rules.scripts.take.replace(line(&rules.scripts.take, "math.max"), counted).into();
+        }
+        "renews-any" => {
+            let any = "if type(lease) == 'string' then";
+            let beat = r#"local beat = string.match(lease, '"beat":(%d+)')"#;
+            let keep = rules.scripts.keep.replace(line(&rules.scripts.keep, "== ARGV[2] then"), any);
+            rules.scripts.keep = keep.replace(line(&keep, "string.match(lease"), beat).into();
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn of_sessions(rules: &mut session::Rules, name: &str) -> bool {
     match name {
         "no-compare-and-set" => rules.scripts.write = without(WRITE, "sha1hex", ""),
         "create-on-update" => rules.scripts.write = without(WRITE, "'MISSING'", ""),
@@ -44,7 +69,10 @@ pub(crate) fn replace(rules: &mut Rules, name: &str) -> bool {
 
 /// `script` with the line that contains `rule` replaced; the line must be there, or the mutant is none.
 fn without(script: &str, rule: &str, instead: &str) -> Script {
+    Script::new(&script.replace(line(script, rule), instead))
+}
+
+fn line<'a>(script: &'a str, rule: &str) -> &'a str {
     let line = script.lines().find(|line| line.contains(rule) && !line.starts_with("--"));
-    let line = line.expect("the script holds the rule that the mutant breaks");
-    Script::new(&script.replace(line, instead))
+    line.expect("the script holds the rule that the mutant breaks")
 }

@@ -8,6 +8,9 @@ pub(super) fn check(history: &History, object: &mut impl FnMut(Rule, String)) {
     one_nonce(history, object);
     rising(history, object);
     fenced(history, object);
+    if !history.settled {
+        object(Rule::Leaderless, "no leader that all name, in the end".to_owned());
+    }
     if history.exclusive {
         disjoint(history, object);
     }

@@ -22,6 +22,8 @@ pub struct History {
     pub reads: Vec<Read>,
     /// Whether two leaders at once are excluded by more than the fence.
     pub exclusive: bool,
+    /// When all was well again, all named one leader.
+    pub settled: bool,
 }
 
 /// An election, as its winner saw it.
@@ -117,6 +119,8 @@ pub enum Rule {
     Fenced,
     /// L4: two do not lead at once.
     Disjoint,
+    /// L5: there is a leader again.
+    Leaderless,
     /// M1: numbers rise.
     Order,
     /// M2: what is missing is said to be.

@@ -1,0 +1,64 @@
+//! Histories of pods that elect and talk under faults, checked; and broken variants that the same checker catches.
+
+mod claims;
+mod faults;
+mod nemesis;
+mod run;
+mod world;
+
+use std::collections::BTreeSet;
+
+use tests::agreement::{Rule, check};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+
+use crate::sound::{say, seeds};
+use faults::Family;
+use run::run;
+
+const RUNS: u64 = 44;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chaos_pods_agree_under_faults() {
+    let begun = std::time::Instant::now();
+    let (mut runs, mut bad) = (JoinSet::new(), Vec::new());
+    for seed in seeds(1..=RUNS) {
+        let (family, on) = (Family::of(seed), Handle::current());
+        runs.spawn_blocking(move || (seed, family, on.block_on(run(seed, family, None))));
+    }
+    while let Some(done) = runs.join_next().await {
+        let (seed, family, done) = done.unwrap();
+        let (found, worth) = (check(&done.history), done.worth());
+        say(&format!("SEED={seed} {family:?}: {worth:?}, {} violations", found.len()));
+        if !found.is_empty() || worth.is_err() {
+            let first = found.first().map_or_else(String::new, ToString::to_string);
+            bad.push(format!("SEED={seed} FAMILY={family:?}: {worth:?}: {first}"));
+        }
+    }
+    say(&format!("in {:?}", begun.elapsed()));
+    assert!(bad.is_empty(), "{} runs failed:\n{}", bad.len(), bad.join("\n"));
+}
+
+/// Seen by one of `rules` within five pinned seeds under the faults of `family`, or the checker is blind.
+async fn caught(mutant: &'static str, family: Family, rules: &[Rule]) {
+    let seeds = seeds(1..=5);
+    for (number, seed) in seeds.iter().enumerate() {
+        let found = check(&run(*seed, family, Some(mutant)).await.history);
+        let by: BTreeSet<_> = found.iter().map(|violation| violation.rule).collect();
+        if rules.iter().any(|rule| by.contains(rule)) {
+            say(&format!("mutant {mutant}: caught in run {} of {} by {by:?}", number + 1, seeds.len()));
+            return;
+        }
+    }
+    panic!("{mutant} is not caught in {} runs, seeds {seeds:?}", seeds.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutant_that_counts_terms_itself_is_caught() {
+    caught("terms-counted", Family::KilledLeader, &[Rule::OneNonce]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutant_that_renews_without_its_nonce_is_caught() {
+    caught("renews-any", Family::PausedLeader, &[Rule::OneNonce, Rule::Disjoint]).await;
+}

@@ -1,0 +1,112 @@
+//! Breaks things, one after the other, and mends each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tests::proxy::Mode;
+use tests::random::Random;
+
+use super::faults::Kind;
+use super::world::{NODES, World, now};
+use crate::nemesis::pause;
+
+/// Load lasts so long at least, and until enough has happened.
+const LENGTH: Duration = Duration::from_secs(5);
+/// Then it is for the run to say that this was not enough.
+const LONGEST: Duration = Duration::from_secs(40);
+pub(super) const FAULTS: usize = 3;
+
+/// What happened, in words; nothing for what did not.
+pub(super) type Struck = Vec<(&'static str, bool)>;
+
+pub(super) async fn run(world: &Arc<World>, mut random: Random) -> Struck {
+    let kinds = world.family.kinds();
+    let mut turn = random.below(kinds.len() as u64) as usize;
+    let (begun, mut struck) = (now(), Struck::new());
+    let enough = |struck: &Struck| struck.iter().filter(|(_, happened)| *happened).count() >= FAULTS;
+    while now() - begun < LENGTH || (!enough(&struck) && now() - begun < LONGEST) {
+        pause(if world.family.unseats() { 1_500 } else { 300 } + random.below(400)).await;
+        let kind = kinds[turn % kinds.len()];
+        turn += 1;
+        if kind == Kind::FailOver && struck.iter().any(|(name, _)| *name == kind.name()) {
+            continue;
+        }
+        let happened = happen(world, kind, &mut random).await;
+        struck.push((kind.name(), happened));
+    }
+    struck
+}
+
+async fn happen(world: &Arc<World>, kind: Kind, random: &mut Random) -> bool {
+    let any = random.below(NODES as u64) as usize;
+    // Whoever leads has most to lose.
+    let victim = if random.below(2) == 0 { leader(world).await.unwrap_or(any) } else { any };
+    // From a part of a lease to more than one.
+    let for_a_while = 150 + random.below(1_100);
+    let node = &world.nodes[victim];
+    match kind {
+        Kind::Cut => hold(world, victim, Mode::Cut, for_a_while).await,
+        Kind::BlackHole => hold(world, victim, Mode::BlackHole, for_a_while).await,
+        Kind::Delay => hold(world, victim, Mode::Delay(Duration::from_millis(for_a_while / 5)), 900).await,
+        Kind::Stall => hold(world, victim, Mode::Stall, for_a_while).await,
+        Kind::HalfOpen => node.proxy.half_open(),
+        Kind::PauseRedis => {
+            let redis = world.redis.lock().await;
+            redis.master().hang();
+            pause(for_a_while).await;
+            redis.master().resume();
+        }
+        Kind::RestartRedis | Kind::Wipe => world.redis.lock().await.master_mut().restart().await,
+        Kind::Flush => {
+            let redis = world.redis.lock().await;
+            return redis.master().command::<()>(&["FLUSHALL"]).await.is_ok();
+        }
+        Kind::PauseLeader => {
+            let Some(leader) = leader(world).await else { return false };
+            let sidecar = world.nodes[leader].sidecar.lock().await;
+            sidecar.pause();
+            pause(600 + for_a_while).await;
+            sidecar.resume();
+        }
+        Kind::KillLeader => {
+            let Some(leader) = leader(world).await else { return false };
+            kill(world, leader).await;
+        }
+        Kind::KillAny => kill(world, victim).await,
+        Kind::FailOver => {
+            let mut redis = world.redis.lock().await;
+            redis.hang_replicas(false).await;
+            pause(for_a_while).await;
+            redis.fail_over().await;
+        }
+    }
+    true
+}
+
+async fn kill(world: &Arc<World>, victim: usize) {
+    let node = &world.nodes[victim];
+    let mut sidecar = node.sidecar.lock().await;
+    sidecar.assert_no_panic();
+    sidecar.kill();
+    pause(100).await;
+    node.replace(world, &mut sidecar).await;
+}
+
+/// The one that says that it leads.
+async fn leader(world: &Arc<World>) -> Option<usize> {
+    for (number, node) in world.nodes.iter().enumerate() {
+        let http = tests::http::Http::new(node.present().address);
+        let answer = http.try_send(tests::http::Request::new("GET", "/v1/leader")).await;
+        if answer.is_ok_and(|answer| answer.status == 200 && answer.json()["isLeader"] == true) {
+            return Some(number);
+        }
+    }
+    None
+}
+
+async fn hold(world: &World, victim: usize, mode: Mode, ms: u64) {
+    let proxy = &world.nodes[victim].proxy;
+    proxy.set(mode);
+    pause(ms).await;
+    proxy.set(Mode::Pass);
+}
