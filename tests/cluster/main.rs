@@ -3,6 +3,7 @@
 
 mod bad;
 mod chart;
+mod coordination;
 mod drain;
 mod first_run;
 mod holders;

@@ -87,12 +87,16 @@ fn who_began_a_wait_times_it_by_a_clock_that_nobody_sets() {
 }
 
 /// What an operator does with a Secret from a moment on: each step, with the time since the last.
-fn run(mut marks: Marks, asked: &[(i64, &str)], from: i64) -> (Vec<(i64, Step)>, Marks) {
+fn run(marks: Marks, asked: &[(i64, &str)], from: i64) -> (Vec<(i64, Step)>, Marks) {
+    run_at(WAIT, marks, asked, from)
+}
+
+fn run_at(pace: Duration, mut marks: Marks, asked: &[(i64, &str)], from: i64) -> (Vec<(i64, Step)>, Marks) {
     let mut done = Vec::new();
     let mut now = from;
     loop {
         let asked = asked.iter().rev().find(|(since, _)| *since <= now).map(|(_, value)| *value);
-        match step(&marks, asked, by_wall(now), WAIT) {
+        match step(&marks, asked, by_wall(now), pace) {
             Step::Rest => return (done, marks),
             Step::Wait(rest) => now += i64::try_from(rest.as_secs()).unwrap(),
             step => {
@@ -159,4 +163,56 @@ fn what_is_waited_for_is_told_in_words_that_last_as_long_as_the_wait() {
         words(switched(0))
     );
     assert_eq!(Marks::default().words(WAIT), None);
+}
+
+/// The keys on the Secret from a second on; the first seals.
+fn versions(steps: &[(i64, Step)]) -> Vec<(i64, Vec<u32>)> {
+    let (mut keys, mut newest) = (vec![0], 0);
+    let mut versions = vec![(i64::MIN, keys.clone())];
+    for (second, step) in steps {
+        match step {
+            Step::Add => {
+                newest += 1;
+                keys.push(newest);
+            }
+            Step::Switch => keys.swap(0, 1),
+            Step::Drop => keys.truncate(1),
+            Step::Rest | Step::Wait(_) | Step::Again => {}
+        }
+        versions.push((*second, keys.clone()));
+    }
+    versions
+}
+
+/// Seconds in which a pod seals what another one cannot open. A kubelet brings each version within `late` seconds.
+fn rejected(steps: &[(i64, Step)], late: i64) -> usize {
+    let versions = versions(steps);
+    let end = steps.last().map_or(0, |(second, _)| *second) + late;
+    let file = |second: i64, late: i64| {
+        let known = versions.iter().rfind(|(since, _)| *since <= second - late);
+        known.map_or(&[][..], |(_, keys)| keys.as_slice())
+    };
+    let pods = [0, late / 2, late];
+    let pairs = || pods.iter().flat_map(|one| pods.iter().map(move |other| (*one, *other)));
+    let deaf = |second: i64| pairs().any(|(one, other)| !file(second, other).contains(&file(second, one)[0]));
+    (0..=end).filter(|second| deaf(*second)).count()
+}
+
+#[test]
+fn no_pod_refuses_what_another_seals_while_kubelets_are_faster_than_the_wait() {
+    let asked = [(0, "a"), (20, "b"), (500, "c")];
+    let at = |pace: u64| run_at(Duration::from_secs(pace), Marks::default(), &asked, 0).0;
+    for late in [0, 1, 60, 90, 149] {
+        assert_eq!(rejected(&at(150), late), 0, "kubelets that take {late} s");
+    }
+    // The checker bites: too short a wait, and a new key that seals, or an old one that goes, with the step before.
+    assert!(rejected(&at(60), 90) > 0);
+    for [sooner, with] in [[Step::Switch, Step::Add], [Step::Drop, Step::Switch]] {
+        let mut last = 0;
+        let hasty = at(150).into_iter().map(|(second, step)| {
+            last = if step == with { second } else { last };
+            (if step == sooner { last } else { second }, step)
+        });
+        assert!(rejected(&hasty.collect::<Vec<_>>(), 90) > 0, "{sooner:?} with {with:?}");
+    }
 }

@@ -1,0 +1,342 @@
+//! Pods that have a leader and talk, while pods come and go and the key that they talk with is replaced.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tests::cluster::{Cluster, is_ready, pod_url, service_url};
+use tests::eventually::eventually;
+use tests::kube::Scene;
+use tests::load::Load;
+use tokio::sync::watch;
+
+use crate::parts::{ROLLED, ready, rolled, script, with};
+
+/// The operator waits for the kubelets twice.
+const ROTATED: Duration = Duration::from_secs(600);
+/// As promised of a leader that crashes; a machine that runs a whole cluster gets as much again.
+const FOLLOWED: Duration = Duration::from_secs(2);
+
+/// One line of what an app has heard.
+#[derive(Clone, Debug, Deserialize)]
+struct Heard {
+    event: String,
+    data: Value,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Leader {
+    leader_id: Option<String>,
+    term: u64,
+}
+
+/// The app's pods, asked one by one.
+struct Fleet {
+    scene: Scene,
+    http: reqwest::Client,
+}
+
+impl Fleet {
+    async fn ready(scene: &Scene, replicas: usize) -> Self {
+        let app = script(include_str!("coordinated.js"));
+        ready(scene, "shop", with(app, "replicas", json!(replicas))).await;
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
+        Self { scene: scene.clone(), http }
+    }
+
+    async fn pods(&self) -> Result<Vec<Pod>> {
+        Ok(self.scene.pods("shop", "app").await?.into_iter().filter(is_ready).collect())
+    }
+
+    async fn text(&self, pod: &Pod, path: &str) -> Result<String> {
+        let answer = self.http.get(format!("{}{path}", pod_url(pod)?)).send().await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "{}{path}: {status} {text}", pod.name_any());
+        Ok(text)
+    }
+
+    async fn leader(&self, pod: &Pod) -> Result<Leader> {
+        Ok(serde_json::from_str(&self.text(pod, "/v1/leader").await?)?)
+    }
+
+    /// All pods name the same one, and it is one of them.
+    async fn agreed(&self) -> (Pod, u64) {
+        eventually("all pods name one leader", ROLLED, async || {
+            let pods = self.pods().await?;
+            let mut named = BTreeSet::new();
+            for pod in &pods {
+                let Leader { leader_id, term } = self.leader(pod).await?;
+                named.insert((leader_id.context("nobody leads")?, term));
+            }
+            ensure!(named.len() == 1, "{named:?}");
+            let (name, term) = named.pop_first().context("no pod is ready")?;
+            let leader = pods.into_iter().find(|pod| pod.name_any() == name);
+            anyhow::Ok((leader.with_context(|| format!("{name} is no pod"))?, term))
+        })
+        .await
+    }
+
+    async fn heard(&self, pod: &Pod) -> Result<Vec<Heard>> {
+        Ok(serde_json::from_str(&self.text(pod, "/heard").await?)?)
+    }
+
+    /// A counter of the sidecar, summed over its labels.
+    async fn counted(&self, pod: &Pod, name: &str) -> Result<f64> {
+        let metrics = self.text(pod, "/metrics").await?;
+        let lines = metrics.lines().filter(|line| line.starts_with(name));
+        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
+    /// How many pods each pod knows of.
+    async fn know_each_other(&self, replicas: usize) {
+        eventually(&format!("{replicas} pods know each other"), ROLLED, async || {
+            let pods = self.pods().await?;
+            let names: BTreeSet<_> = pods.iter().map(ResourceExt::name_any).collect();
+            ensure!(names.len() == replicas, "{} pods are ready", names.len());
+            for pod in &pods {
+                let seen: Value = serde_json::from_str(&self.text(pod, "/v1/pods").await?)?;
+                let seen = seen["pods"].as_array().into_iter().flatten();
+                let seen: BTreeSet<_> = seen.filter_map(|it| Some(it["pod"].as_str()?.to_owned())).collect();
+                ensure!(seen == names, "{} knows {seen:?}", pod.name_any());
+            }
+            anyhow::Ok(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_pod_deleted_under_load_is_followed_at_once_under_a_higher_term() {
+    let Some(cluster) = Cluster::alone().await else { return };
+    let scene = cluster.scene("t-leader").await;
+    let fleet = Fleet::ready(&scene, 3).await;
+    let load =
+        Load::start(format!("{}/v1/leader", service_url(&scene, "shop").await.unwrap()), String::new(), 50);
+    let load = load.unwrap();
+    for how in ["--grace-period=30", "--force"] {
+        let (leader, term) = fleet.agreed().await;
+        let others: Vec<_> =
+            fleet.pods().await.unwrap().into_iter().filter(|it| it.uid() != leader.uid()).collect();
+        let name = leader.name_any();
+        cluster.kubectl(["delete", "pod", &name, "-n", "t-leader", "--wait=false", how]).unwrap();
+        let (next, vacant) = followed(&fleet, &others[0], &name, term).await;
+        println!(
+            "{name} deleted with {how}: {next} follows after {:.2} s without a leader",
+            vacant.as_secs_f64()
+        );
+        assert!(vacant < FOLLOWED, "{vacant:?}");
+        fleet.know_each_other(3).await;
+    }
+    let tally = load.end().await.unwrap();
+    println!("{} requests meanwhile, {} bad", tally.sent, tally.bad.len());
+    tally.ensure_clean(100, 45.0).unwrap();
+    cluster.leave(scene).await;
+}
+
+/// As one of the others sees it: who leads next, and for how long nobody did.
+async fn followed(fleet: &Fleet, witness: &Pod, left: &str, term: u64) -> (String, Duration) {
+    let mut last = Instant::now();
+    eventually("another one leads", ROLLED, async || {
+        let asked = Instant::now();
+        let now = fleet.leader(witness).await?;
+        let led = now.leader_id.filter(|id| id != left || now.term == term);
+        match led {
+            Some(id) if id == left => {
+                last = asked;
+                anyhow::bail!("{left} still leads")
+            }
+            Some(id) => {
+                ensure!(now.term > term, "{id} leads under {} after {term}", now.term);
+                anyhow::Ok((id, last.elapsed()))
+            }
+            None => anyhow::bail!("nobody leads"),
+        }
+    })
+    .await
+}
+
+/// Messages with numbers, at a steady pace, through whichever pod the Service chooses.
+struct Messages {
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<Result<Vec<u64>>>,
+}
+
+impl Messages {
+    fn start(url: &str, every: Duration) -> Self {
+        let (stop, mut stopped) = watch::channel(false);
+        let url = format!("{url}/v1/messages");
+        let task = tokio::spawn(async move {
+            let limit = Duration::from_secs(10);
+            let http =
+                reqwest::Client::builder().no_proxy().timeout(limit).pool_max_idle_per_host(0).build()?;
+            let (mut sent, mut pace) = (Vec::new(), tokio::time::interval(every));
+            loop {
+                tokio::select! {
+                    _ = stopped.changed() => return Ok(sent),
+                    _ = pace.tick() => {}
+                }
+                let number = sent.len() as u64 + 1;
+                let payload = json!({"keys": [format!("product-{number}")], "number": number});
+                let message = json!({"type": "cache_invalidate", "payload": payload});
+                let answer = http.post(&url).json(&message).send().await?;
+                let (status, text) = (answer.status(), answer.text().await?);
+                ensure!(status.is_success(), "message {number}: {status} {text}");
+                sent.push(number);
+            }
+        });
+        Self { stop, task }
+    }
+
+    /// All that were sent, each of them acknowledged.
+    async fn end(self) -> Result<Vec<u64>> {
+        self.stop.send_replace(true);
+        self.task.await?
+    }
+}
+
+/// What became of the messages up to `last` at one pod.
+#[derive(Debug, Default, PartialEq)]
+struct Ledger {
+    heard: usize,
+    /// Events that say that something may have been missed.
+    reported: usize,
+    /// Missed after the first that was heard, and no event says so.
+    unreported: Vec<u64>,
+}
+
+impl Ledger {
+    fn of(heard: &[Heard], last: u64) -> Self {
+        let mut ledger = Self::default();
+        let mut next = None;
+        for Heard { event, data } in heard {
+            match event.as_str() {
+                "message" => {
+                    let Some(number) = data["payload"]["number"].as_u64() else { continue };
+                    ledger.heard += 1;
+                    ledger.unreported.extend(next.into_iter().flat_map(|next| next..number));
+                    next = Some(next.map_or(number + 1, |next: u64| next.max(number + 1)));
+                }
+                "gap" | "resync" => {
+                    ledger.reported += 1;
+                    next = None;
+                }
+                _ => {}
+            }
+        }
+        // Nothing came after the last event: the others are still on their way, or lost.
+        ledger.unreported.extend(next.into_iter().flat_map(|next| next..=last));
+        ledger
+    }
+}
+
+#[test]
+fn a_message_that_nobody_reports_as_missed_is_seen() {
+    let message =
+        |number: u64| Heard { event: "message".to_owned(), data: json!({"payload": {"number": number}}) };
+    let resync = || Heard { event: "resync".to_owned(), data: Value::Null };
+    let judge = |heard: &[Heard]| Ledger::of(heard, 5);
+    let whole: Vec<_> = (2..=5).map(message).collect();
+    assert_eq!(judge(&whole), Ledger { heard: 4, reported: 0, unreported: vec![] }, "it joined later");
+    assert_eq!(judge(&[message(1), message(4), message(5)]).unreported, [2, 3]);
+    assert_eq!(judge(&[message(1), message(2)]).unreported, [3, 4, 5]);
+    let told = judge(&[message(1), resync(), message(4), message(5)]);
+    assert_eq!(told, Ledger { heard: 3, reported: 1, unreported: vec![] });
+}
+
+/// Every pod has every message that it was there for. Gives how many it heard and how often it was told of a gap.
+async fn every_pod_heard(fleet: &Fleet, last: u64) -> BTreeMap<String, (usize, usize)> {
+    eventually(&format!("every pod has heard message {last}"), Duration::from_secs(30), async || {
+        let mut ledgers = BTreeMap::new();
+        for pod in fleet.pods().await? {
+            let Ledger { heard, reported, unreported } = Ledger::of(&fleet.heard(&pod).await?, last);
+            ensure!(unreported.is_empty(), "{} misses {unreported:?}", pod.name_any());
+            ledgers.insert(pod.name_any(), (heard, reported));
+        }
+        anyhow::Ok(ledgers)
+    })
+    .await
+}
+
+async fn keys(scene: &Scene) -> Vec<String> {
+    let secret = scene.api::<Secret>().get("shop-hp-bus").await.expect("the Secret");
+    let keys = secret.data.and_then(|mut data| data.remove("keys")).expect("keys");
+    String::from_utf8(keys.0).expect("text").lines().map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_bus_key_rejects_no_message_and_restarts_no_pod() {
+    let Some(cluster) = Cluster::shared().await else { return };
+    let scene = cluster.scene("t-rotated").await;
+    let fleet = Fleet::ready(&scene, 3).await;
+    let uids = async || fleet.pods().await.unwrap().iter().map(ResourceExt::uid).collect::<BTreeSet<_>>();
+    let (before, pods) = (keys(&scene).await, uids().await);
+    let messages = Messages::start(&service_url(&scene, "shop").await.unwrap(), Duration::from_millis(250));
+    let began = Instant::now();
+    let annotate =
+        Patch::Merge(json!({"metadata": {"annotations": {"hyperpage.dev/rotate-bus-key": "now"}}}));
+    scene.hyperpages().patch("shop", &PatchParams::default(), &annotate).await.unwrap();
+    eventually("the key is another one", ROTATED, async || {
+        let key = scene.hyperpages().get("shop").await?.data["status"]["sidecar"]["busKey"].clone();
+        ensure!(key["rotated"] == "now", "{key}");
+        anyhow::Ok(())
+    })
+    .await;
+    let took = began.elapsed();
+    // The last sidecar hears of it when its kubelet next looks.
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let sent = messages.end().await.unwrap();
+    let after = keys(&scene).await;
+    assert!(before.len() == 1 && after.len() == 1 && before != after, "another key");
+    assert_eq!(uids().await, pods, "no pod restarts for it");
+    let heard = every_pod_heard(&fleet, sent.len() as u64).await;
+    let mut rejected = 0.0;
+    for pod in fleet.pods().await.unwrap() {
+        rejected += fleet.counted(&pod, "hyperpage_bus_rejected_total").await.unwrap();
+    }
+    println!(
+        "rotated in {:.0} s: {} messages, {rejected} rejected, {heard:?}",
+        took.as_secs_f64(),
+        sent.len()
+    );
+    assert!(sent.len() > 500 && rejected == 0.0, "{rejected} of {} rejected", sent.len());
+    assert!(heard.values().all(|(_, reported)| *reported == 0), "{heard:?}");
+    cluster.leave(scene).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_to_ten_to_twenty_five_and_back_with_an_invalidation_each_second_leaves_no_unreported_gap() {
+    let Some(cluster) = Cluster::alone().await else { return };
+    let scene = cluster.scene("t-fleet").await;
+    let fleet = Fleet::ready(&scene, 3).await;
+    let url = service_url(&scene, "shop").await.unwrap();
+    let made =
+        fleet.http.post(format!("{url}/v1/sessions")).json(&json!({"of": "everybody"})).send().await.unwrap();
+    let session = made.headers()["location"].to_str().unwrap().to_owned();
+    let reader = Load::start(format!("{url}{session}"), String::new(), 10).unwrap();
+    let messages = Messages::start(&url, Duration::from_secs(1));
+    for replicas in [10, 25, 3] {
+        let flag = format!("--replicas={replicas}");
+        cluster.kubectl(["scale", "hp/shop", &flag, "-n", "t-fleet"]).unwrap();
+        let began = Instant::now();
+        fleet.know_each_other(replicas).await;
+        println!("{replicas} pods know each other after {:.0} s", began.elapsed().as_secs_f64());
+        rolled(&cluster, &scene, "shop").await;
+        if replicas == 25 {
+            // Most of them will not be there to be asked at the end.
+            every_pod_heard(&fleet, 1).await;
+        }
+    }
+    let sent = messages.end().await.unwrap();
+    let heard = every_pod_heard(&fleet, sent.len() as u64).await;
+    let tally = reader.end().await.unwrap();
+    println!("{} invalidations, {} reads, {} bad: {heard:?}", sent.len(), tally.sent, tally.bad.len());
+    tally.ensure_clean(50, 9.0).unwrap();
+    assert!(heard.values().all(|(heard, _)| *heard > 10), "{heard:?}");
+    cluster.leave(scene).await;
+}
