@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tests::agreement::History;
 use tests::http::{Http, Request};
 use tests::proxy::Mode;
@@ -16,6 +17,7 @@ use crate::nemesis::pause;
 
 /// A machine under load, and sentinels.
 const RECOVERY: Duration = Duration::from_secs(15);
+const LEASE_MS: u64 = 700;
 /// Runs mostly wait; so many at a time leave the machine some air.
 static AT_A_TIME: Semaphore = Semaphore::const_new(4);
 
@@ -37,6 +39,8 @@ pub(super) async fn run(seed: u64, family: Family, mutant: Option<&'static str>)
         node.proxy.set(Mode::Pass);
     }
     let healed = super::world::now();
+    // What was known before the last fault is over by then.
+    pause(LEASE_MS).await;
     let settled = led(&world).await;
     let led_after = super::world::now() - healed;
     let history = History { settled, ..history(&world).await };
@@ -52,10 +56,11 @@ async fn led(world: &World) -> bool {
             let request = Request::new("GET", "/v1/leader");
             let answer = Http::new(node.present().address).try_send(request).await;
             let answer = answer.ok().filter(|answer| answer.status == 200).map(|answer| answer.json());
-            told.push(answer.map(|answer| answer["leaderId"].clone()));
+            told.push(answer.unwrap_or_default());
         }
-        let named = told[0].as_ref().is_some_and(|leader| !leader.is_null());
-        if named && told.iter().all(|other| *other == told[0]) {
+        let named = |told: &Value| (told["leaderId"].clone(), told["term"].clone());
+        let leaders = told.iter().filter(|told| told["isLeader"] == true).count();
+        if leaders == 1 && told.iter().all(|other| named(other) == named(&told[0])) {
             return true;
         }
         pause(20).await;
