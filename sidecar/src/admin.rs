@@ -47,6 +47,11 @@ pub async fn ready(State(app): State<App>) -> Response {
     let status = app.redis.status();
     if app.lifecycle.draining.is_cancelled() {
         answer(StatusCode::SERVICE_UNAVAILABLE, "draining", &status, &app.sessions)
+    } else if status.connected
+        && app.coordination.as_ref().is_some_and(|coordination| coordination.bus().is_deaf())
+    {
+        // Other pods hear: what this one serves may be older than theirs.
+        answer(StatusCode::SERVICE_UNAVAILABLE, "deaf", &status, &app.sessions)
     } else {
         answer(StatusCode::OK, "ready", &status, &app.sessions)
     }

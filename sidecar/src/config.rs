@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
-pub use coordination::Coordination;
+pub use coordination::{Coordination, Subscriber};
 use crds::contract::env;
 pub use guards::{BindIp, Guards};
 pub use outage::Outage;

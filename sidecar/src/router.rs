@@ -29,6 +29,7 @@ pub fn router(app: App) -> Router {
         .merge(session::cookie::router())
         .merge(session::bulk::router())
         .merge(pods::router())
+        .merge(bus::http::soon())
         .layer(from_fn_with_state(app.clone(), answer));
     let lasting =
         Router::new().merge(bus::http::lasting()).layer(from_fn_with_state(app.clone(), answer_lasting));

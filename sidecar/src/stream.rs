@@ -88,10 +88,18 @@ pub struct Event {
 }
 
 impl Event {
+    /// None to the client: only what it will say that it had last.
+    pub(crate) fn place(id: String) -> Event {
+        Event { name: "", id: Some(id), data: String::new() }
+    }
+
     fn write(&self, into: &mut String) {
         let Event { name, id, data } = self;
         if let Some(id) = id {
             into.extend(["id: ", id, "\n"]);
+        }
+        if name.is_empty() {
+            return into.push('\n');
         }
         into.extend(["event: ", name, "\n"]);
         // Any of the three ends a line there, so that JSON of several lines is several.

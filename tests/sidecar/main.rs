@@ -9,6 +9,7 @@ mod absence;
 mod ambiguous;
 mod api;
 mod bulk;
+mod bus;
 mod clients;
 mod concurrent;
 mod count;

@@ -8,6 +8,23 @@ use crate::common::{new_session, pair};
 
 const MOVED: &[(&str, &str)] = &[
     ("api_requests", "metrics_count_sessions_requests_and_redis"),
+    (
+        "hyperpage_bus_deaf",
+        "who_hears_nothing_is_unready_within_a_second_and_learns_of_everything_all_the_same",
+    ),
+    (
+        "hyperpage_bus_delivery_seconds",
+        "a_message_is_heard_by_all_pods_in_one_order_and_a_targeted_one_by_its_pod",
+    ),
+    ("hyperpage_bus_gaps", "what_nobody_can_find_any_more_is_reported_as_a_gap"),
+    ("hyperpage_bus_messages", "a_message_is_heard_by_all_pods_in_one_order_and_a_targeted_one_by_its_pod"),
+    ("hyperpage_bus_refused", "an_app_sends_so_many_messages_a_minute_and_the_next_is_refused_with_a_time"),
+    ("hyperpage_bus_rejected", "garbage_on_every_channel_and_in_the_stream_is_counted_and_harms_nobody"),
+    ("hyperpage_bus_resyncs", "a_wiped_redis_is_another_life_and_everybody_is_told"),
+    (
+        "hyperpage_bus_subscriptions",
+        "a_message_is_heard_by_all_pods_in_one_order_and_a_targeted_one_by_its_pod",
+    ),
     ("hyperpage_http_overloads", "more_requests_at_once_than_there_is_room_for_are_503_at_once"),
     // By a route of that test: no request is known that makes one of ours panic.
     ("hyperpage_http_panics", "a_handler_that_panics_is_counted_and_answered_500"),
@@ -124,7 +141,8 @@ fn registered(text: &str) -> impl Iterator<Item = &str> {
 
 /// As it is registered.
 fn unprefixed(metric: &str) -> &str {
-    let prefixes = ["hyperpage_redis_", "hyperpage_http_", "hyperpage_leader_", "hyperpage_pods_"];
+    let prefixes =
+        ["hyperpage_bus_", "hyperpage_redis_", "hyperpage_http_", "hyperpage_leader_", "hyperpage_pods_"];
     prefixes.iter().find_map(|prefix| metric.strip_prefix(prefix)).unwrap_or(metric)
 }
 

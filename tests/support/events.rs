@@ -26,6 +26,8 @@ impl Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     Event(Event),
+    /// No event, but what the client will say that it had last.
+    Place(String),
     /// Nothing within the time given.
     Nothing,
     /// The stream is over.
@@ -68,8 +70,8 @@ impl Events {
             while let Some(length) = self.buffer.windows(2).position(|bytes| bytes == b"\n\n") {
                 let block: Vec<u8> = self.buffer.drain(..length + 2).collect();
                 match event(&String::from_utf8(block).expect("events are UTF-8")) {
-                    Some(event) => return Next::Event(event),
-                    None => self.comments += 1,
+                    Next::Nothing => self.comments += 1,
+                    event => return event,
                 }
             }
             match timeout_at(end, self.response.chunk()).await {
@@ -86,7 +88,7 @@ impl Events {
         loop {
             match self.next(end.saturating_duration_since(Instant::now())).await {
                 Next::Event(event) if names.contains(&event.name.as_str()) => return event,
-                Next::Event(_) => {}
+                Next::Event(_) | Next::Place(_) => {}
                 other => panicking(names, &other),
             }
         }
@@ -99,7 +101,7 @@ fn panicking(names: &[&str], next: &Next) -> ! {
 }
 
 /// Nothing for a comment.
-fn event(block: &str) -> Option<Event> {
+fn event(block: &str) -> Next {
     let mut event = Event { name: "message".to_owned(), id: None, data: String::new() };
     let mut any = false;
     for line in block.lines() {
@@ -115,5 +117,9 @@ fn event(block: &str) -> Option<Event> {
             _ => {}
         }
     }
-    any.then_some(event)
+    match event.id {
+        _ if any => Next::Event(event),
+        Some(id) => Next::Place(id),
+        None => Next::Nothing,
+    }
 }

@@ -33,6 +33,8 @@ pub enum Mode {
     Refuse(&'static str),
     /// Redis says OK to CLIENT TRACKING, and never says what changes.
     Deaf,
+    /// Whoever subscribes, or has subscribed, gets nothing more from Redis; commands arrive, and others are answered.
+    Hush,
     /// Redis gets nothing; each command but the greeting is answered with these bytes.
     Answer(&'static [u8]),
 }
@@ -120,6 +122,7 @@ struct Connection {
     shared: Arc<Shared>,
     dead: AtomicBool,
     mute: AtomicBool,
+    listens: AtomicBool,
     to_client: Mutex<OwnedWriteHalf>,
 }
 
@@ -139,8 +142,8 @@ impl Connection {
         let (from_client, to_client) = client.into_split();
         let (from_redis, to_redis) = redis.into_split();
         let mut half_closed = shared.half_closed.subscribe();
-        let (dead, mute) = (AtomicBool::new(false), AtomicBool::new(false));
-        let this = Connection { number, shared, dead, mute, to_client: Mutex::new(to_client) };
+        let [dead, mute, listens] = [false; 3].map(AtomicBool::new);
+        let this = Connection { number, shared, dead, mute, listens, to_client: Mutex::new(to_client) };
         tokio::select! {
             end = this.requests(from_client, to_redis, mode.clone()) => end,
             end = this.replies(from_redis, mode.clone()) => end,
@@ -165,6 +168,9 @@ impl Connection {
                 let held = |mode: &Mode| matches!(mode, Mode::StallAt(word) if holds(&command, word));
                 until(&mut mode, |mode| !held(mode)).await;
                 let settled = self.delayed(&mut mode).await;
+                if name(&command) == b"SUBSCRIBE" {
+                    self.listens.store(true, Ordering::SeqCst);
+                }
                 if matches!(settled, Mode::Mute(word) if holds(&command, word)) {
                     self.mute.store(true, Ordering::SeqCst);
                 }
@@ -181,6 +187,7 @@ impl Connection {
                     | Mode::Mute(_)
                     | Mode::Delay(_)
                     | Mode::Deaf
+                    | Mode::Hush
                     | Mode::Refuse(_)
                     | Mode::Answer(_) => redis.write_all(&command).await?,
                     Mode::Cut | Mode::Stall => return Ok(()),
@@ -200,8 +207,10 @@ impl Connection {
             }
             match settled {
                 Mode::BlackHole => {}
+                Mode::Hush if self.listens.load(Ordering::SeqCst) => {}
                 Mode::Cut => return Ok(()),
                 Mode::Pass
+                | Mode::Hush
                 | Mode::Stall
                 | Mode::StallAt(_)
                 | Mode::Mute(_)
@@ -264,14 +273,20 @@ fn saying(error: &str) -> Vec<u8> {
     format!("*4\r\n{words}").into_bytes()
 }
 
-/// The command's name in capitals: the first bulk string of the array.
+/// The command's name in capitals: the first bulk string of the array, or the first word of a line.
 fn name(command: &[u8]) -> Vec<u8> {
-    let line = command.split(|byte| *byte == b'\n').nth(2).unwrap_or_default();
-    line.trim_ascii().to_ascii_uppercase()
+    let word = match command.first() {
+        Some(b'*') => command.split(|byte| *byte == b'\n').nth(2),
+        Some(_) | None => command.split(u8::is_ascii_whitespace).next(),
+    };
+    word.unwrap_or_default().trim_ascii().to_ascii_uppercase()
 }
 
-/// The length of the first command in `buffer`, an array of bulk strings, once all of it is there.
+/// The length of the first command in `buffer`, an array of bulk strings or a line, once all of it is there.
 fn command_length(buffer: &[u8]) -> Option<usize> {
+    if buffer.first().is_some_and(u8::is_ascii_alphabetic) {
+        return Some(buffer.iter().position(|byte| *byte == b'\n')? + 1);
+    }
     let (count, mut at) = number(buffer, 0, b'*')?;
     for _ in 0..count {
         let (length, start) = number(buffer, at, b'$')?;

@@ -1,22 +1,91 @@
-//! Messages over HTTP.
+//! `POST /v1/messages`, and `GET /v1/events`.
 
 use axum::Router;
-use axum::response::Response;
-use axum::routing::get;
-use futures::StreamExt;
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
+use super::message::{Kind, Priority};
+use super::position::Position;
+use super::publish::{Outgoing, Published};
+use super::store::Fence;
 use crate::app::App;
-use crate::coordination::Coordination;
-use crate::stream::{self, Event};
+use crate::clock::Boot;
+use crate::coordination::{Coordination, Error};
+use crate::session::body::{self, Media};
+use crate::{session, stream};
+
+const LAST_EVENT_ID: &str = "last-event-id";
+/// As names of pods are.
+const MAX_TARGET: usize = 253;
+const SHAPE: &str = "a message is {type, payload, priority?, target?, term?}: type is cache_invalidate, job_coordination, \
+                     rate_limit_sync or broadcast, priority is low, normal or high, target is a pod's name";
+
+pub(crate) fn soon() -> Router<App> {
+    Router::new().route("/v1/messages", post(send))
+}
 
 pub(crate) fn lasting() -> Router<App> {
     Router::new().route("/v1/events", get(events))
 }
 
-/// All that this pod hears, from now on.
-async fn events(coordination: Coordination) -> Response {
-    let hello =
-        Event { name: "hello", id: None, data: json!({ "pod": coordination.pods().me().pod }).to_string() };
-    stream::events(futures::stream::iter([hello]).chain(futures::stream::pending()))
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    #[serde(rename = "type")]
+    kind: Kind,
+    payload: Box<RawValue>,
+    #[serde(default)]
+    priority: Priority,
+    target: Option<String>,
+    /// Only while this pod leads, under this term.
+    term: Option<u64>,
+}
+
+async fn send(coordination: Coordination, headers: HeaderMap, body: Body) -> Result<Response, Error> {
+    let text = text(&headers, body).await?;
+    let Asked { kind, payload, priority, target, term } =
+        serde_json::from_str(&text).map_err(|_| Error::InvalidRequest(SHAPE))?;
+    let plain = |name: &String| {
+        let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        !name.is_empty() && name.len() <= MAX_TARGET && name.bytes().all(safe)
+    };
+    if target.as_ref().is_some_and(|name| !plain(name)) {
+        return Err(Error::InvalidRequest(SHAPE));
+    }
+    let fence = term.map(|term| fence(&coordination, term)).transpose()?;
+    let outgoing = Outgoing { kind, payload, priority, target, fence, ack: false };
+    let Published { id, position, pods: _ } = coordination.bus().publish_for_app(outgoing).await?;
+    let body = json!({ "id": id, "position": position.to_string() });
+    Ok((StatusCode::ACCEPTED, [(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response())
+}
+
+fn fence(coordination: &Coordination, term: u64) -> Result<Fence, Error> {
+    let held = coordination.leader().held(Boot::now()).filter(|held| held.term == term);
+    held.map(|held| Fence { term, nonce: held.nonce }).ok_or(Error::StaleTerm)
+}
+
+/// A body of JSON, without its whitespace.
+pub(crate) async fn text(headers: &HeaderMap, body: Body) -> Result<String, Error> {
+    if Media::of(headers) != Media::Json {
+        return Err(Error::UnsupportedMediaType);
+    }
+    body::text(body).await.map_err(|error| match error {
+        session::Error::TooLarge => Error::TooLarge,
+        session::Error::SlowBody => Error::SlowBody,
+        _ => Error::InvalidRequest("the body is not the JSON of one value"),
+    })
+}
+
+/// All that this pod hears: from now on, or after the event that the client had last.
+async fn events(coordination: Coordination, headers: HeaderMap) -> Response {
+    let last = headers.get(LAST_EVENT_ID).map(|last| last.to_str().unwrap_or_default());
+    // One that is not ours is one that nobody knows.
+    let unknown = Position { n: u64::MAX, seq: 0 };
+    let last = last.filter(|last| !last.is_empty()).map(|last| last.parse().unwrap_or(unknown));
+    stream::events(coordination.bus().events(last))
 }

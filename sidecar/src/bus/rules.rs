@@ -1,4 +1,18 @@
 //! What a test may break of messages.
 
-#[derive(Debug, Clone, Default)]
-pub struct Rules {}
+/// The rules that a checker must notice when one is broken.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Who hears a message that is not the next reads what lies between.
+    pub gap_check: bool,
+    /// After Redis may have lost messages, numbers are of another life, and whoever listens is told.
+    pub lives: bool,
+    /// A message that was sent again is the same message.
+    pub dedupe: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules { gap_check: true, lives: true, dedupe: true }
+    }
+}

@@ -17,10 +17,11 @@ pub(crate) use error::every_error;
 pub use identity::Identity;
 
 use crate::app::App;
+use crate::bus::{self, Bus};
+use crate::config;
 use crate::leader::{self, Leader};
 use crate::pods::Pods;
 use crate::redis::Redis;
-use crate::{bus, config};
 
 /// What a test may break.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +38,7 @@ pub struct Coordination(Arc<Parts>);
 struct Parts {
     pods: Pods,
     leader: Leader,
+    bus: Bus,
 }
 
 /// What all of it needs.
@@ -66,15 +68,21 @@ impl Coordination {
         let stop = stop.child_token();
         let (leader, leading) =
             Leader::new(redis.clone(), settings, pod, rules.leader, registry, stop.clone());
+        let (bus, listening) =
+            Bus::new(redis.clone(), settings, me.clone(), leader.clone(), rules.bus, registry, stop.clone());
         let (pods, living) = Pods::new(redis, me, draining, registry, stop.clone());
         let work = async move {
-            tokio::join!(ends_all(leading, &stop), ends_all(living, &stop));
+            tokio::join!(ends_all(leading, &stop), ends_all(listening, &stop), ends_all(living, &stop));
         };
-        (Some(Coordination(Arc::new(Parts { pods, leader }))), Either::Right(work))
+        (Some(Coordination(Arc::new(Parts { pods, leader, bus }))), Either::Right(work))
     }
 
     pub fn leader(&self) -> &Leader {
         &self.0.leader
+    }
+
+    pub fn bus(&self) -> &Bus {
+        &self.0.bus
     }
 
     pub fn pods(&self) -> &Pods {

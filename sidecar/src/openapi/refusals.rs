@@ -156,6 +156,9 @@ fn response(surface: Surface, status: StatusCode, codes: &BTreeSet<&str>) -> Val
 fn meaning(surface: Surface, status: StatusCode) -> &'static str {
     match status.as_u16() {
         404 if surface == Surface::Coordination => "Pods are not coordinated here",
+        412 if surface == Surface::Coordination => "Another leads by now",
+        413 if surface == Surface::Coordination => "The message would be too large",
+        429 if surface == Surface::Coordination => "Too many of its priority; try again after Retry-After",
         400 => "The request is wrong",
         401 | 404 => "There is no such session",
         403 => "Not allowed here",

@@ -11,8 +11,8 @@ use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ErrorKind, Re
 use tokio::time::timeout;
 
 use super::error::{words, words_without};
+use super::subscribe::Pushed;
 use super::target::{Destination, Source, Target, elsewhere, plain};
-use super::tracking::Hearing;
 
 const CONNECT: Duration = Duration::from_millis(200);
 /// A TLS handshake takes more round trips, and a busy processor more time.
@@ -63,11 +63,11 @@ pub(super) enum Place {
     Node(Address),
 }
 
-/// `hearing` hears what Redis says of its own accord.
-pub(super) async fn dial(source: &Source, place: &Place, hearing: Option<&Hearing>) -> Result<Held, Failure> {
+/// `pushed` hears what Redis says of its own accord.
+pub(super) async fn dial(source: &Source, place: &Place, pushed: Option<&Pushed>) -> Result<Held, Failure> {
     let target = source.target().map_err(Failure::rejected)?;
     let destination = target.destination();
-    let (Reached { connection, pushes }, master) = reach(target, place, hearing).await?;
+    let (Reached { connection, pushes }, master) = reach(target, place, pushed).await?;
     Ok(Held { connection, pushes, master, destination })
 }
 
@@ -79,18 +79,18 @@ struct Reached {
 async fn reach(
     target: Target,
     place: &Place,
-    hearing: Option<&Hearing>,
+    pushed: Option<&Pushed>,
 ) -> Result<(Reached, Option<Address>), Failure> {
     match (target, place) {
-        (Target::Standalone(info), Place::Master) => Ok((data(info, hearing).await?, None)),
+        (Target::Standalone(info), Place::Master) => Ok((data(info, pushed).await?, None)),
         (Target::Sentinel { sentinels, master_name, data }, Place::Master) => {
             let (host, port) = master(&sentinels, &master_name).await?;
-            let mut reached = self::data(elsewhere(&data, &host, port), hearing).await?;
+            let mut reached = self::data(elsewhere(&data, &host, port), pushed).await?;
             verify(&mut reached.connection).await?;
             Ok((reached, Some((host, port))))
         }
         (Target::Cluster { seeds }, Place::Node((host, port))) => match seeds.first() {
-            Some(seed) => Ok((data(elsewhere(seed, host, *port), hearing).await?, None)),
+            Some(seed) => Ok((data(elsewhere(seed, host, *port), pushed).await?, None)),
             None => Err(Failure::rejected("no host is given")),
         },
         (Target::Cluster { .. }, Place::Master) => {
@@ -103,12 +103,12 @@ async fn reach(
 }
 
 /// Without RESP3 there is nothing to hear, and everything else works.
-async fn data(info: ConnectionInfo, hearing: Option<&Hearing>) -> Result<Reached, Failure> {
-    match connect(info.clone(), hearing).await {
+async fn data(info: ConnectionInfo, pushed: Option<&Pushed>) -> Result<Reached, Failure> {
+    match connect(info.clone(), pushed).await {
         Err(Failure { old: true, .. }) => {
             Ok(Reached { connection: connect(plain(info), None).await?, pushes: false })
         }
-        connected => Ok(Reached { connection: connected?, pushes: hearing.is_some() }),
+        connected => Ok(Reached { connection: connected?, pushes: pushed.is_some() }),
     }
 }
 
@@ -121,7 +121,7 @@ pub(super) async fn dial_seed(seed: &ConnectionInfo) -> Result<(Connection, Stri
     Ok((connect(seed.clone(), None).await?, host))
 }
 
-async fn connect(info: ConnectionInfo, hearing: Option<&Hearing>) -> Result<Connection, Failure> {
+async fn connect(info: ConnectionInfo, pushed: Option<&Pushed>) -> Result<Connection, Failure> {
     let limit = if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) { CONNECT_TLS } else { CONNECT };
     let secret = info.redis_settings().password().map(str::to_owned);
     let address = info.addr().to_string();
@@ -138,9 +138,9 @@ async fn connect(info: ConnectionInfo, hearing: Option<&Hearing>) -> Result<Conn
         .set_connection_timeout(Some(limit))
         .set_response_timeout(None)
         .set_pipeline_buffer_size(PIPELINE);
-    if let Some(hearing) = hearing.cloned() {
+    if let Some(pushed) = pushed.cloned() {
         config = config.set_push_sender(move |push| {
-            hearing.hear(&push);
+            pushed(&push);
             Ok::<(), Infallible>(())
         });
     }

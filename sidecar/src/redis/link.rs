@@ -17,6 +17,7 @@ use super::error::{Error, words};
 use super::incarnation::{Enrolled, Incarnation};
 use super::lease::Event;
 use super::strong::{Confirm, Strong};
+use super::subscribe::Pushed;
 use super::supervisor::Supervisor;
 use super::target::Source;
 use super::tracking::{Heard, Hearing};
@@ -296,6 +297,11 @@ impl Link {
         let enrolled = self.0.snapshot.borrow().enrolled.clone();
         let record = enrolled.map(|enrolled| enrolled.key.clone());
         Ok((connection, record.ok_or_else(|| Error::unavailable("the node's record is not known yet"))?))
+    }
+
+    /// The same, on which somebody listens.
+    pub(super) async fn dial_listening(&self, pushed: &Pushed) -> Result<Connection, Error> {
+        self.0.strong.dial_listening(pushed).await
     }
 
     fn failed(&self, error: RedisError) -> Failed {

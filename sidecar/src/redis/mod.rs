@@ -17,6 +17,7 @@ mod report;
 mod scan;
 mod slots;
 mod strong;
+mod subscribe;
 mod supervisor;
 mod target;
 mod tracking;
@@ -59,6 +60,7 @@ pub struct Redis {
     wires: Wires,
     started: Instant,
     replicas: u32,
+    source: Arc<Source>,
 }
 
 #[derive(Clone)]
@@ -95,15 +97,15 @@ impl Redis {
         let (replicas, source) = (source.replicas(), Arc::new(source));
         let (topology, task) = match source.mode {
             Mode::Standalone | Mode::Sentinel => {
-                let (link, task) = Link::new(source, Place::Master, wires.clone(), false, stop);
+                let (link, task) = Link::new(source.clone(), Place::Master, wires.clone(), false, stop);
                 (Topology::Single(link), futures::future::Either::Left(task))
             }
             Mode::Cluster => {
-                let (cluster, task) = Cluster::new(source, wires.clone(), stop);
+                let (cluster, task) = Cluster::new(source.clone(), wires.clone(), stop);
                 (Topology::Cluster(cluster), futures::future::Either::Right(task))
             }
         };
-        (Redis { topology, wires, started: Instant::now(), replicas }, task)
+        (Redis { topology, wires, started: Instant::now(), replicas, source }, task)
     }
 
     /// Runs `script` on the node that owns `keys[0]`, by its hash; loads it first where Redis does not know it.
@@ -232,6 +234,11 @@ impl Redis {
         let attempt = i64::try_from(ATTEMPT.as_micros()).unwrap_or(i64::MAX);
         // Not connected: what is sent to the next connection was not meant for it.
         redis_us.map_or(0, |redis_us| redis_us.saturating_add(attempt))
+    }
+
+    /// What the clock of the node that owns `key` shows, in microseconds, while it is connected.
+    pub fn now_us(&self, key: &str) -> Option<i64> {
+        self.owner(key)?.now_us(Instant::now())
     }
 
     pub fn status(&self) -> Status {

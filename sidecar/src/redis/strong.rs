@@ -12,6 +12,7 @@ use tokio::time::timeout_at;
 use super::dial::{self, Connection, Place};
 use super::error::Error;
 use super::link::{ATTEMPT, Ask, Failed, Link, NO_SCRIPT, load};
+use super::subscribe::Pushed;
 use super::target::Source;
 
 /// Strong writes at once, for each node; more wait for a place.
@@ -98,6 +99,14 @@ impl Strong {
     pub(super) async fn dial(&self) -> Result<Connection, Error> {
         let dialled = dial::dial(&self.source, &self.place, None).await;
         dialled.map(|held| held.connection).map_err(|failure| Error::unavailable(failure.reason))
+    }
+
+    pub(super) async fn dial_listening(&self, pushed: &Pushed) -> Result<Connection, Error> {
+        match dial::dial(&self.source, &self.place, Some(pushed)).await {
+            Ok(held) if held.pushes => Ok(held.connection),
+            Ok(_) => Err(Error::unavailable("Redis does not speak RESP3")),
+            Err(failure) => Err(Error::unavailable(failure.reason)),
+        }
     }
 
     fn take(&self, beside: Instant) -> Option<Connection> {

@@ -169,7 +169,8 @@ impl Supervisor {
     async fn dial(&mut self) -> Event {
         self.drop_connection();
         self.wires.metrics.dials.inc();
-        match dial::dial(&self.source, &self.place, self.hearing.wanted().then_some(&self.hearing)).await {
+        let pushed = self.hearing.wanted().then(|| self.hearing.pushed());
+        match dial::dial(&self.source, &self.place, pushed.as_ref()).await {
             Ok(held) => {
                 self.held = Some(held);
                 // Doubts about the connection before.

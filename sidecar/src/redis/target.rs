@@ -73,6 +73,11 @@ impl Source {
         }
     }
 
+    /// Certificates (PEM) that may have signed Redis' own; of the system where there are none.
+    pub(super) fn ca(&self) -> Result<Option<String>, String> {
+        self.ca_file.as_ref().map(read).transpose()
+    }
+
     /// How many replicas must confirm what has to survive a failover, and that no other master has taken over. Where
     /// there are sentinels there is a failover, whatever is set.
     pub(super) fn replicas(&self) -> u32 {

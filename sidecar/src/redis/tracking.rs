@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc};
 use super::dial::Connection;
 use super::lease::Event;
 use super::metrics::Metrics;
+use super::subscribe::Pushed;
 use crate::key;
 
 /// What may have changed.
@@ -103,7 +104,12 @@ impl Hearing {
         self.ear.is_open()
     }
 
-    pub(super) fn hear(&self, push: &PushInfo) {
+    pub(super) fn pushed(&self) -> Pushed {
+        let hearing = self.clone();
+        Arc::new(move |push| hearing.hear(push))
+    }
+
+    fn hear(&self, push: &PushInfo) {
         let PushInfo { kind: PushKind::Invalidate, data } = push else { return };
         match data.first() {
             Some(Value::Array(keys)) => keys.iter().for_each(|key| self.key(key)),

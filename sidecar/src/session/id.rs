@@ -37,7 +37,7 @@ impl fmt::Display for SessionId {
     }
 }
 
-fn base36(mut n: u64) -> String {
+pub(crate) fn base36(mut n: u64) -> String {
     let mut digits = Vec::new();
     while {
         digits.push(char::from_digit((n % 36) as u32, 36).expect("a remainder of 36 is a digit"));

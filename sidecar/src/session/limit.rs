@@ -82,7 +82,7 @@ impl Table {
 }
 
 /// When the bucket will be full again after one more is taken from it.
-fn take(full: Option<Instant>, per_minute: u32, now: Instant) -> Result<Instant, Duration> {
+pub(crate) fn take(full: Option<Instant>, per_minute: u32, now: Instant) -> Result<Instant, Duration> {
     let refill = MINUTE / per_minute;
     let after = full.unwrap_or(now).max(now) + refill;
     let wait = after.saturating_duration_since(now + refill * per_minute);

@@ -1,0 +1,182 @@
+//! The last things that happened, for as many as listen: each has a place in one ring and none a queue of its own.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::position::Position;
+use crate::stream::Event;
+
+const EVENTS: usize = 4_096;
+const BYTES: usize = 4 * 1024 * 1024;
+/// What an event costs beside its data.
+const EVENT_BYTES: usize = 128;
+
+/// A cheap handle.
+#[derive(Debug, Clone)]
+pub struct Feed(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    ring: Mutex<Ring>,
+    /// How many events there have been.
+    count: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    events: VecDeque<Entry>,
+    /// Of the first that is kept.
+    first: u64,
+    bytes: usize,
+    /// The last message that was told, or reported as missed.
+    at: Option<Position>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    event: Arc<Event>,
+    at: Option<Position>,
+}
+
+/// Where somebody is who listens.
+#[derive(Debug)]
+pub(super) struct Reader {
+    feed: Feed,
+    next: u64,
+    news: watch::Receiver<u64>,
+}
+
+/// What a reader finds.
+#[derive(Debug)]
+pub(super) enum Found {
+    Event(Arc<Event>),
+    /// More has happened than is kept: up to here.
+    Lagged(Option<Position>),
+}
+
+/// Where a reader who was here before goes on.
+#[derive(Debug)]
+pub(super) enum Resumed {
+    /// With the next that he has not had.
+    Here(Reader),
+    /// What lies between is not in the ring: it ends before `until`, or with the last message.
+    Behind { reader: Reader, until: Position },
+    /// He has had what is not known here.
+    Lost(Reader),
+}
+
+impl Default for Feed {
+    fn default() -> Feed {
+        Feed(Arc::new(Shared { ring: Mutex::default(), count: watch::Sender::new(0) }))
+    }
+}
+
+impl Feed {
+    /// Something that is in no order but that of its happening.
+    pub fn tell(&self, event: Event) {
+        self.push(event, None);
+    }
+
+    /// Something at its place in the order of messages; all before it was told.
+    pub(super) fn tell_at(&self, event: Event, at: Position) {
+        self.push(event, Some(at));
+    }
+
+    /// Whoever has had this has missed nothing.
+    pub(super) fn begin(&self, at: Position) {
+        self.ring().at = Some(at);
+    }
+
+    pub(super) fn at(&self) -> Option<Position> {
+        self.ring().at
+    }
+
+    fn push(&self, event: Event, at: Option<Position>) {
+        let mut ring = self.ring();
+        ring.bytes += weight(&event);
+        ring.events.push_back(Entry { event: Arc::new(event), at });
+        ring.at = at.or(ring.at);
+        while ring.events.len() > EVENTS || ring.bytes > BYTES {
+            let Some(Entry { event, .. }) = ring.events.pop_front() else { break };
+            ring.bytes -= weight(&event);
+            ring.first += 1;
+        }
+        let count = ring.first + ring.events.len() as u64;
+        drop(ring);
+        // Two who tell at once may come here in the other order.
+        self.0.count.send_if_modified(|known| {
+            let news = count > *known;
+            *known = count.max(*known);
+            news
+        });
+    }
+
+    /// From now on.
+    pub(super) fn listen(&self) -> Reader {
+        let ring = self.ring();
+        self.reader(ring.first + ring.events.len() as u64)
+    }
+
+    /// After what he had last.
+    pub(super) fn resume(&self, last: Position) -> Resumed {
+        let ring = self.ring();
+        let end = ring.first + ring.events.len() as u64;
+        if ring.at == Some(last) {
+            // What is in no order and came after it is told again, rather than not at all.
+            let after = ring
+                .events
+                .iter()
+                .rposition(|entry| entry.at.is_some())
+                .map_or(end, |place| ring.first + place as u64 + 1);
+            return Resumed::Here(self.reader(after));
+        }
+        let Some(at) = ring.at.filter(|at| at.n == last.n && at.seq > last.seq) else {
+            return Resumed::Lost(self.reader(end));
+        };
+        if let Some(place) = ring.events.iter().position(|entry| entry.at == Some(last)) {
+            return Resumed::Here(self.reader(ring.first + place as u64 + 1));
+        }
+        let first = ring.events.iter().enumerate().find_map(|(place, entry)| Some((place, entry.at?)));
+        match first {
+            // A reader who was told of a gap had its end last; one within it has missed the same.
+            Some((place, until)) => Resumed::Behind { reader: self.reader(ring.first + place as u64), until },
+            None => {
+                let until = Position { seq: at.seq + 1, ..at };
+                Resumed::Behind { reader: self.reader(end), until }
+            }
+        }
+    }
+
+    fn reader(&self, next: u64) -> Reader {
+        Reader { feed: self.clone(), next, news: self.0.count.subscribe() }
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.0.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reader {
+    /// The next, once there is one.
+    pub(super) async fn next(&mut self) -> Found {
+        let _never_closed = self.news.wait_for(|count| *count > self.next).await;
+        let ring = self.feed.ring();
+        let Some(place) = self.next.checked_sub(ring.first) else {
+            self.next = ring.first + ring.events.len() as u64;
+            return Found::Lagged(ring.at);
+        };
+        match usize::try_from(place).ok().and_then(|place| ring.events.get(place)) {
+            Some(entry) => {
+                self.next += 1;
+                Found::Event(entry.event.clone())
+            }
+            None => Found::Lagged(ring.at),
+        }
+    }
+}
+
+fn weight(event: &Event) -> usize {
+    event.data.len() + EVENT_BYTES
+}

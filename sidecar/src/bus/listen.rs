@@ -1,0 +1,255 @@
+//! Listens, looks at the top four times a second, and fetches what was not heard.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Bus;
+use super::cursor::{Action, Event, State};
+use super::delivery::{Delivered, Opened};
+use super::message::{Message, Rejected};
+use super::position::{Position, Top};
+use super::recent::Recent;
+use super::store::Page;
+use super::subscription::{Heard, Subscription};
+use crate::redis;
+
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A subscription that brings nothing for so long is begun anew, and again.
+const RENEW_EVERY: Duration = Duration::from_secs(3);
+/// What is wrong is told in the log, and then counted only.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+pub(super) struct Listener {
+    bus: Bus,
+    state: State,
+    recent: Recent,
+    /// The ids of what was heard of ours, delivered or not yet, and of what the original's pods sent.
+    ours: Recent,
+    foreign: Recent,
+    /// The highest term that anything was accepted under.
+    fence: u64,
+    said: HashMap<Rejected, Instant>,
+    looking: Option<Looking>,
+    reading: Option<Reading>,
+    /// Since when the subscription is of no use, or was renewed last.
+    useless: Option<Instant>,
+}
+
+type Looking = BoxFuture<'static, (Option<Position>, Result<Top, redis::Error>)>;
+type Reading = BoxFuture<'static, (u64, Position, Result<Option<Page>, redis::Error>)>;
+
+impl Listener {
+    pub(super) fn new(bus: Bus) -> Listener {
+        Listener {
+            bus,
+            state: State::default(),
+            recent: Recent::default(),
+            ours: Recent::default(),
+            foreign: Recent::default(),
+            fence: 0,
+            said: HashMap::new(),
+            looking: None,
+            reading: None,
+            useless: Some(Instant::now()),
+        }
+    }
+
+    /// Never ends.
+    pub(super) async fn listen(mut self, mut subscription: impl Subscription) {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                heard = subscription.next() => self.heard(heard),
+                _ = looks.tick() => self.look(&mut subscription, Instant::now()),
+                (asked, top) = answer(&mut self.looking) => {
+                    if let Ok(top) = top {
+                        self.seen(top, asked);
+                    }
+                }
+                (question, asked, page) = answer(&mut self.reading) => self.read(question, asked, page),
+            }
+        }
+    }
+
+    fn look(&mut self, subscription: &mut impl Subscription, now: Instant) {
+        if self.state.deaf {
+            self.bus.0.metrics.deaf_for(LOOK_EVERY);
+            self.useless.get_or_insert(now);
+        }
+        if self.useless.is_some_and(|since| now.saturating_duration_since(since) >= RENEW_EVERY) {
+            self.useless = Some(now);
+            subscription.renew();
+        }
+        if self.looking.is_some() {
+            return;
+        }
+        let (bus, asked, deaf) = (self.bus.clone(), self.state.position(), self.state.deaf);
+        self.looking = Some(
+            async move {
+                let probe = if deaf { bus.0.channels.probe.as_str() } else { "" };
+                (asked, bus.0.store.top(probe).await)
+            }
+            .boxed(),
+        );
+    }
+
+    fn seen(&mut self, top: Top, asked: Option<Position>) {
+        let joined = self.state.at.is_none();
+        self.step(Event::Seen { top, asked }, None, Vec::new());
+        if joined && let Some(at) = self.state.position() {
+            self.bus.0.begin(at);
+        }
+    }
+
+    fn heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Message { channel, payload } => self.message(&channel, &payload),
+            Heard::Subscribed => {
+                self.bus.0.metrics.subscriptions.inc();
+                self.useless = None;
+                self.step(Event::Doubted, None, Vec::new());
+            }
+            Heard::Missed => self.step(Event::Doubted, None, Vec::new()),
+            Heard::Lost => self.useless = self.useless.or_else(|| Some(Instant::now())),
+        }
+    }
+
+    fn message(&mut self, channel: &str, payload: &[u8]) {
+        let channels = &self.bus.0.channels;
+        if channel == channels.bus {
+            match placed(payload) {
+                Some((position, envelope)) => self.letter(position, envelope),
+                None => self.rejected(Rejected::Garbage),
+            }
+        } else if channel == channels.probe {
+            self.step(Event::Probed, None, Vec::new());
+        } else if channels.is_original(channel) {
+            match Message::parse(payload) {
+                // What ours told them too is heard first as ours; and what one of them says, it says once.
+                Ok(message) if self.ours.knows(&message.id) => {}
+                Ok(message) if self.foreign.insert(&message.id) => self.bus.0.deliver_foreign(&message),
+                Ok(_known) => {}
+                Err(reason) => self.rejected(reason),
+            }
+        }
+    }
+
+    fn letter(&mut self, position: Position, envelope: &[u8]) {
+        let opened = self.bus.0.open(envelope);
+        let sound = opened.as_ref().is_ok_and(|(letter, _)| !self.known(&letter.message.id));
+        match &opened {
+            Ok((letter, _)) => drop(self.ours.insert(&letter.message.id)),
+            Err(reason) => self.rejected(*reason),
+        }
+        self.step(Event::Heard { position, sound }, Some((position, opened)), Vec::new());
+    }
+
+    fn known(&self, id: &str) -> bool {
+        self.bus.0.rules.dedupe && self.recent.knows(id)
+    }
+
+    fn read(&mut self, question: u64, asked: Position, page: Result<Option<Page>, redis::Error>) {
+        match page {
+            Ok(Some(Page { top, found, more })) => {
+                let numbers = found.iter().map(|(seq, _)| *seq).collect();
+                let found = found.into_iter().map(|(_, envelope)| envelope).collect();
+                self.step(Event::Read { question, asked, top, found: numbers, more }, None, found);
+            }
+            Ok(None) | Err(_) => self.step(Event::Unread { question }, None, Vec::new()),
+        }
+    }
+
+    fn step(&mut self, event: Event, heard: Option<(Position, Opened)>, found: Vec<Vec<u8>>) {
+        let numbers = match &event {
+            Event::Read { found, .. } => found.clone(),
+            _ => Vec::new(),
+        };
+        let (mut heard, bus) = (heard, self.bus.clone());
+        let (state, actions) = std::mem::take(&mut self.state).step(event, &bus.0.rules);
+        let n = state.at.as_ref().map_or(0, |at| at.life.n);
+        self.state = state;
+        for action in actions {
+            match action {
+                Action::DeliverHeard => {
+                    if let Some((at, opened)) = heard.take() {
+                        self.deliver(at, opened);
+                    }
+                }
+                Action::DeliverFound(place) => {
+                    let opened = bus.0.open(&found[place]);
+                    if let Err(reason) = &opened {
+                        self.rejected(*reason);
+                    }
+                    self.deliver(Position { n, seq: numbers[place] }, opened);
+                }
+                Action::Gap { from, to } => bus.0.miss(from, to, "lost"),
+                Action::Resync { from, to } => {
+                    self.fence = 0;
+                    bus.0.resync(from, to);
+                }
+                Action::ReadStream { question, after } => self.read_stream(question, after),
+                Action::Deaf(deaf) => bus.0.set_deaf(deaf),
+            }
+        }
+    }
+
+    fn read_stream(&mut self, question: u64, after: Position) {
+        let bus = self.bus.clone();
+        self.reading = Some(async move { (question, after, bus.0.store.read(after).await) }.boxed());
+    }
+
+    /// At its place in the order. What cannot be read is lost; what came before is passed over.
+    fn deliver(&mut self, at: Position, opened: Opened) {
+        let bus = self.bus.clone();
+        let Ok((letter, authentic)) = opened else { return bus.0.miss(at, at, "unreadable") };
+        if self.known(&letter.message.id) {
+            return bus.0.pass(at);
+        }
+        self.recent.insert(&letter.message.id);
+        self.ours.insert(&letter.message.id);
+        if let Some(term) = letter.fence {
+            if term < self.fence {
+                self.rejected(Rejected::Stale);
+                return bus.0.pass(at);
+            }
+            self.fence = term;
+        }
+        bus.0.deliver(&Delivered { at, letter, authentic });
+    }
+
+    fn rejected(&mut self, reason: Rejected) {
+        self.bus.0.metrics.rejected(reason);
+        let now = Instant::now();
+        let due = self.said.get(&reason).is_none_or(|said| now.duration_since(*said) >= SAY_EVERY);
+        if due {
+            self.said.insert(reason, now);
+            tracing::warn!(reason = reason.name(), "what came is no message; more such are only counted");
+        }
+    }
+}
+
+/// What is waited for, once; for ever, if nothing is.
+async fn answer<T>(waited: &mut Option<BoxFuture<'static, T>>) -> T {
+    match waited {
+        Some(future) => {
+            let answer = future.await;
+            *waited = None;
+            answer
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// `n-seq`, a blank and an envelope.
+fn placed(payload: &[u8]) -> Option<(Position, &[u8])> {
+    /// Two numbers of twenty digits.
+    const LONGEST: usize = 41;
+    let blank = payload.iter().take(LONGEST + 1).position(|byte| *byte == b' ')?;
+    let position = std::str::from_utf8(&payload[..blank]).ok()?.parse().ok()?;
+    Some((position, &payload[blank + 1..]))
+}

@@ -1,0 +1,47 @@
+//! The ids of the last messages, so that one that comes again is known.
+
+use std::collections::{HashSet, VecDeque};
+
+const IDS: usize = 10_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    order: VecDeque<String>,
+    known: HashSet<String>,
+}
+
+impl Recent {
+    pub(super) fn knows(&self, id: &str) -> bool {
+        self.known.contains(id)
+    }
+
+    /// False for one that it knows.
+    pub(super) fn insert(&mut self, id: &str) -> bool {
+        if !self.known.insert(id.to_owned()) {
+            return false;
+        }
+        self.order.push_back(id.to_owned());
+        if self.order.len() > IDS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_ids_are_known_and_no_more() {
+        let mut recent = Recent::default();
+        for id in 0..=IDS {
+            assert!(recent.insert(&id.to_string()));
+        }
+        assert!(!recent.insert("1") && recent.knows("1") && !recent.knows("0"));
+        assert!(recent.insert("0"));
+        assert_eq!((recent.order.len(), recent.known.len()), (IDS, IDS));
+    }
+}
