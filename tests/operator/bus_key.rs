@@ -17,6 +17,8 @@ use tests::installation::{OPERATOR, Operator};
 use tests::kube::Scene;
 use tests::leaks::leaks;
 use tests::nodes::{self, Nodes};
+use tests::scratch::Scratch;
+use tests::sidecar::{Settings, Sidecar};
 
 use crate::requests::settled;
 use crate::world::{SOON, bare, machine, scene, shop, until, until_replicas, with, world};
@@ -207,6 +209,55 @@ async fn without_coordination_there_is_no_bus_key_and_one_from_before_goes_with_
     event(&scene, "Normal Deleted Delete").await;
     scene.wait("shop", "Ready", "True", SOON).await;
     eventually("status knows", SOON, async || check(bus_key(&scene).await.is_null(), "a key")).await;
+}
+
+/// The environment of the sidecar in this Hyperpage's pods, for one that runs here: with files and ports of its own.
+async fn settings(scene: &Scene, dir: &Scratch) -> Settings {
+    let template = until(scene, "shop", "a template", |deployment: &Deployment| {
+        let template = deployment.spec.as_ref().map(|spec| serde_json::to_value(&spec.template));
+        template.and_then(Result::ok).ok_or_else(String::new)
+    })
+    .await;
+    let mut settings = Settings::default();
+    for variable in template["spec"]["initContainers"][0]["env"].as_array().unwrap() {
+        let (name, value) = (variable["name"].as_str().unwrap(), &variable["value"]);
+        let value = match name {
+            "HYPERPAGE_LISTEN" | "HYPERPAGE_ADMIN_LISTEN" => "127.0.0.1:0".to_owned(),
+            "HYPERPAGE_BUS_KEYS_FILE" => {
+                let keys = lines(&made(scene).await).join("\n");
+                dir.write("keys", &keys).to_string_lossy().into_owned()
+            }
+            "HYPERPAGE_REDIS_PASSWORD_FILE" => dir.write("password", "any").to_string_lossy().into_owned(),
+            "REDIS_URL" => "redis://127.0.0.1:1".to_owned(),
+            "POD_NAME" => "shop-1".to_owned(),
+            _ => value.as_str().unwrap().to_owned(),
+        };
+        settings = settings.env(name, value);
+    }
+    settings
+}
+
+#[tokio::test]
+async fn a_sidecar_takes_what_the_operator_says_of_coordination() {
+    let Some(world) = world().await else { return };
+    let scene = world.scene("t-bus-taken-up").await;
+    let dir = Scratch::new("bus");
+    let all =
+        json!({"leaderProfile": "relaxed", "highPerMinute": 7, "normalPerMinute": 0, "originalPeers": true});
+    scene.apply("shop", with(shop(), json!({"sidecar": {"coordination": all}}))).await.unwrap();
+    let sidecar = Sidecar::spawn(&settings(&scene, &dir).await).await;
+    let leader = sidecar.app.get("/v1/leader").await;
+    assert_ne!(leader.status, 404, "{leader:?}");
+    sidecar.assert_sound();
+    scene.apply("shop", off()).await.unwrap();
+    until(&scene, "shop", "no coordination", |deployment: &Deployment| {
+        let text = serde_json::to_string(&deployment.spec).unwrap_or_default();
+        check(text.contains("POD_COORDINATION_ENABLED"), text)
+    })
+    .await;
+    let sidecar = Sidecar::spawn(&settings(&scene, &dir).await).await;
+    let leader = sidecar.app.get("/v1/leader").await;
+    assert!(leader.status == 404 && leader.body.contains("COORDINATION_DISABLED"), "{leader:?}");
 }
 
 /// As a backup brings it back: with the owner it had, who is gone, or with none.

@@ -96,7 +96,9 @@ impl Marks {
         ])
     }
 
+    /// With times as they are noted: what is read back is the same.
     pub fn after(&self, step: Step, asked: Option<&str>, now: Timestamp) -> Self {
+        let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
         let phase = match (step, self.phase) {
             (Step::Add, _) | (Step::Again, Phase::Added(_)) => Phase::Added(Some(now)),
             (Step::Switch, _) | (Step::Again, Phase::Switched(_)) => Phase::Switched(Some(now)),

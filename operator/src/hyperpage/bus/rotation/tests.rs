@@ -6,6 +6,11 @@ use super::*;
 
 const WAIT: Duration = Duration::from_secs(150);
 
+/// Seconds after some noon; no clock stops at a whole millisecond.
+fn moment(seconds: i64) -> Timestamp {
+    at(seconds) + jiff::SignedDuration::from_nanos(1_234_567)
+}
+
 /// Seconds after some noon.
 fn at(seconds: i64) -> Timestamp {
     "2026-01-01T12:00:00Z".parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_secs(seconds)
@@ -96,12 +101,13 @@ fn run_at(pace: Duration, mut marks: Marks, asked: &[(i64, &str)], from: i64) ->
     let mut now = from;
     loop {
         let asked = asked.iter().rev().find(|(since, _)| *since <= now).map(|(_, value)| *value);
-        match step(&marks, asked, by_wall(now), pace) {
+        let clock = Clock { now: moment(now), own: None };
+        match step(&marks, asked, clock, pace) {
             Step::Rest => return (done, marks),
-            Step::Wait(rest) => now += i64::try_from(rest.as_secs()).unwrap(),
+            Step::Wait(rest) => now += i64::try_from((rest + Duration::from_millis(999)).as_secs()).unwrap(),
             step => {
                 // What stands on the Secret is all that a successor has.
-                let after = marks.after(step, asked, at(now));
+                let after = marks.after(step, asked, moment(now));
                 marks = Marks::read(Some(&stored(&after)), if step == Step::Drop { 1 } else { 2 });
                 assert_eq!(marks, after, "{step:?}");
                 done.push((now, step));
