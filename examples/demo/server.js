@@ -3,26 +3,30 @@
 //
 //   GET /          the page; counts a visit          GET /visit     counts a visit, answers JSON
 //   GET /session   the visitor without counting      GET /healthz   the process answers
+//   GET /view      all that the page shows, JSON     GET /events    what pods tell each other, as it happens
+//   GET /leader    who leads                         POST /broadcast, /invalidate   tells all pods something
 //   /api/sessions* the sidecar's own API, passed through unchanged
 
 import http from 'node:http';
 import net from 'node:net';
 import os from 'node:os';
 import { readFileSync } from 'node:fs';
+import { answer, cookie, HTML, JSON_TYPE, json, ownPage, setCookie, TEXT } from './answers.js';
+import * as feed from './feed.js';
+import { kinds, tell } from './messages.js';
 import { page, unavailablePage } from './page.js';
-import { passThrough, Unavailable } from './sidecar.js';
+import { call, passThrough, Unavailable } from './sidecar.js';
+import { cluster, faults, view } from './view.js';
 import { look, visit } from './visits.js';
 
 const PORT = Number(process.env.PORT || 3000);
 const HOST = process.env.HOST; // unset: every interface
 const POD = process.env.POD_NAME || os.hostname();
-const COOKIE = 'hyperpage-session';
-const COOKIE_SECONDS = 86_400;
 // After SIGTERM: how long a quiet connection may still bring a request, and when we leave in any case.
 const IDLE_MS = 2_000;
 const LEAVE_MS = 20_000;
 
-const files = new Map(['style.css', 'live.js'].map((name) => [`/${name}`, {
+const files = new Map(['style.css', 'live.js', 'render.js'].map((name) => [`/${name}`, {
   type: name.endsWith('.css') ? 'text/css; charset=utf-8' : 'text/javascript; charset=utf-8',
   bytes: readFileSync(new URL(`public/${name}`, import.meta.url)),
 }]));
@@ -42,23 +46,47 @@ server.on('clientError', (error, socket) => {
 async function route(req, res, path) {
   if (path === '/api/sessions' || path.startsWith('/api/sessions/')) {
     passThrough(req, res);
+  } else if (req.method === 'POST' && kinds.includes(path.slice(1))) {
+    await told(req, res, path.slice(1));
   } else if (req.method !== 'GET' && req.method !== 'HEAD') {
-    answer(res, 405, 'text/plain; charset=utf-8', 'Only GET here.\n', { Allow: 'GET, HEAD' });
+    answer(res, 405, TEXT, 'Only GET here.\n', { Allow: 'GET, HEAD' });
   } else if (path === '/healthz') {
-    answer(res, 200, 'text/plain; charset=utf-8', 'ok\n');
+    answer(res, 200, TEXT, 'ok\n');
   } else if (files.has(path)) {
     const { type, bytes } = files.get(path);
     answer(res, 200, type, bytes, { 'Cache-Control': 'public, max-age=60' });
   } else if (path === '/visit') {
-    await visited(req, res, (visitor) => answer(res, 200, 'application/json', json(visitor)));
+    await visited(req, res, (visitor) => answer(res, 200, JSON_TYPE, json(visitor)));
   } else if (path === '/') {
-    await visited(req, res, (visitor) => answer(res, 200, 'text/html; charset=utf-8', page(visitor)));
+    await visited(req, res, async (visitor) => {
+      const [seen, control] = await Promise.all([cluster(), faults(req.headers.host)]);
+      answer(res, 200, HTML, page({ ...visitor, cluster: seen, faults: control, entries: feed.recent() }));
+    });
   } else if (path === '/session') {
     const found = await look(cookie(req));
-    answer(res, found ? 200 : 404, 'application/json', json(found ? { pod: POD, ...found } : { pod: POD }));
+    answer(res, found ? 200 : 404, JSON_TYPE, json(found ? { pod: POD, ...found } : { pod: POD }));
+  } else if (path === '/view') {
+    answer(res, 200, JSON_TYPE, json(await view(POD, cookie(req))));
+  } else if (path === '/leader') {
+    const { status, body } = await call('GET', '/v1/leader');
+    answer(res, status, JSON_TYPE, json(body ?? {}));
+  } else if (path === '/events') {
+    if (!feed.stream(res, req.headers['last-event-id'])) throw new Unavailable('too many look on');
   } else {
-    answer(res, 404, 'text/plain; charset=utf-8', 'Nothing here. Try /\n');
+    answer(res, 404, TEXT, 'Nothing here. Try /\n');
   }
+}
+
+/** Tells all pods; a form without JavaScript gets the page again. */
+async function told(req, res, kind) {
+  req.resume();
+  if (!ownPage(req)) {
+    answer(res, 403, JSON_TYPE, json({ error: 'Only from a page of this app.' }));
+    return;
+  }
+  const { status, body } = await tell(kind);
+  if (req.headers.accept?.includes('text/html')) answer(res, 303, TEXT, '', { Location: '/' });
+  else answer(res, status, JSON_TYPE, json(body));
 }
 
 /** HEAD looks, GET counts. The cookie is renewed with every visit, as the session's life is. */
@@ -66,7 +94,7 @@ async function visited(req, res, show) {
   const known = cookie(req);
   const visitor = req.method === 'HEAD' ? await look(known) : await visit(known);
   if (visitor !== undefined) res.setHeader('Set-Cookie', setCookie(req, visitor.sessionId));
-  show({ pod: POD, ...(visitor ?? { sessionId: null, visits: 0, ageSeconds: 0 }) });
+  await show({ pod: POD, ...(visitor ?? { sessionId: null, visits: 0, ageSeconds: 0 }) });
 }
 
 function report(res, path, error) {
@@ -81,38 +109,10 @@ function report(res, path, error) {
   // The cookie stays as it is: the session is out of reach, not gone.
   const headers = { 'Retry-After': String(retryAfter) };
   if (path === '/') {
-    answer(res, status, 'text/html; charset=utf-8', unavailablePage({ pod: POD, retryAfter }), headers);
+    answer(res, status, HTML, unavailablePage({ pod: POD, retryAfter }), headers);
   } else {
-    answer(res, status, 'application/json', json({ pod: POD, error: error.message, retryAfter }), headers);
+    answer(res, status, JSON_TYPE, json({ pod: POD, error: error.message, retryAfter }), headers);
   }
-}
-
-function answer(res, status, type, body, headers = {}) {
-  const bytes = Buffer.from(body);
-  res.writeHead(status, {
-    'Content-Type': type,
-    'Content-Length': bytes.length,
-    'Cache-Control': 'no-store',
-    'Content-Security-Policy': "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:",
-    'X-Content-Type-Options': 'nosniff',
-    ...headers,
-  });
-  res.end(bytes);
-}
-
-function cookie(req) {
-  const pairs = (req.headers.cookie ?? '').split(';').map((pair) => pair.trim().split('='));
-  const value = pairs.find(([name]) => name === COOKIE)?.[1];
-  return value !== undefined && /^[a-zA-Z0-9._-]{1,128}$/.test(value) ? value : undefined;
-}
-
-function setCookie(req, id) {
-  const secure = req.headers['x-forwarded-proto'] === 'https' ? '; Secure' : '';
-  return `${COOKIE}=${id}; Path=/; Max-Age=${COOKIE_SECONDS}; HttpOnly; SameSite=Lax${secure}`;
-}
-
-function json(value) {
-  return `${JSON.stringify(value)}\n`;
 }
 
 function log(level, message, fields = {}) {
@@ -127,6 +127,7 @@ function stop(signal) {
   if (stopping) return;
   stopping = true;
   log('info', 'stopping', { signal });
+  feed.stop();
   // http.Server's own close would cut idle connections at once, also one whose request is on its way.
   net.Server.prototype.close.call(server, () => {
     log('info', 'stopped');
@@ -141,4 +142,5 @@ server.on('error', (error) => {
   log('error', `failed to listen on port ${PORT}`, { error: error.message });
   process.exit(1);
 });
+feed.follow();
 server.listen(PORT, HOST, () => log('info', 'listening', { port: server.address().port }));

@@ -43,6 +43,32 @@ export function call(method, path, { headers = {}, body } = {}) {
   });
 }
 
+/** Reads an answer that lasts, piece by piece, until it ends or is silent for too long. */
+export function listen(path, headers, silenceMs, onText) {
+  return new Promise((resolve, reject) => {
+    const options = { hostname: BASE.hostname, port: BASE.port || 80, path, headers, timeout: silenceMs, agent: false };
+    const request = http.get(options, (response) => {
+      if (response.statusCode !== 200) {
+        response.resume();
+        reject(new Error(`the sidecar answered ${response.statusCode}`));
+        return;
+      }
+      response.setEncoding('utf8');
+      response.on('data', (text) => {
+        try {
+          onText(text);
+        } catch (error) {
+          request.destroy(error);
+        }
+      });
+      response.on('error', reject);
+      response.on('close', resolve);
+    });
+    request.on('timeout', () => request.destroy(new Error('silence')));
+    request.on('error', reject);
+  });
+}
+
 /** Sends `req` to the sidecar and its answer back: method, path, headers, status and bytes unchanged. */
 export function passThrough(req, res) {
   if (inFlight >= MAX_IN_FLIGHT) {
@@ -125,7 +151,8 @@ function refuse(res, message) {
   res.end(JSON.stringify({ success: false, error: { code: 'SIDECAR_UNREACHABLE', message } }));
 }
 
-async function collect(response) {
+/** The body, if it is not too large. */
+export async function collect(response) {
   const chunks = [];
   let size = 0;
   for await (const chunk of response) {

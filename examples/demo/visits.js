@@ -23,7 +23,9 @@ export async function visit(id) {
 /** The visitor without counting, or undefined when there is no such session. */
 export async function look(id) {
   const found = id === undefined ? undefined : await read(id);
-  return found && seen(id, found.document, Number(found.document.visits) || 0);
+  if (found === undefined) return undefined;
+  const visitor = seen(id, found.document, Number(found.document.visits) || 0);
+  return found.staleMs === undefined ? visitor : { ...visitor, staleMs: found.staleMs };
 }
 
 async function open() {
@@ -90,7 +92,8 @@ async function read(id) {
   const { status, headers, body } = await call('GET', `/v1/sessions/${id}`);
   if (status === 404) return undefined;
   if (status !== 200 || headers.etag === undefined || body === undefined) throw new Error(`the sidecar did not read a session: ${status}`);
-  return { document: body, etag: headers.etag };
+  const staleMs = headers['x-hyperpage-stale-ms'];
+  return { document: body, etag: headers.etag, ...(staleMs && { staleMs: Number(staleMs) }) };
 }
 
 function seen(sessionId, document, visits) {

@@ -14,6 +14,7 @@ mod clients;
 mod concurrent;
 mod count;
 mod demo;
+mod demo_program;
 mod faults;
 mod golden;
 mod guards;

@@ -4,6 +4,7 @@ pub mod agreement;
 pub mod apiserver;
 pub mod audit;
 pub mod binaries;
+pub mod browser;
 pub mod cluster;
 pub mod described;
 pub mod door;

@@ -27,8 +27,8 @@ fill_rust() {
   put_libraries "$1" "$CARGO_OUT/$2"
 }
 
-# The machine's own Node, and the demo's server and pages; not its shell scripts, which are for laptops.
-demo_files() { find "$DEMO" -name node_modules -prune -o -type f ! -name '*.sh' ! -name '*.md' -print; }
+# The machine's own Node, and the demo's server and pages; not what runs it as plain processes on a laptop.
+demo_files() { find "$DEMO" \( -name node_modules -o -path "$DEMO/control*" \) -prune -o -type f ! -name '*.sh' ! -name '*.md' -print; }
 inputs_demo() { command -v node; demo_files; }
 fill_demo() {
   local file

@@ -1,0 +1,93 @@
+// All that this pod hears from the others: one stream of events from the sidecar, the last of them in a ring, and as
+// many browsers as look on. A browser has no queue here: one that does not read is let go, and comes again.
+
+import { listen } from './sidecar.js';
+import { event, Reader } from './sse.js';
+import { answerArrival } from './messages.js';
+
+const KEPT = 100;
+const SHOWN = 20;
+const MAX_BROWSERS = 100;
+const MAX_UNREAD_BYTES = 128 * 1024;
+// The sidecar says something every five seconds.
+const SILENCE_MS = 12_000;
+const AGAIN_MS = 100;
+const AGAIN_MAX_MS = 2_000;
+const COMMENT_MS = 10_000;
+
+const ring = [];
+const browsers = new Set();
+let last; // the id of the last event that has one
+let stopped = false;
+
+/** The newest, for a page that is made now. */
+export function recent() {
+  return ring.slice(-SHOWN);
+}
+
+/** For ever: opens the stream again, where it ended, until the process stops. */
+export async function follow() {
+  for (let failed = 0; !stopped;) {
+    const heard = await once();
+    failed = heard ? 0 : failed + 1;
+    await new Promise((resolve) => { setTimeout(resolve, Math.min(AGAIN_MS * 2 ** failed, AGAIN_MAX_MS)).unref(); });
+  }
+}
+
+/** One stream to its end; whether anything came. */
+async function once() {
+  let heard = false;
+  try {
+    const reader = new Reader();
+    await listen('/v1/events', last === undefined ? {} : { 'Last-Event-ID': last }, SILENCE_MS, (text) => {
+      for (const { id, name, data } of reader.push(text)) {
+        heard = true;
+        if (id !== undefined) last = id;
+        if (data !== undefined && name !== 'hello') take({ id, name, at: Date.now(), data: JSON.parse(data) });
+      }
+    });
+  } catch {
+    // It has ended; nothing is lost by that, or the sidecar says so when we come again.
+  }
+  return heard;
+}
+
+function take(entry) {
+  ring.push(entry);
+  if (ring.length > KEPT) ring.shift();
+  for (const browser of browsers) send(browser, entry);
+  answerArrival(entry);
+}
+
+function send(res, entry) {
+  res.write(event({ id: entry.id, name: 'entry', data: entry }));
+  if (res.writableLength > MAX_UNREAD_BYTES) res.destroy();
+}
+
+/** What came after an event; where that is not known, this is said. */
+function since(lastId) {
+  if (!lastId) return recent();
+  const known = ring.findLastIndex(({ id }) => id === lastId);
+  if (known >= 0) return ring.slice(known + 1);
+  return last === lastId ? [] : [{ name: 'missed', at: Date.now(), data: {} }, ...recent()];
+}
+
+/** Streams to a browser what it has not had. */
+export function stream(res, lastId) {
+  if (stopped || browsers.size >= MAX_BROWSERS) return false;
+  res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' });
+  res.write('retry: 1000\n\n');
+  for (const entry of since(lastId)) send(res, entry);
+  const comment = setInterval(() => res.write(':\n\n'), COMMENT_MS);
+  browsers.add(res);
+  res.once('close', () => {
+    clearInterval(comment);
+    browsers.delete(res);
+  });
+  return true;
+}
+
+export function stop() {
+  stopped = true;
+  for (const browser of browsers) browser.end();
+}
