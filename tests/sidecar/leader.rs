@@ -13,16 +13,16 @@ use crate::common::{PROMPT, RECOVERY};
 use crate::metrics::total;
 
 /// On a machine that does much else. What is promised, and less, is printed.
-const ELECTED: Duration = Duration::from_secs(10);
+pub(crate) const ELECTED: Duration = Duration::from_secs(10);
 
 /// Pods a, b, c of one app.
-async fn pods(settings: &Settings) -> Vec<Sidecar> {
+pub(crate) async fn pods(settings: &Settings) -> Vec<Sidecar> {
     let start = async |name: &str| Sidecar::start(&settings.clone().env("POD_NAME", name)).await;
     let (a, b, c) = tokio::join!(start("pod-a"), start("pod-b"), start("pod-c"));
     vec![a, b, c]
 }
 
-async fn stop(pods: Vec<Sidecar>) {
+pub(crate) async fn stop(pods: Vec<Sidecar>) {
     for pod in pods {
         pod.stop().await;
     }
@@ -38,7 +38,7 @@ async fn told(pods: &[Sidecar]) -> Vec<Value> {
 }
 
 /// All pods name the same, of a term above `before`, and exactly that one says that it leads. Which, and its term.
-async fn led(pods: &[Sidecar], before: u64, within: Duration) -> (usize, u64) {
+pub(crate) async fn led(pods: &[Sidecar], before: u64, within: Duration) -> (usize, u64) {
     eventually("all know one leader", within, async || {
         let told = told(pods).await;
         let known: Vec<_> = told.iter().map(|told| (&told["leaderId"], &told["term"])).collect();
@@ -57,7 +57,7 @@ fn known_by(told: &Value) -> (&Value, &Value) {
     (&told["leaderId"], &told["term"])
 }
 
-async fn mirror(redis: &RedisServer) -> Option<Value> {
+pub(crate) async fn mirror(redis: &RedisServer) -> Option<Value> {
     let mirror: Option<String> = redis.command(&["GET", "hyperpage:leader"]).await.unwrap();
     serde_json::from_str(&mirror?).ok()
 }

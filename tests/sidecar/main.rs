@@ -25,6 +25,7 @@ mod input;
 mod l1;
 mod l1_refused;
 mod leader;
+mod leader_faults;
 mod lifecycle;
 mod lost;
 mod metrics;

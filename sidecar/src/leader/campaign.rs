@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::record::{Lease, head};
+use super::record::{Lease, head, vacancy};
 use super::step::{Action, Answer, Candidate, Event, Phase, Sight, State};
 use super::view::{Held, View};
 use super::{Leader, Metrics};
@@ -99,6 +99,10 @@ impl Campaign {
                     }
                     self.heard_of(kept.map(Event::Answered), "the lease could not be renewed")
                 }
+                Action::Plant { nonce } => {
+                    let planted = self.plant(&nonce).await;
+                    self.heard_of(planted.map(Event::Answered), "the lease could not be made")
+                }
                 Action::Take { expected, nonce, least } => {
                     let taken = self.take(expected, &nonce, least).await;
                     self.heard_of(taken.map(Event::Answered), "the lease could not be taken")
@@ -179,12 +183,15 @@ impl Campaign {
         Ok(Sight { connection, incarnation: incarnation.filter(|_| master), lease, time_us, heard })
     }
 
-    async fn take(&mut self, expected: Option<Lease>, nonce: &str, least: u64) -> Result<Answer, Error> {
-        let there: &[u8] = if expected.is_some() { b"1" } else { b"0" };
-        let bytes = expected.map(|lease| lease.bytes).unwrap_or_default();
+    async fn plant(&mut self, nonce: &str) -> Result<Answer, Error> {
+        let script = self.candidate.rules.scripts.plant.clone();
+        self.ask(&script, &[vacancy(nonce).as_bytes()]).await
+    }
+
+    async fn take(&mut self, expected: Lease, nonce: &str, least: u64) -> Result<Answer, Error> {
         let (head, least) = (head(nonce, &self.candidate.id), least.to_string());
         let script = self.candidate.rules.scripts.take.clone();
-        self.ask(&script, &[there, &bytes, head.as_bytes(), least.as_bytes()]).await
+        self.ask(&script, &[&expected.bytes, head.as_bytes(), least.as_bytes()]).await
     }
 
     async fn keep(&mut self, claim: &str, ending: &str) -> Result<Answer, Error> {

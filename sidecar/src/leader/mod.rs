@@ -8,6 +8,8 @@ mod mirror;
 mod record;
 mod rules;
 mod step;
+#[cfg(test)]
+mod tests;
 mod timing;
 mod view;
 

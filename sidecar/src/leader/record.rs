@@ -34,6 +34,11 @@ impl Lease {
     }
 }
 
+/// What is written where nothing is: no record, and watched like one.
+pub(super) fn vacancy(nonce: &str) -> String {
+    format!(r#"{{"vacant":"{nonce}"}}"#)
+}
+
 /// What a record begins with, up to its term.
 pub(super) fn head(nonce: &str, id: &str) -> String {
     format!(r#"{{"nonce":"{nonce}","id":{},"term":"#, serde_json::Value::from(id))
@@ -71,7 +76,9 @@ mod tests {
     fn anything_else_is_bytes_without_a_term() {
         let terms = [u64::MAX, HIGHEST_TERM + 1]
             .map(|term| format!(r#"{{"nonce":"a","id":"b","term":{term},"beat":0}}"#));
-        let others = ["", "x", "{}", r#"{"leaderId":"a","term":1,"lastHeartbeat":1,"status":"active"}"#];
+        let vacant = vacancy("0f");
+        let others =
+            ["", "x", "{}", &vacant, r#"{"leaderId":"a","term":1,"lastHeartbeat":1,"status":"active"}"#];
         for other in others.into_iter().chain(terms.iter().map(String::as_str)) {
             assert_eq!(Lease::of(other.into()).record, None, "{other}");
         }

@@ -16,6 +16,7 @@ pub struct Rules {
 /// Each answers `{1 or 0, the lease, TIME in us}`.
 #[derive(Debug, Clone)]
 pub struct Scripts {
+    pub plant: Cow<'static, str>,
     pub take: Cow<'static, str>,
     pub keep: Cow<'static, str>,
 }
@@ -52,6 +53,10 @@ impl Default for Rules {
 
 impl Default for Scripts {
     fn default() -> Scripts {
-        Scripts { take: include_str!("take.lua").into(), keep: include_str!("keep.lua").into() }
+        Scripts {
+            plant: include_str!("plant.lua").into(),
+            take: include_str!("take.lua").into(),
+            keep: include_str!("keep.lua").into(),
+        }
     }
 }

@@ -39,8 +39,8 @@ pub enum Phase {
     #[default]
     Blind,
     Watching(Watch),
-    /// Has asked for it, and may have it.
-    Acquiring(Watch),
+    /// Has asked there for something to be written, and it may be.
+    Asking(Place),
     Holding(Hold),
     /// Acts no longer, and says so.
     Resigning {
@@ -52,7 +52,7 @@ pub enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Watch {
     pub place: Place,
-    pub lease: Option<Lease>,
+    pub lease: Lease,
     pub since: Boot,
     /// Redis TIME when it was first seen.
     pub since_us: i64,
@@ -126,9 +126,13 @@ pub enum Action {
     Look,
     /// If it is still this.
     Take {
-        expected: Option<Lease>,
+        expected: Lease,
         nonce: String,
         least: u64,
+    },
+    /// So that what is watched is something, if it is nothing.
+    Plant {
+        nonce: String,
     },
     Keep(Record),
     Resign(Record),
@@ -150,7 +154,7 @@ impl Candidate {
     pub fn held<'a>(&self, state: &'a State) -> Option<(&'a Record, Boot)> {
         match &state.phase {
             Phase::Holding(Hold { record, until, sound: _ }) => Some((record, (*until)?)),
-            Phase::Blind | Phase::Watching(_) | Phase::Acquiring(_) | Phase::Resigning { .. } => None,
+            Phase::Blind | Phase::Watching(_) | Phase::Asking(_) | Phase::Resigning { .. } => None,
         }
     }
 
@@ -169,7 +173,7 @@ impl Candidate {
             Phase::Holding(_)
             | Phase::Blind
             | Phase::Watching(_)
-            | Phase::Acquiring(_)
+            | Phase::Asking(_)
             | Phase::Resigning { leaves: false } => (state, Action::Look),
         }
     }
@@ -191,6 +195,12 @@ impl Candidate {
             let hold = Hold { record: record.clone(), until, sound: true };
             return (State { phase: Phase::Holding(hold), other: None, ..state }, Action::Keep(record));
         }
+        let attempts = state.attempts + 1;
+        let Some(lease) = lease else {
+            let nonce = self.nonce(attempts);
+            let state = State { phase: Phase::Asking(place), attempts, other: None, ..state };
+            return (state, Action::Plant { nonce });
+        };
         let watch = match state.phase {
             Phase::Watching(watch) if watch.place == place && watch.lease == lease => watch,
             _ => {
@@ -199,13 +209,13 @@ impl Candidate {
             }
         };
         if self.may_take(&watch, time_us, now) {
-            let (expected, attempts) = (watch.lease.clone(), state.attempts + 1);
+            let (place, expected) = (watch.place, watch.lease);
             let least = match self.rules.term {
                 Term::Seen => state.highest + 1,
                 Term::Counted => u64::from(attempts),
             };
             let take = Action::Take { expected, nonce: self.nonce(attempts), least };
-            return (State { phase: Phase::Acquiring(watch), attempts, ..state }, take);
+            return (State { phase: Phase::Asking(place), attempts, ..state }, take);
         }
         let next = (now + self.timing.look).min(watch.since + self.timing.patience());
         (State { phase: Phase::Watching(watch), ..state }, Action::Wait(next))
@@ -215,7 +225,7 @@ impl Candidate {
         let Answer { done, confirmed, lease, sent, time_us, heard } = answer;
         state.learn(&lease, heard);
         let (place, before) = match state.phase {
-            Phase::Acquiring(Watch { place, .. }) => (Some(place), None),
+            Phase::Asking(place) => (Some(place), None),
             Phase::Holding(hold) => (None, hold.until),
             Phase::Resigning { leaves: true } => return (state, Action::End),
             phase @ (Phase::Resigning { leaves: false } | Phase::Blind | Phase::Watching(_)) => {
@@ -231,9 +241,9 @@ impl Candidate {
             let hold = Hold { record, until, sound: true };
             return (State { phase: Phase::Holding(hold), other: None, ..state }, Action::Wait(next));
         }
-        state.other = self.other(&lease, now);
-        let watch = |place| Watch { place, lease, since: now, since_us: time_us };
-        let phase = place.map_or(Phase::Blind, |place| Phase::Watching(watch(place)));
+        state.other = lease.as_ref().and_then(|lease| self.other(lease, now));
+        let watch = |(place, lease)| Watch { place, lease, since: now, since_us: time_us };
+        let phase = place.zip(lease).map_or(Phase::Blind, |seen| Phase::Watching(watch(seen)));
         (State { phase, ..state }, Action::Wait(now + self.timing.look))
     }
 
@@ -245,13 +255,13 @@ impl Candidate {
             | Phase::Blind
             | Phase::Watching(_)
             // If it has been done nevertheless, the nonce will tell.
-            | Phase::Acquiring(_) => Phase::Blind,
+            | Phase::Asking(_) => Phase::Blind,
         };
         (State { phase, ..state }, Action::Wait(now + self.retry()))
     }
 
     fn may_take(&self, watch: &Watch, time_us: i64, now: Boot) -> bool {
-        let resigned = watch.lease.as_ref().and_then(|lease| lease.record.as_ref());
+        let resigned = watch.lease.record.as_ref();
         if resigned.is_some_and(|record| record.resigned) {
             return true;
         }
@@ -265,8 +275,8 @@ impl Candidate {
     }
 
     /// Of somebody else, just seen to be renewed.
-    fn other(&self, lease: &Option<Lease>, now: Boot) -> Option<Other> {
-        let record = lease.as_ref()?.record.as_ref().filter(|record| !record.resigned)?;
+    fn other(&self, lease: &Lease, now: Boot) -> Option<Other> {
+        let record = lease.record.as_ref().filter(|record| !record.resigned)?;
         Some(Other { id: record.id.clone(), term: record.term, until: now + self.timing.ttl })
     }
 
@@ -293,7 +303,7 @@ impl State {
 fn stop(state: State) -> (State, Action) {
     let action = match &state.phase {
         Phase::Holding(hold) => Action::Resign(hold.record.clone()),
-        Phase::Blind | Phase::Watching(_) | Phase::Acquiring(_) | Phase::Resigning { .. } => Action::End,
+        Phase::Blind | Phase::Watching(_) | Phase::Asking(_) | Phase::Resigning { .. } => Action::End,
     };
     (State { phase: Phase::Resigning { leaves: true }, ..state }, action)
 }

@@ -20,7 +20,7 @@ fn of_leaders(rules: &mut sidecar::leader::Rules, name: &str) -> bool {
     match name {
         "terms-counted" => {
             rules.term = Term::Counted;
-            let counted = "local term = tonumber(ARGV[5])";
+            let counted = "local term = tonumber(ARGV[4])";
             rules.scripts.take =
                 rules.scripts.take.replace(line(&rules.scripts.take, "math.max"), counted).into();
         }
