@@ -1,14 +1,16 @@
 //! Pods that have a leader and talk, while pods come and go and the key that they talk with is replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{Node, Pod, Secret};
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tests::binaries::workspace;
 use tests::cluster::{Cluster, is_ready, pod_url, service_url};
 use tests::eventually::eventually;
 use tests::kube::Scene;
@@ -44,7 +46,10 @@ struct Fleet {
 
 impl Fleet {
     async fn ready(scene: &Scene, replicas: usize) -> Self {
-        let app = script(include_str!("coordinated.js"));
+        Self::of(scene, script(include_str!("coordinated.js")), replicas).await
+    }
+
+    async fn of(scene: &Scene, app: Value, replicas: usize) -> Self {
         ready(scene, "shop", with(app, "replicas", json!(replicas))).await;
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
         Self { scene: scene.clone(), http }
@@ -136,6 +141,80 @@ async fn a_leader_pod_deleted_under_load_is_followed_at_once_under_a_higher_term
     let tally = load.end().await.unwrap();
     println!("{} requests meanwhile, {} bad", tally.sent, tally.bad.len());
     tally.ensure_clean(100, 45.0).unwrap();
+    cluster.leave(scene).await;
+}
+
+/// Nobody hears it until this is dropped.
+struct LostNode;
+
+impl LostNode {
+    /// None where nodes are not ours to stop.
+    fn stop() -> Option<Self> {
+        node("stop").then_some(Self)
+    }
+}
+
+impl Drop for LostNode {
+    fn drop(&mut self) {
+        node("start");
+    }
+}
+
+/// The second one, as both kinds of cluster number them.
+fn node(act: &str) -> bool {
+    let script = workspace().join("tests/cluster/node.sh");
+    let done = Command::new(script).args([act, "2"]).status().expect("node.sh runs");
+    done.success()
+}
+
+/// The second node, and another that pods may run on.
+async fn nodes(cluster: &Cluster) -> [String; 2] {
+    let nodes = Api::<Node>::all(cluster.client.clone()).list(&ListParams::default()).await.unwrap();
+    let open = |node: &Node| node.spec.as_ref().is_none_or(|spec| spec.taints.iter().flatten().count() == 0);
+    let names = nodes.items.iter().filter(|node| open(node)).map(ResourceExt::name_any);
+    let (second, others): (Vec<_>, Vec<_>) = names.partition(|name| name.ends_with('2'));
+    [second[0].clone(), others[0].clone()]
+}
+
+fn runs_on(pod: &Pod, node: &str) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_on_a_lost_node_is_followed_by_one_that_redis_hears() {
+    let Some(cluster) = Cluster::alone().await else { return };
+    let scene = cluster.scene("t-node-lost").await;
+    let [lost, kept] = nodes(&cluster).await;
+    let mut app = script(include_str!("coordinated.js"));
+    app["redis"]["podTemplate"] = json!({"spec": {"nodeSelector": {"kubernetes.io/hostname": kept}}});
+    let fleet = Fleet::of(&scene, app, 4).await;
+    let (leader, term) = loop {
+        let (leader, term) = fleet.agreed().await;
+        if runs_on(&leader, &lost) {
+            break (leader, term);
+        }
+        scene.delete::<Pod>(&leader.name_any()).await.unwrap();
+        eventually("another one leads", ROLLED, async || {
+            let (next, _) = fleet.agreed().await;
+            ensure!(next.uid() != leader.uid(), "{} leads", next.name_any());
+            anyhow::Ok(())
+        })
+        .await;
+    };
+    let pods = fleet.pods().await.unwrap();
+    let witness = pods.iter().find(|pod| runs_on(pod, &kept)).expect("pods are spread");
+    let began = Instant::now();
+    let Some(node) = LostNode::stop() else { return };
+    let (next, vacant) = followed(&fleet, witness, &leader.name_any(), term).await;
+    let took = began.elapsed();
+    println!(
+        "node {lost} lost with {}: {next} leads after {took:.1?}, {vacant:.1?} of it nobody",
+        leader.name_any()
+    );
+    assert!(vacant < FOLLOWED, "{vacant:?}");
+    drop(node);
+    fleet.know_each_other(4).await;
+    assert!(fleet.agreed().await.1 > term, "the lost one leads again");
     cluster.leave(scene).await;
 }
 

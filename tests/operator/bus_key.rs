@@ -248,6 +248,11 @@ async fn a_sidecar_takes_what_the_operator_says_of_coordination() {
     let sidecar = Sidecar::spawn(&settings(&scene, &dir).await).await;
     let leader = sidecar.app.get("/v1/leader").await;
     assert_ne!(leader.status, 404, "{leader:?}");
+    eventually("it has read the key", SOON, async || {
+        let log = sidecar.logs();
+        check(log.contains("messages are sealed with the first of these keys"), log)
+    })
+    .await;
     sidecar.assert_sound();
     scene.apply("shop", off()).await.unwrap();
     until(&scene, "shop", "no coordination", |deployment: &Deployment| {
