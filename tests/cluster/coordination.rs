@@ -1,120 +1,27 @@
 //! Pods that have a leader and talk, while pods come and go and the key that they talk with is replaced.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::ensure;
 use k8s_openapi::api::core::v1::{Node, Pod, Secret};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::binaries::workspace;
-use tests::cluster::{Cluster, is_ready, pod_url, service_url};
+use tests::cluster::{Cluster, service_url};
 use tests::eventually::eventually;
 use tests::kube::Scene;
 use tests::load::Load;
-use tokio::sync::watch;
 
-use crate::parts::{ROLLED, ready, rolled, script, with};
+use crate::fleet::{Fleet, Messages, every_pod_heard};
+use crate::parts::{ROLLED, rolled, script};
 
 /// The operator waits for the kubelets twice.
 const ROTATED: Duration = Duration::from_secs(600);
 /// As promised of a leader that crashes; a machine that runs a whole cluster gets as much again.
 const FOLLOWED: Duration = Duration::from_secs(2);
-
-/// One line of what an app has heard.
-#[derive(Clone, Debug, Deserialize)]
-struct Heard {
-    event: String,
-    data: Value,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Leader {
-    leader_id: Option<String>,
-    term: u64,
-}
-
-/// The app's pods, asked one by one.
-struct Fleet {
-    scene: Scene,
-    http: reqwest::Client,
-}
-
-impl Fleet {
-    async fn ready(scene: &Scene, replicas: usize) -> Self {
-        Self::of(scene, script(include_str!("coordinated.js")), replicas).await
-    }
-
-    async fn of(scene: &Scene, app: Value, replicas: usize) -> Self {
-        ready(scene, "shop", with(app, "replicas", json!(replicas))).await;
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
-        Self { scene: scene.clone(), http }
-    }
-
-    async fn pods(&self) -> Result<Vec<Pod>> {
-        Ok(self.scene.pods("shop", "app").await?.into_iter().filter(is_ready).collect())
-    }
-
-    async fn text(&self, pod: &Pod, path: &str) -> Result<String> {
-        let answer = self.http.get(format!("{}{path}", pod_url(pod)?)).send().await?;
-        let (status, text) = (answer.status(), answer.text().await?);
-        ensure!(status.is_success(), "{}{path}: {status} {text}", pod.name_any());
-        Ok(text)
-    }
-
-    async fn leader(&self, pod: &Pod) -> Result<Leader> {
-        Ok(serde_json::from_str(&self.text(pod, "/v1/leader").await?)?)
-    }
-
-    /// All pods name the same one, and it is one of them.
-    async fn agreed(&self) -> (Pod, u64) {
-        eventually("all pods name one leader", ROLLED, async || {
-            let pods = self.pods().await?;
-            let mut named = BTreeSet::new();
-            for pod in &pods {
-                let Leader { leader_id, term } = self.leader(pod).await?;
-                named.insert((leader_id.context("nobody leads")?, term));
-            }
-            ensure!(named.len() == 1, "{named:?}");
-            let (name, term) = named.pop_first().context("no pod is ready")?;
-            let leader = pods.into_iter().find(|pod| pod.name_any() == name);
-            anyhow::Ok((leader.with_context(|| format!("{name} is no pod"))?, term))
-        })
-        .await
-    }
-
-    async fn heard(&self, pod: &Pod) -> Result<Vec<Heard>> {
-        Ok(serde_json::from_str(&self.text(pod, "/heard").await?)?)
-    }
-
-    /// A counter of the sidecar, summed over its labels.
-    async fn counted(&self, pod: &Pod, name: &str) -> Result<f64> {
-        let metrics = self.text(pod, "/metrics").await?;
-        let lines = metrics.lines().filter(|line| line.starts_with(name));
-        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
-    }
-
-    /// How many pods each pod knows of.
-    async fn know_each_other(&self, replicas: usize) {
-        eventually(&format!("{replicas} pods know each other"), ROLLED, async || {
-            let pods = self.pods().await?;
-            let names: BTreeSet<_> = pods.iter().map(ResourceExt::name_any).collect();
-            ensure!(names.len() == replicas, "{} pods are ready", names.len());
-            for pod in &pods {
-                let seen: Value = serde_json::from_str(&self.text(pod, "/v1/pods").await?)?;
-                let seen = seen["pods"].as_array().into_iter().flatten();
-                let seen: BTreeSet<_> = seen.filter_map(|it| Some(it["pod"].as_str()?.to_owned())).collect();
-                ensure!(seen == names, "{} knows {seen:?}", pod.name_any());
-            }
-            anyhow::Ok(())
-        })
-        .await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_pod_deleted_under_load_is_followed_at_once_under_a_higher_term() {
@@ -236,108 +143,6 @@ async fn followed(fleet: &Fleet, witness: &Pod, left: &str, term: u64) -> (Strin
             }
             None => anyhow::bail!("nobody leads"),
         }
-    })
-    .await
-}
-
-/// Messages with numbers, at a steady pace, through whichever pod the Service chooses.
-struct Messages {
-    stop: watch::Sender<bool>,
-    task: tokio::task::JoinHandle<Result<Vec<u64>>>,
-}
-
-impl Messages {
-    fn start(url: &str, every: Duration) -> Self {
-        let (stop, mut stopped) = watch::channel(false);
-        let url = format!("{url}/v1/messages");
-        let task = tokio::spawn(async move {
-            let limit = Duration::from_secs(10);
-            let http =
-                reqwest::Client::builder().no_proxy().timeout(limit).pool_max_idle_per_host(0).build()?;
-            let (mut sent, mut pace) = (Vec::new(), tokio::time::interval(every));
-            loop {
-                tokio::select! {
-                    _ = stopped.changed() => return Ok(sent),
-                    _ = pace.tick() => {}
-                }
-                let number = sent.len() as u64 + 1;
-                let payload = json!({"keys": [format!("product-{number}")], "number": number});
-                let message = json!({"type": "cache_invalidate", "payload": payload});
-                let answer = http.post(&url).json(&message).send().await?;
-                let (status, text) = (answer.status(), answer.text().await?);
-                ensure!(status.is_success(), "message {number}: {status} {text}");
-                sent.push(number);
-            }
-        });
-        Self { stop, task }
-    }
-
-    /// All that were sent, each of them acknowledged.
-    async fn end(self) -> Result<Vec<u64>> {
-        self.stop.send_replace(true);
-        self.task.await?
-    }
-}
-
-/// What became of the messages up to `last` at one pod.
-#[derive(Debug, Default, PartialEq)]
-struct Ledger {
-    heard: usize,
-    /// Events that say that something may have been missed.
-    reported: usize,
-    /// Missed after the first that was heard, and no event says so.
-    unreported: Vec<u64>,
-}
-
-impl Ledger {
-    fn of(heard: &[Heard], last: u64) -> Self {
-        let mut ledger = Self::default();
-        let mut next = None;
-        for Heard { event, data } in heard {
-            match event.as_str() {
-                "message" => {
-                    let Some(number) = data["payload"]["number"].as_u64() else { continue };
-                    ledger.heard += 1;
-                    ledger.unreported.extend(next.into_iter().flat_map(|next| next..number));
-                    next = Some(next.map_or(number + 1, |next: u64| next.max(number + 1)));
-                }
-                "gap" | "resync" => {
-                    ledger.reported += 1;
-                    next = None;
-                }
-                _ => {}
-            }
-        }
-        // Nothing came after the last event: the others are still on their way, or lost.
-        ledger.unreported.extend(next.into_iter().flat_map(|next| next..=last));
-        ledger
-    }
-}
-
-#[test]
-fn a_message_that_nobody_reports_as_missed_is_seen() {
-    let message =
-        |number: u64| Heard { event: "message".to_owned(), data: json!({"payload": {"number": number}}) };
-    let resync = || Heard { event: "resync".to_owned(), data: Value::Null };
-    let judge = |heard: &[Heard]| Ledger::of(heard, 5);
-    let whole: Vec<_> = (2..=5).map(message).collect();
-    assert_eq!(judge(&whole), Ledger { heard: 4, reported: 0, unreported: vec![] }, "it joined later");
-    assert_eq!(judge(&[message(1), message(4), message(5)]).unreported, [2, 3]);
-    assert_eq!(judge(&[message(1), message(2)]).unreported, [3, 4, 5]);
-    let told = judge(&[message(1), resync(), message(4), message(5)]);
-    assert_eq!(told, Ledger { heard: 3, reported: 1, unreported: vec![] });
-}
-
-/// Every pod has every message that it was there for. Gives how many it heard and how often it was told of a gap.
-async fn every_pod_heard(fleet: &Fleet, last: u64) -> BTreeMap<String, (usize, usize)> {
-    eventually(&format!("every pod has heard message {last}"), Duration::from_secs(30), async || {
-        let mut ledgers = BTreeMap::new();
-        for pod in fleet.pods().await? {
-            let Ledger { heard, reported, unreported } = Ledger::of(&fleet.heard(&pod).await?, last);
-            ensure!(unreported.is_empty(), "{} misses {unreported:?}", pod.name_any());
-            ledgers.insert(pod.name_any(), (heard, reported));
-        }
-        anyhow::Ok(ledgers)
     })
     .await
 }

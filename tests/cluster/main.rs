@@ -6,6 +6,7 @@ mod chart;
 mod coordination;
 mod drain;
 mod first_run;
+mod fleet;
 mod holders;
 mod outage;
 mod parts;

@@ -1,36 +1,28 @@
-//! The key that pods seal their messages with: made once, kept, rotated in three writes, and read in one place only.
+//! The key that pods seal their messages with: made once, kept, and read in one place only.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 use tests::apiserver::ApiServer;
-use tests::audit::{Mark, unquiet};
 use tests::eventually::{check, eventually};
-use tests::installation::{OPERATOR, Operator};
+use tests::installation::Operator;
 use tests::kube::Scene;
 use tests::leaks::leaks;
 use tests::nodes::{self, Nodes};
 use tests::scratch::Scratch;
 use tests::sidecar::{Settings, Sidecar};
 
-use crate::requests::settled;
-use crate::world::{SOON, bare, machine, scene, shop, until, until_replicas, with, world};
+use crate::world::{SOON, shop, until, until_replicas, with, world};
 
-const BUS: &str = "shop-hp-bus";
-const ROTATE: &str = "hyperpage.dev/rotate-bus-key";
-const ROTATED: &str = "hyperpage.dev/rotated-bus-key";
-const ADDED: &str = "hyperpage.dev/bus-key-added";
-const SWITCHED: &str = "hyperpage.dev/bus-key-switched";
+pub(crate) const BUS: &str = "shop-hp-bus";
 
 /// Lines of `id base64`.
-fn lines(secret: &Secret) -> Vec<String> {
+pub(crate) fn lines(secret: &Secret) -> Vec<String> {
     let text = secret.data.as_ref().and_then(|data| data.get("keys")).map(|it| it.0.clone());
     let text = String::from_utf8(text.unwrap_or_default()).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
@@ -51,11 +43,11 @@ async fn absent(scene: &Scene) {
     .await;
 }
 
-async fn bus_key(scene: &Scene) -> Value {
+pub(crate) async fn bus_key(scene: &Scene) -> Value {
     scene.hyperpages().get("shop").await.unwrap().data["status"]["sidecar"]["busKey"].clone()
 }
 
-async fn event(scene: &Scene, begins: &str) {
+pub(crate) async fn event(scene: &Scene, begins: &str) {
     eventually(begins, SOON, async || {
         let events = scene.events("shop").await?;
         let found = events.iter().any(|event| event.starts_with(begins));
@@ -66,7 +58,11 @@ async fn event(scene: &Scene, begins: &str) {
 }
 
 /// Everything of the namespace but Secrets, and what was said about it.
-fn readable(server: &ApiServer, operators: &[&Operator], namespace: &str) -> Vec<(String, String)> {
+pub(crate) fn readable(
+    server: &ApiServer,
+    operators: &[&Operator],
+    namespace: &str,
+) -> Vec<(String, String)> {
     let kinds = "hyperpages,deployments,statefulsets,replicasets,configmaps,services,serviceaccounts,pods,\
         events.events.k8s.io";
     let objects = server.kubectl(["get", kinds, "-n", namespace, "-o", "json", "--show-managed-fields"]);
@@ -75,7 +71,7 @@ fn readable(server: &ApiServer, operators: &[&Operator], namespace: &str) -> Vec
     texts.map(|(name, text)| (name.to_owned(), text)).into_iter().chain(logs).collect()
 }
 
-fn key(line: &str) -> &str {
+pub(crate) fn key(line: &str) -> &str {
     line.split_once(' ').expect("an id and a key").1
 }
 
@@ -137,7 +133,7 @@ async fn a_deleted_bus_key_is_noticed_by_a_pod_that_does_not_start_and_made_agai
     assert_eq!(self::template(&scene).await, template, "no pod restarts for it");
 }
 
-async fn template(scene: &Scene) -> (Option<i64>, Value) {
+pub(crate) async fn template(scene: &Scene) -> (Option<i64>, Value) {
     let deployment = scene.api::<Deployment>().get("shop").await.unwrap();
     (deployment.metadata.generation, serde_json::to_value(deployment.spec.unwrap().template).unwrap())
 }
@@ -278,137 +274,4 @@ async fn a_bus_key_from_a_backup_is_adopted() {
     let now = made(&scene).await;
     assert_eq!((now.data.clone(), now.uid()), (restored.data.clone(), restored.uid()));
     assert_eq!(now.owner_references().len(), 1);
-}
-
-/// Long enough to see each phase.
-const WAIT: Duration = Duration::from_secs(6);
-
-fn start(server: &ApiServer, name: &str) -> Operator {
-    Operator::start_with(server, name, &[&format!("--bus-key-wait={}", WAIT.as_secs())]).unwrap()
-}
-
-async fn ask(scene: &Scene, value: &str) {
-    let patch = Patch::Merge(json!({"metadata": {"annotations": {ROTATE: value}}}));
-    scene.hyperpages().patch("shop", &PatchParams::default(), &patch).await.unwrap();
-}
-
-/// Each version of the Secret as a watch would show it, until the value has been acted upon and one key is left.
-async fn rotation(scene: &Scene, value: &str) -> Vec<Secret> {
-    let mut seen: Vec<Secret> = Vec::new();
-    eventually(&format!("{value} is acted upon"), WAIT * 3 + SOON, async || {
-        let now = scene.api::<Secret>().get(BUS).await.map_err(|error| error.to_string())?;
-        if seen.last().is_none_or(|last| last.resource_version() != now.resource_version()) {
-            seen.push(now.clone());
-        }
-        let done = now.annotations().get(ROTATED).is_some_and(|it| it == value) && lines(&now).len() == 1;
-        check(done, now.annotations())
-    })
-    .await;
-    seen
-}
-
-fn noted(secret: &Secret, name: &str) -> Option<Timestamp> {
-    Some(secret.annotations().get(name)?.parse().expect("a time"))
-}
-
-/// What the operator asked for. Names of events are random.
-fn asked_for(server: &ApiServer, since: Mark) -> Vec<String> {
-    let entries = server.audit().since(since, OPERATOR).unwrap();
-    let plain = |line: &String| match line.starts_with("create events ") {
-        true => "create events".to_owned(),
-        false => line.replace(" t-rotated/", " "),
-    };
-    unquiet(&entries).iter().map(plain).collect()
-}
-
-#[tokio::test]
-async fn a_rotation_is_three_writes_a_wait_apart_and_no_request_between() {
-    let _machine = machine().await;
-    let Some(server) = bare("rotated").await else { return };
-    let scene = scene(&server, "t-rotated").await;
-    let _nodes = Nodes::healthy(&scene);
-    let first = start(&server, "operator-a");
-    first.leads(&server, SOON).await;
-    scene.apply("shop", shop()).await.unwrap();
-    scene.wait("shop", "Ready", "True", SOON).await;
-    settled(&server).await;
-    let before = template(&scene).await;
-
-    let mark = server.audit().mark().unwrap();
-    ask(&scene, "monday").await;
-    let reconciling = scene.wait("shop", "Reconciling", "True", SOON).await;
-    assert!(
-        reconciling.message.contains("both keys are on their way to the pods"),
-        "{}",
-        reconciling.message
-    );
-    scene.wait("shop", "Ready", "True", Duration::from_secs(1)).await;
-    let monday = rotation(&scene, "monday").await;
-    let versions: Vec<_> = monday.iter().map(lines).collect();
-    let [both, switched, alone] = versions.as_slice() else { panic!("{} versions", versions.len()) };
-    let (old, new) = (both[0].clone(), both[1].clone());
-    assert_eq!((switched, alone), (&vec![new.clone(), old.clone()], &vec![new.clone()]));
-    let (added, turned) = (noted(&monday[0], ADDED).unwrap(), noted(&monday[1], SWITCHED).unwrap());
-    let waited = Duration::try_from(turned.duration_since(added)).unwrap();
-    assert!(waited >= WAIT && waited < WAIT + Duration::from_secs(5), "{waited:?}");
-    assert_eq!((noted(&monday[1], ADDED), noted(&monday[2], SWITCHED)), (None, None));
-    event(&scene, "Normal BusKeyRotated").await;
-    scene.wait("shop", "Reconciling", "False", SOON).await;
-    settled(&server).await;
-    assert_eq!(bus_key(&scene).await, json!({"secret": BUS, "rotated": "monday"}));
-    let step = ["get secrets shop-hp-bus", "patch secrets shop-hp-bus", "patch hyperpages/status shop"];
-    let requests = asked_for(&server, mark);
-    println!("a rotation: {requests:#?}");
-    assert_eq!(requests, [step.as_slice(), &step, &step, &["create events"]].concat());
-    assert_eq!(template(&scene).await, before, "no pod restarts for it");
-
-    let tuesday = another_operator_goes_on(&server, &scene, &first).await;
-    let all: BTreeSet<_> = monday.iter().chain(&tuesday.0).flat_map(lines).collect();
-    assert_eq!(all.len(), 4, "the first, and one for each value");
-    let texts = readable(&server, &[&first, &tuesday.1], "t-rotated");
-    for line in &all {
-        assert_eq!(leaks(key(line), &texts), Vec::<&str>::new());
-    }
-    assert_eq!(template(&scene).await, before);
-}
-
-/// Killed in the middle of one rotation, with another one asked for.
-async fn another_operator_goes_on(
-    server: &ApiServer,
-    scene: &Scene,
-    first: &Operator,
-) -> (Vec<Secret>, Operator) {
-    ask(scene, "tuesday").await;
-    let begun = until(scene, BUS, "two keys", |secret: &Secret| {
-        check(lines(secret).len() == 2, secret.annotations()).map(|()| secret.clone())
-    })
-    .await;
-    ask(scene, "wednesday").await;
-    until_status(scene, json!({"secret": BUS, "rotating": "tuesday"})).await;
-    first.process.signal("TERM").unwrap();
-    first.process.exited(SOON).await.unwrap();
-    let mark = server.audit().mark().unwrap();
-    let second = start(server, "operator-b");
-    second.leads(server, SOON).await;
-    let mut versions = vec![begun];
-    versions.extend(rotation(scene, "tuesday").await);
-    let times: Vec<_> = versions.iter().filter_map(|it| noted(it, SWITCHED).or(noted(it, ADDED))).collect();
-    let waited = |pair: &[Timestamp]| Duration::try_from(pair[1].duration_since(pair[0])).unwrap();
-    assert!(times.windows(2).map(waited).all(|wait| wait.is_zero() || wait >= WAIT), "{times:?}");
-    versions.extend(rotation(scene, "wednesday").await);
-    scene.wait("shop", "Reconciling", "False", SOON).await;
-    until_status(scene, json!({"secret": BUS, "rotated": "wednesday"})).await;
-    let lists = |line: &String| line.starts_with("list ");
-    let requests: Vec<_> = asked_for(server, mark).into_iter().filter(|line| !lists(line)).collect();
-    let writes = requests.iter().filter(|line| **line == "patch secrets shop-hp-bus").count();
-    assert_eq!(writes, 5, "two of tuesday's, three of wednesday's: {requests:#?}");
-    (versions, second)
-}
-
-async fn until_status(scene: &Scene, want: Value) {
-    eventually("status of the bus key", SOON, async || {
-        let now = bus_key(scene).await;
-        check(now == want, now)
-    })
-    .await;
 }

@@ -19,6 +19,7 @@ mod paused;
 mod pod_template;
 mod requests;
 mod resource;
+mod rotation;
 mod scaling;
 mod scoped;
 mod secrets;

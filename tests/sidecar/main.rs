@@ -10,6 +10,7 @@ mod ambiguous;
 mod api;
 mod bulk;
 mod bus;
+mod bus_key;
 mod clients;
 mod concurrent;
 mod count;
