@@ -30,10 +30,11 @@ pub fn router(app: App) -> Router {
         .merge(session::bulk::router())
         .merge(pods::router())
         .merge(bus::http::soon())
+        .merge(leader::soon())
         .layer(from_fn_with_state(app.clone(), answer));
     let lasting =
         Router::new().merge(bus::http::lasting()).layer(from_fn_with_state(app.clone(), answer_lasting));
-    let either = Router::new().merge(leader::router()).layer(from_fn_with_state(app.clone(), answer_either));
+    let either = Router::new().merge(leader::either()).layer(from_fn_with_state(app.clone(), answer_either));
     soon.merge(lasting).merge(either).with_state(app)
 }
 

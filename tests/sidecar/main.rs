@@ -26,6 +26,7 @@ mod input;
 mod l1;
 mod l1_refused;
 mod leader;
+mod leader_acts;
 mod leader_faults;
 mod lifecycle;
 mod lost;

@@ -22,6 +22,8 @@ pub enum Error {
     TooLarge,
     #[error("the app sends too many messages of this priority; try again in {retry_after_s} s")]
     TooManyMessages { retry_after_s: u64 },
+    #[error("this pod does not lead; {} does", leader.as_deref().unwrap_or("nobody"))]
+    NotLeader { leader: Option<String> },
     #[error("another leads by now; nothing was done")]
     StaleTerm,
     /// The request had no effect and never will have.
@@ -66,6 +68,7 @@ impl Error {
             }
             Error::SlowBody => Problem::new(StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", message),
             Error::TooLarge => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message),
+            Error::NotLeader { .. } => Problem::new(StatusCode::CONFLICT, "NOT_LEADER", message),
             Error::StaleTerm => Problem::new(StatusCode::PRECONDITION_FAILED, "STALE_TERM", message),
             Error::InvalidRequest(_) => Problem::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message),
             Error::Disabled => Problem::new(StatusCode::NOT_FOUND, "COORDINATION_DISABLED", message),
@@ -87,7 +90,8 @@ pub(crate) fn every_error() -> impl Iterator<Item = Error> {
             Error::UnsupportedMediaType => Error::SlowBody,
             Error::SlowBody => Error::TooLarge,
             Error::TooLarge => Error::TooManyMessages { retry_after_s: 1 },
-            Error::TooManyMessages { .. } => Error::StaleTerm,
+            Error::TooManyMessages { .. } => Error::NotLeader { leader: None },
+            Error::NotLeader { .. } => Error::StaleTerm,
             Error::StaleTerm => Error::Unavailable { reason: String::new() },
             Error::Unavailable { .. } => Error::OutcomeUnknown { reason: String::new() },
             Error::OutcomeUnknown { .. } => Error::Internal { reason: String::new() },

@@ -71,8 +71,14 @@ impl Coordination {
         let (bus, listening) =
             Bus::new(redis.clone(), settings, me.clone(), leader.clone(), rules.bus, registry, stop.clone());
         let (pods, living) = Pods::new(redis, me, draining, registry, stop.clone());
+        let telling = leader::tell(leader.clone(), bus.feed().clone(), stop.clone());
         let work = async move {
-            tokio::join!(ends_all(leading, &stop), ends_all(listening, &stop), ends_all(living, &stop));
+            tokio::join!(
+                telling,
+                ends_all(leading, &stop),
+                ends_all(listening, &stop),
+                ends_all(living, &stop)
+            );
         };
         (Some(Coordination(Arc::new(Parts { pods, leader, bus }))), Either::Right(work))
     }

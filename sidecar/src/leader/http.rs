@@ -7,22 +7,39 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::Leader;
+use super::coordinate::coordinate;
 use super::view::View;
 use crate::app::App;
+use crate::bus::Feed;
 use crate::clock::Boot;
 use crate::coordination::{Coordination, Error};
 use crate::stream::{self, Event};
 
 const LONGEST_S: u64 = 60;
 
-pub(crate) fn router() -> Router<App> {
+/// At once, or lasting.
+pub(crate) fn either() -> Router<App> {
     Router::new().route("/v1/leader", get(leader))
+}
+
+pub(crate) fn soon() -> Router<App> {
+    Router::new().route("/v1/leader/coordinate", post(coordinate))
+}
+
+/// Tells whoever listens to this pod's events, too.
+pub(crate) async fn tell(leader: Leader, feed: Feed, stop: CancellationToken) {
+    let mut changes = Box::pin(changes(&leader));
+    while let Some(Some(event)) = stop.run_until_cancelled(changes.next()).await {
+        feed.tell(Event { id: None, ..event });
+    }
 }
 
 #[derive(Debug, Deserialize)]

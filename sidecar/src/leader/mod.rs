@@ -2,6 +2,7 @@
 //! bears its term, so that whoever is told to do something can refuse what is late.
 
 mod campaign;
+mod coordinate;
 mod http;
 mod metrics;
 mod mirror;
@@ -21,7 +22,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use http::{router, wants_events};
+pub(crate) use http::{either, soon, tell, wants_events};
 pub use record::{Lease, Record};
 pub use rules::{Rules, Scripts, TakeOver, Term};
 pub use step::{Action, Answer, Candidate, Event, Hold, Other, Phase, Place, Sight, State, Watch};

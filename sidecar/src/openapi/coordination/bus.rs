@@ -31,7 +31,8 @@ pub(super) fn schemas() -> Value {
             "description": "hello: {pod, process}. message: as sent, with id, timestamp and sourcePod; its event id is \
                             its position; unauthenticated where it came from a pod of the original, without a position. \
                             gap: {from, to, reason}, the messages between them are lost. resync: {to, reason}, whatever \
-                            was derived from messages is to be made anew. An id without an event is the position of \
+                            was derived from messages is to be made anew. leader: {leaderId, term, isLeader, \
+                            validForMs}, at each change. An id without an event is the position of \
                             what is not for this pod.",
         },
         "Message": {

@@ -18,6 +18,12 @@ pub(super) fn paths() -> Value {
                 .empty("304", "The term, and whether anybody leads, are as If-None-Match has them")
                 .refusals(&[400]),
         },
+        "/v1/leader/coordinate": {
+            "post": coordination("As the leader, tell all pods' apps to do something", "coordinate")
+                .body(&[(JSON, "Coordinate")])
+                .answer("202", "It has its place as a message of the type job_coordination, and this pod led then", JSON, "Coordinated")
+                .refusals(&[400, 408, 409, 412, 413, 415, 429]),
+        },
     })
 }
 
@@ -32,6 +38,21 @@ pub(super) fn schemas() -> Value {
                 "validForMs": { "type": "integer", "description": "Unless it is renewed. A leader asks before each act." },
             },
             "required": ["leaderId", "term", "isLeader", "validForMs"],
+        },
+        "Coordinate": {
+            "type": "object",
+            "properties": {
+                "operation": { "enum": ["cache_warmup", "bg_job_balance", "cleanup"] },
+                "data": { "description": "Any JSON." },
+                "term": { "type": "integer", "description": "The one under which the app began; 412 if it is another by now." },
+            },
+            "required": ["operation"],
+            "additionalProperties": false,
+        },
+        "Coordinated": {
+            "type": "object",
+            "properties": { "id": { "type": "string" }, "position": { "type": "string" }, "term": { "type": "integer" } },
+            "required": ["id", "position", "term"],
         },
         "Leaders": { "type": "string", "description": "Each event's data is a Leader." },
     })
