@@ -5,17 +5,16 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use k8s_openapi::api::core::v1::{Node, Pod, Secret};
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::json;
 use tests::binaries::workspace;
 use tests::cluster::{Cluster, service_url};
 use tests::eventually::eventually;
-use tests::kube::Scene;
 use tests::load::Load;
 
-use crate::fleet::{Fleet, Messages, every_pod_heard};
+use crate::fleet::{Fleet, Messages, every_pod_heard, keys};
 use crate::parts::{ROLLED, rolled, script};
 
 /// The operator waits for the kubelets twice.
@@ -145,12 +144,6 @@ async fn followed(fleet: &Fleet, witness: &Pod, left: &str, term: u64) -> (Strin
         }
     })
     .await
-}
-
-async fn keys(scene: &Scene) -> Vec<String> {
-    let secret = scene.api::<Secret>().get("shop-hp-bus").await.expect("the Secret");
-    let keys = secret.data.and_then(|mut data| data.remove("keys")).expect("keys");
-    String::from_utf8(keys.0).expect("text").lines().map(str::to_owned).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -207,4 +207,11 @@ pub(crate) async fn every_pod_heard(fleet: &Fleet, last: u64) -> BTreeMap<String
         anyhow::Ok(ledgers)
     })
     .await
+}
+
+/// Lines of the Secret with the bus key.
+pub(crate) async fn keys(scene: &Scene) -> Vec<String> {
+    let secret = scene.api::<Secret>().get("shop-hp-bus").await.expect("the Secret");
+    let keys = secret.data.and_then(|mut data| data.remove("keys")).expect("keys");
+    String::from_utf8(keys.0).expect("text").lines().map(str::to_owned).collect()
 }

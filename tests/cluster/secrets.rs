@@ -8,6 +8,7 @@ use tests::cluster::{Cluster, containers, done, logs, password, proc_texts};
 use tests::kube::Scene;
 use tests::leaks::leaks;
 
+use crate::fleet::keys;
 use crate::parts::{Kept, demo_app, ready, rolled, with};
 
 /// Arguments of every process of the namespace, and the environment of every container but the app, which alone
@@ -66,6 +67,10 @@ async fn the_password_is_in_no_log_event_argument_status_or_environment_of_the_s
             .any(|(name, text)| name.starts_with("log of") && name.ends_with("sidecar") && !text.is_empty())
     );
     assert_eq!(leaks(secret, &texts), Vec::<&str>::new());
+    for bus in keys(&scene).await {
+        let key = bus.split_once(' ').expect("an id and a key").1;
+        assert_eq!(leaks(key, &texts), Vec::<&str>::new());
+    }
     // The app's environment does hold it, and the same checker sees it there.
     let app = scene.pods("shop", "app").await.unwrap().remove(0);
     let app = tests::cluster::container(&app, "app").unwrap();

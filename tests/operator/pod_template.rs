@@ -56,7 +56,7 @@ async fn what_a_pod_template_says_is_there_and_goes_with_it_and_what_others_add_
     .await;
     assert_eq!(names(&whole, "containers"), ["app", "theirs"]);
     assert_eq!(names(&whole, "initContainers"), ["sidecar", "migrate"], "the sidecar starts first");
-    assert_eq!(names(&whole, "volumes"), ["hyperpage-redis-auth", "cache"]);
+    assert_eq!(names(&whole, "volumes"), ["hyperpage-redis-auth", "hyperpage-bus", "cache"]);
     assert_eq!(whole["spec"]["tolerations"][0]["key"], "gpu");
     assert_eq!(whole["metadata"]["labels"]["team"], "shop");
     assert_eq!(whole["spec"]["containers"][1]["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
@@ -79,7 +79,7 @@ async fn what_a_pod_template_says_is_there_and_goes_with_it_and_what_others_add_
     .await;
     assert_eq!(names(&bare, "containers"), ["app"]);
     assert_eq!(names(&bare, "initContainers"), ["sidecar"]);
-    assert_eq!(names(&bare, "volumes"), ["hyperpage-redis-auth"]);
+    assert_eq!(names(&bare, "volumes"), ["hyperpage-redis-auth", "hyperpage-bus"]);
     assert!(
         bare["metadata"]["labels"]["team"].is_null() && bare["metadata"]["annotations"]["note"].is_null()
     );
