@@ -43,7 +43,8 @@ async function once() {
       for (const { id, name, data } of reader.push(text)) {
         heard = true;
         if (id !== undefined) last = id;
-        if (data !== undefined && name !== 'hello') take({ id, name, at: Date.now(), data: JSON.parse(data) });
+        // That it listens is no news, and an id alone is a place without any.
+        if (data !== undefined && name !== 'hello') take({ id, name, at: Date.now(), data: JSON.parse(data) ?? {} });
       }
     });
   } catch {

@@ -6,8 +6,9 @@ const ICON = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox
   + "<rect width='32' height='32' rx='9' fill='%23315efb'/><path d='M9 8v16M23 8v16M9 16h14' stroke='white' "
   + "stroke-width='4' stroke-linecap='round'/></svg>";
 
-const PROMISE = 'Promised: what Redis has acknowledged is not lost while Redis keeps its data, whichever pods die and whatever is '
-  + 'cut off. After a wipe the living pods put back what they still hold, and only that: what is to outlast Redis is a matter of its storage.';
+const PROMISE = 'Promised: what Redis has acknowledged is not lost while Redis keeps its data, whichever pods die and '
+  + 'whatever is cut off. After a wipe the living pods put back what they still hold, and only that: what is to outlast '
+  + 'Redis is a matter of its storage.';
 
 function frame(title, main, head = '') {
   return `<!doctype html>
@@ -51,7 +52,8 @@ ${pods(shown)}${ledger(shown.faults)}${feed(shown)}<details>
 
 function pods({ pod, cluster, faults }) {
   const rows = podRows({ pod, cluster, ledger: faults?.ledger });
-  const kill = (name) => (faults ? control(faults, 'kill', 'Kill this pod', `<input type="hidden" name="pod" value="${escape(name)}">`) : '');
+  const which = (name) => `<input type="hidden" name="pod" value="${escape(name)}">`;
+  const kill = (name) => (faults ? control(faults, 'kill', 'Kill this pod', which(name)) : '');
   const row = ({ name, state, info }) => `<li data-pod="${escape(name)}" data-state="${state}"><div>${info}</div>${kill(name)}</li>`;
   return `<section>
   <h2>Pods</h2>
@@ -62,8 +64,8 @@ function pods({ pod, cluster, faults }) {
 }
 
 function control({ token }, action, words, more = '') {
-  return `<form class="act" method="post" action="/control/${action}"><input type="hidden" name="token" value="${escape(token)}">${more}`
-    + `<button class="quiet">${words}</button></form>`;
+  const hidden = `<input type="hidden" name="token" value="${escape(token)}">${more}`;
+  return `<form class="act" method="post" action="/control/${action}">${hidden}<button class="quiet">${words}</button></form>`;
 }
 
 /** Only where somebody runs the demo as plain processes. */

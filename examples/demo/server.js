@@ -70,7 +70,7 @@ async function route(req, res, path) {
   } else if (path === '/leader') {
     const { status, body } = await call('GET', '/v1/leader');
     answer(res, status, JSON_TYPE, json(body ?? {}));
-  } else if (path === '/events') {
+  } else if (path === '/events' && req.method === 'GET') {
     if (!feed.stream(res, req.headers['last-event-id'])) throw new Unavailable('too many look on');
   } else {
     answer(res, 404, TEXT, 'Nothing here. Try /\n');

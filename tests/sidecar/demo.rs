@@ -1,6 +1,7 @@
 //! examples/demo as one pod would run it: a real node process beside a real sidecar.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -9,11 +10,15 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use tests::binaries::{output, workspace};
 use tests::browser::Browser;
-use tests::eventually::eventually;
+use tests::events::{Event, Events, Next};
+use tests::eventually::{check, eventually};
 use tests::http::{Answer, Http, Request};
 use tests::leash::Leash;
+use tests::redis::RedisServer;
 use tests::scratch::Scratch;
-use tests::sidecar::Sidecar;
+use tests::sidecar::{Settings, Sidecar};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::common::{RECOVERY, new_session, pair};
 
@@ -22,6 +27,7 @@ const STOP: Duration = Duration::from_secs(15);
 
 struct App {
     process: Leash,
+    address: SocketAddr,
     http: Http,
     _dir: Scratch,
 }
@@ -40,8 +46,14 @@ impl App {
             line.and_then(|line| line["port"].as_u64()).ok_or(log)
         })
         .await;
-        let http = Http::new(format!("127.0.0.1:{port}").parse().expect("an address"));
-        App { process, http, _dir: dir }
+        let address = format!("127.0.0.1:{port}").parse().expect("an address");
+        App { process, address, http: Http::new(address), _dir: dir }
+    }
+
+    /// What its page does when somebody presses a button.
+    async fn tell(&self, kind: &str) -> Answer {
+        let request = Request::new("POST", format!("/{kind}"));
+        self.http.send(request.header("origin", format!("http://{}", self.address))).await
     }
 
     async fn visit(&self, cookie: &str) -> Answer {
@@ -67,7 +79,7 @@ async fn visitor(app: &App) -> String {
 #[tokio::test]
 async fn the_demo_counts_concurrent_visits_exactly() {
     let (redis, one) = pair().await;
-    let two = Sidecar::start(&tests::sidecar::Settings::redis(redis.url())).await;
+    let two = Sidecar::start(&Settings::redis(redis.url())).await;
     let apps = [App::start("a", &one).await, App::start("b", &two).await];
     let cookie = visitor(&apps[0]).await;
 
@@ -241,4 +253,91 @@ async fn the_page_counts_and_stays_fresh_in_a_real_browser() {
         "{text}"
     );
     app.http.get("/control/ledger").await.expect(404);
+}
+
+async fn entry(events: &mut Events) -> Event {
+    events.expect(&["entry"], START).await
+}
+
+/// What one page says is heard by the browsers of all pods, and who comes again hears the rest, or that he missed it.
+#[tokio::test]
+async fn the_demos_browsers_hear_what_pods_tell_each_other_and_go_on_where_they_were() {
+    let redis = RedisServer::start().await;
+    let named = |name: &str| Settings::redis(redis.url()).env("POD_NAME", name);
+    let (one, two) = (Sidecar::start(&named("a")).await, Sidecar::start(&named("b")).await);
+    let apps = [App::start("a", &one).await, App::start("b", &two).await];
+    eventually("both pods know each other", START, async || {
+        let view = apps[0].http.get("/view").await.expect(200).json();
+        check(view["cluster"]["pods"].as_array().is_some_and(|pods| pods.len() == 2), view)
+    })
+    .await;
+    let foreign = Request::new("POST", "/broadcast").header("origin", "http://elsewhere.example");
+    assert_eq!(apps[0].http.send(foreign).await.status, 403);
+    assert_eq!(apps[0].http.send(Request::new("POST", "/broadcast")).await.status, 403);
+
+    // Whoever listens only now has not heard what was before.
+    let mut hears = Events::open(apps[1].address, "/events", None).await;
+    let sent = eventually("it is heard, by whom is said", START, async || {
+        let sent = apps[0].tell("broadcast").await.expect(202).json();
+        let mut arrived = BTreeSet::new();
+        let mut last = None;
+        while let Next::Event(event) = hears.next(RECOVERY).await {
+            let payload = event.json()["data"]["payload"].clone();
+            if payload["arrived"] == sent["id"] {
+                arrived.insert(event.json()["data"]["sourcePod"].to_string());
+                last = event.id.clone();
+            }
+            if arrived.len() == 2 {
+                return Ok((sent, last.expect("it has a position")));
+            }
+        }
+        Err(arrived)
+    });
+    let (_, last) = sent.await;
+    apps[1].tell("invalidate").await.expect(202);
+    let next = entry(&mut hears).await.json();
+    assert_eq!(
+        (&next["data"]["type"], &next["data"]["sourcePod"]),
+        (&json!("cache_invalidate"), &json!("b"))
+    );
+
+    // Without a script it is on the page, too, of any pod.
+    eventually("the other pod has heard it", START, async || {
+        let page = apps[0].http.get("/").await.expect(200).body;
+        check(page.contains("<strong>b</strong> to all: forget <code>greeting</code>"), page)
+    })
+    .await;
+    // Who was at one pod goes on at another, and has missed nothing.
+    let mut again = Events::open(apps[0].address, "/events", Some(&last)).await;
+    let first = entry(&mut again).await;
+    assert_eq!(first.json()["id"], next["id"], "{first:?}");
+    let mut stranger = Events::open(apps[0].address, "/events", Some("7-1")).await;
+    assert_eq!(entry(&mut stranger).await.json()["name"], "missed");
+
+    redis.command::<()>(&["FLUSHALL"]).await.unwrap();
+    apps[0].tell("broadcast").await;
+    eventually("a wipe is said", START, async || {
+        let event = entry(&mut hears).await.json();
+        check(event["name"] == "resync", event)
+    })
+    .await;
+}
+
+/// A browser that does not read costs no memory: it is let go.
+#[tokio::test]
+async fn the_demo_lets_a_browser_go_that_does_not_read() {
+    let (_redis, sidecar) = pair().await;
+    let app = App::start("a", &sidecar).await;
+    let mut deaf = TcpStream::connect(app.address).await.unwrap();
+    deaf.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut reads = Events::open(app.address, "/events", None).await;
+    let large = json!({ "type": "broadcast", "payload": "x".repeat(60_000), "priority": "low" });
+    for _ in 0..200 {
+        sidecar.app.post("/v1/messages", &large).await.expect(202);
+        entry(&mut reads).await;
+    }
+    let mut bytes = Vec::new();
+    let all = tokio::time::timeout(START, deaf.read_to_end(&mut bytes)).await.expect("it is let go");
+    assert!(all.is_err() || bytes.len() < 200 * 60_000, "all {} bytes were kept for it", bytes.len());
+    app.process.alive().expect("it goes on");
 }

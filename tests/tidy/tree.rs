@@ -1,6 +1,7 @@
 //! The files of the project as text, read from disk or made up by a test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use tests::binaries::workspace;
@@ -10,8 +11,10 @@ const SKIPPED: [&str; 3] = ["target", ".git", "node_modules"];
 
 #[derive(Default)]
 pub(crate) struct Tree {
-    /// Text by path from the root, with `/`. Files that are not UTF-8 are left out.
+    /// Text by path from the root, with `/`.
     pub(crate) files: BTreeMap<String, String>,
+    /// The paths of files that are no text.
+    pub(crate) pictures: BTreeSet<String>,
     /// Where each symbolic link points, as written in it.
     pub(crate) links: BTreeMap<String, PathBuf>,
 }
@@ -26,7 +29,7 @@ impl Tree {
 
     pub(crate) fn of(files: &[(&str, &str)]) -> Tree {
         let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
-        Tree { files: files.collect(), links: BTreeMap::new() }
+        Tree { files: files.collect(), ..Tree::default() }
     }
 
     fn add(&mut self, dir: &Path, prefix: &str) {
@@ -41,7 +44,11 @@ impl Tree {
             } else if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
                 self.add(&entry.path(), &format!("{path}/"));
             } else if kind.is_file() {
-                self.files.extend(std::fs::read_to_string(entry.path()).map(|text| (path, text)));
+                match std::fs::read_to_string(entry.path()) {
+                    Ok(text) => _ = self.files.insert(path, text),
+                    Err(error) if error.kind() == ErrorKind::InvalidData => _ = self.pictures.insert(path),
+                    Err(_) => {}
+                }
             }
         }
     }
@@ -66,6 +73,7 @@ impl Tree {
         let inside = format!("{path}/");
         self.files.contains_key(path)
             || self.links.contains_key(path)
+            || self.pictures.contains(path)
             || self.files.keys().any(|file| file.starts_with(&inside))
     }
 }

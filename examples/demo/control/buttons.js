@@ -65,6 +65,7 @@ function same(given, token) {
 
 function answer(res, status, value, headers = {}) {
   if (res.headersSent || res.destroyed) return;
-  res.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', ...headers });
+  const plain = { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' };
+  res.writeHead(status, { ...plain, ...headers });
   res.end(`${JSON.stringify(value)}\n`);
 }

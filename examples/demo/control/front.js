@@ -6,6 +6,8 @@ import { pipeline } from 'node:stream';
 
 // Longer than the silence between two comments of a stream of events.
 const SILENCE_MS = 30_000;
+// The side that sends requests should be the one that closes.
+const KEEP_MS = 75_000;
 const MAX_CONNECTIONS = 4_096;
 
 export class Front {
@@ -18,6 +20,7 @@ export class Front {
     this.turns = { page: 0, api: 0 };
     this.server = http.createServer((req, res) => this.route(req, res));
     this.server.maxConnections = MAX_CONNECTIONS;
+    this.server.keepAliveTimeout = KEEP_MS;
   }
 
   listen(port) {

@@ -16,8 +16,10 @@ export class Ledger {
     this.book = new Book();
     this.number = 0;
     this.stopped = false;
+    this.begun = new Promise((resolve) => { this.begin = resolve; });
   }
 
+  /** `begun` resolves with the first write that was acknowledged. */
   start() {
     const loops = [
       this.loop(WRITE_EVERY_MS, () => this.write()),
@@ -65,6 +67,7 @@ export class Ledger {
       });
       if (status === 200 || status === 202) {
         this.book.acknowledged(session, name, headers.get('x-hyperpage-durability') ?? 'redis');
+        this.begin();
       } else {
         this.book.refused(body?.error?.code !== 'OUTCOME_UNKNOWN');
       }

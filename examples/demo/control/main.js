@@ -5,12 +5,15 @@ import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { buttons, Refused } from './buttons.js';
 import { Cable } from './cable.js';
+import { within } from './child.js';
 import { Front } from './front.js';
 import { Ledger } from './ledger.js';
 import { Pod } from './pod.js';
 import { Redis } from './redis.js';
 
 const CUT_MS = 5_000;
+// Until a first visitor is served.
+const SERVE_MS = 20_000;
 const [program, run] = process.argv.slice(2);
 process.chdir(run);
 
@@ -51,6 +54,7 @@ async function start() {
   for (const n of [1, 2, 3]) pods.push(new Pod({ name: `app-${n}`, program, redisPort: cable.port, app, tell }));
   await Promise.all(pods.map((pod) => pod.start()));
   ledger.start().catch(fail);
+  await within(SERVE_MS, pods[0].sidecar, ledger.begun);
 }
 
 function table() {

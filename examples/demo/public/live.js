@@ -81,15 +81,20 @@ async function ask(path, options = {}) {
   return { status: response.status, body: await response.json() };
 }
 
+function problem({ pod, problem: what, visitor }) {
+  if (what === 'ended') return 'This session has ended. “Visit again” starts a new one.';
+  if (what === 'store') return `${pod} cannot reach the session store right now. Your session is safe; trying again.`;
+  if (!visitor.staleMs) return '';
+  return `The store is out of reach: your session is as it was known ${Math.ceil(visitor.staleMs / 1_000)} s ago.`;
+}
+
 async function look() {
   const { body } = await ask('/view');
   answers[body.pod] = (answers[body.pod] ?? 0) + 1;
   compare(view, body);
   view = body;
   if (body.visitor) showVisitor({ pod: body.pod, ...body.visitor });
-  if (body.problem === 'ended') notice('This session has ended. “Visit again” starts a new one.');
-  else if (body.problem === 'store') notice(`${body.pod} cannot reach the session store right now. Your session is safe; trying again.`);
-  else notice(body.visitor.staleMs ? `The store is out of reach: your session is as it was known ${Math.ceil(body.visitor.staleMs / 1_000)} s ago.` : '');
+  notice(problem(body));
   showPods();
 }
 

@@ -11,6 +11,7 @@ export function age(seconds) {
 }
 
 const ms = (value) => (value < 1_000 ? `${Math.round(value)} ms` : `${(value / 1_000).toFixed(1)} s`);
+const times = (count) => (count === 1 ? 'once' : `${number(count)} times`);
 const number = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, '\u202f');
 
 /** One row for each pod that is known here or there: { name, state, info }. */
@@ -24,8 +25,8 @@ export function podRows({ pod: answering, cluster, ledger, answers = {} }) {
     const facts = [];
     if (state === 'ended') facts.push('ended; starts again');
     else if (row !== undefined) facts.push(`${row.ready ? 'ready' : 'not ready'}, heard ${ms(row.ageMs)} ago`);
-    const times = answers[name] ?? (name === answering ? 1 : 0);
-    if (times > 0) facts.push(`answered you ${times === 1 ? 'once' : `${times} times`}`);
+    const count = answers[name] ?? (name === answering ? 1 : 0);
+    if (count > 0) facts.push(`answered you ${times(count)}`);
     const leads = cluster?.leader.leaderId === name ? ' <span class="badge">leads</span>' : '';
     return { name, state, info: `<strong>${escape(name)}</strong>${leads} <small>${escape(facts.join(' · '))}</small>` };
   });
@@ -40,9 +41,11 @@ export function leaderLine(cluster) {
 }
 
 export function ledgerFigures({ acknowledged, lost, staleMaxMs, leader }) {
-  const figure = (name, value, why) => `<div><dt>${name}</dt><dd${name === 'Lost' && lost > 0 ? ' class="bad"' : ''}>${value}</dd><dd class="why">${why}</dd></div>`;
+  const figure = (name, value, why, bad = false) => (
+    `<div><dt>${name}</dt><dd${bad ? ' class="bad"' : ''}>${value}</dd><dd class="why">${why}</dd></div>`
+  );
   return figure('Acknowledged', number(acknowledged), 'writes that Redis had')
-    + figure('Lost', number(lost), 'of these, not found again')
+    + figure('Lost', number(lost), 'of these, not found again', lost > 0)
     + figure('Stale max', ms(staleMaxMs), 'oldest read, marked so')
     + figure('Leader gap', ms(leader.gapMaxMs), 'longest time without one');
 }
@@ -51,7 +54,7 @@ export function ledgerLine({ readBack, journaled, applied, refused, unknown, sta
   const cut = cutForMs > 0 ? `<strong>Redis is cut off for ${ms(cutForMs)} more.</strong> ` : '';
   return `${cut}${number(readBack)} were read back. ${number(journaled)} more waited in a pod’s memory (202), `
     + `${number(applied)} of them are in Redis now. ${number(staleReads)} reads were marked stale; ${number(refused)} writes `
-    + `were refused, of ${number(unknown)} nobody knows. The leader changed ${number(leader.changes)} times.`;
+    + `were refused, of ${number(unknown)} nobody knows. The leader changed ${times(leader.changes)}.`;
 }
 
 /** Newest first; what a pod says of an arrival stands beside the message that arrived. */
@@ -79,7 +82,7 @@ function said({ name, data }) {
   switch (name) {
     case 'message': return message(data);
     case 'gap': return `Messages ${escape(data.from)} to ${escape(data.to)} are lost (${escape(data.reason)}).`;
-    case 'resync': return `Redis was replaced or emptied, or too much was missed (${escape(data.reason)}): what was derived from messages is made anew.`;
+    case 'resync': return `${because(data.reason)}: what was derived from messages is made anew.`;
     case 'missed': return 'The pod that answers now does not know what came before: messages may be missing here.';
     case 'leader': return data.leaderId ? `<strong>${escape(data.leaderId)}</strong> leads.` : 'Nobody leads.';
     case 'joined': return `<strong>${escape(data.pod)}</strong> has joined.`;
@@ -88,9 +91,11 @@ function said({ name, data }) {
   }
 }
 
+const because = (reason) => (reason === 'redis' ? 'Redis was replaced or emptied' : `Messages may be missing (${escape(reason)})`);
+
 function message({ type, payload, sourcePod, target }) {
-  const to = target === undefined ? 'all' : escape(target);
-  const words = type === 'cache_invalidate' ? `forget <code>${escape([payload?.keys ?? payload].flat().join(', '))}</code>`
-    : payload?.text === undefined ? `<code>${escape(type)} ${escape(JSON.stringify(payload)).slice(0, 200)}</code>` : `“${escape(payload.text)}”`;
-  return `<strong>${escape(sourcePod)}</strong> to ${to}: ${words}`;
+  const short = (value) => escape((typeof value === 'string' ? value : JSON.stringify(value)).slice(0, 200));
+  const words = Array.isArray(payload?.keys) && type === 'cache_invalidate' ? `forget <code>${short(payload.keys.join(', '))}</code>`
+    : payload?.text === undefined ? `<code>${escape(type)} ${short(payload)}</code>` : `“${short(payload.text)}”`;
+  return `<strong>${escape(sourcePod)}</strong> to ${target === undefined ? 'all' : escape(target)}: ${words}`;
 }
