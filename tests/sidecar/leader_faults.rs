@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tests::eventually::{check, eventually};
-use tests::redis::{RedisServer, Sentinels};
+use tests::redis::{RedisCluster, RedisServer, Sentinels};
 use tests::sidecar::{Settings, Sidecar};
 use tokio::task::JoinSet;
 
@@ -171,6 +171,45 @@ async fn a_failover_has_one_leader_again_soon_after_it_is_writable() {
     );
     assert!(after < Duration::from_secs(5), "{after:?}");
     led(&pods, term - 1, ELECTED).await;
+    stop(pods).await;
+}
+
+/// Lease, fence and messages lie on one node; the mirror on another, perhaps.
+#[tokio::test]
+async fn a_cluster_has_one_leader_and_when_its_node_restarts_empty_one_again() {
+    let mut cluster = RedisCluster::start().await;
+    let pods = pods(&Settings::cluster(&cluster)).await;
+    let (_, term) = led(&pods, 0, ELECTED).await;
+    let shard = cluster.shard("{hyperpage:coord}:lease").await;
+    let lease: String = cluster.nodes[shard].command(&["GET", "{hyperpage:coord}:lease"]).await.unwrap();
+    assert!(lease.contains(&term.to_string()), "{lease}");
+    let mirrored = cluster.shard("hyperpage:leader").await;
+    eventually("the mirror is there", PROMPT, async || mirror(&cluster.nodes[mirrored]).await.ok_or("none"))
+        .await;
+    let start = Instant::now();
+    cluster.nodes[shard].command::<()>(&["FLUSHALL"]).await.unwrap();
+    let (_, next) = led(&pods, term, ELECTED).await;
+    println!("a node of a cluster flushed: all know one leader after {} ms", start.elapsed().as_millis());
+    cluster.nodes[shard].restart().await;
+    led(&pods, next, 2 * ELECTED).await;
+    stop(pods).await;
+}
+
+#[tokio::test]
+async fn the_originals_times_mean_the_relaxed_profile_and_a_warning() {
+    let redis = RedisServer::start().await;
+    let settings = Settings::redis(redis.url());
+    let settings = settings.env("LEADER_ELECTION_TIMEOUT", "3000").env("LEADER_HEARTBEAT_INTERVAL", "1000");
+    let start = Instant::now();
+    let mut pods = pods(&settings).await;
+    let (leader, term) = led(&pods, 0, ELECTED).await;
+    assert!(start.elapsed() > Duration::from_secs(3), "a lease that is not there is watched as long as any");
+    assert!(pods[0].logs().contains("make fail-over slow"), "{}", pods[0].logs());
+    // Told, it need not be watched.
+    let old = pods.remove(leader);
+    old.terminate();
+    let (_, _, gap) = next_leader(&pods, term).await;
+    assert!(gap < Duration::from_millis(2_500), "{gap:?}");
     stop(pods).await;
 }
 

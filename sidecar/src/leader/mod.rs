@@ -65,13 +65,7 @@ impl Leader {
         stop: CancellationToken,
     ) -> (Leader, impl Future<Output = ()> + Send + use<>) {
         let metrics = Metrics::new(registry);
-        let shared = Shared {
-            view: watch::Sender::default(),
-            clock: Mutex::default(),
-            heard: AtomicU64::new(0),
-            rules: rules.clone(),
-        };
-        let leader = Leader(Arc::new(shared));
+        let leader = Leader::nobody(rules.clone());
         let candidate = Candidate { id: pod.to_owned(), seed: seed(), timing: settings.timing(), rules };
         let campaign = Campaign::new(redis.clone(), candidate, leader.clone(), metrics.clone(), stop.clone());
         let mirror = Mirror::new(redis, leader.clone(), settings, pod, metrics);
@@ -83,6 +77,12 @@ impl Leader {
             });
         };
         (leader, work)
+    }
+
+    /// Before anything is known.
+    fn nobody(rules: Rules) -> Leader {
+        let (view, clock, heard) = (watch::Sender::default(), Mutex::default(), AtomicU64::new(0));
+        Leader(Arc::new(Shared { view, clock, heard, rules }))
     }
 
     /// As it is known now.

@@ -7,9 +7,11 @@ use super::*;
 pub(super) struct Scripted {
     pub(super) term_by_time: bool,
     pub(super) checks_nonce: bool,
+    /// What is planted where nothing is says by whom.
+    pub(super) plants_nonce: bool,
 }
 
-pub(super) const SOUND: Scripted = Scripted { term_by_time: true, checks_nonce: true };
+pub(super) const SOUND: Scripted = Scripted { term_by_time: true, checks_nonce: true, plants_nonce: true };
 
 /// Whether it is done; the lease is then as it was written.
 pub(super) fn act(
@@ -21,7 +23,8 @@ pub(super) fn act(
 ) -> bool {
     let written = match action {
         Action::Plant { nonce } if lease.is_none() => {
-            *lease = Some(Lease { bytes: nonce.clone().into_bytes(), record: None });
+            let words = if scripted.plants_nonce { nonce.as_str() } else { "nobody" };
+            *lease = Some(Lease { bytes: words.into(), record: None });
             return true;
         }
         Action::Take { expected, nonce, least } if lease.as_ref() == Some(expected) => {

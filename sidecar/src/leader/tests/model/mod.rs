@@ -3,17 +3,17 @@
 //! was written last, an old master that does not know it yet, a wipe, and pods that leave. The pods decide by the
 //! product's own step.
 
+mod world;
+
 use std::time::{Duration, Instant};
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-use super::store::{SOUND, Scripted, act};
+use super::store::{SOUND, Scripted};
 use super::*;
+use world::{Budget, Flight, Left, Node, Pod, Role, World, Wrong};
 
 const TICK: Duration = Duration::from_millis(200);
-const TICK_US: i64 = 200_000;
-/// Redis' clock shows a time that is above any count.
-const START_US: i64 = 1_000_000_000;
 
 struct Election {
     pods: [Candidate; 3],
@@ -23,73 +23,6 @@ struct Election {
     budget: Budget,
     /// In ticks. A lease lasts two of them and is watched for three; the first is won at the third.
     end: u32,
-}
-
-/// How often each may happen, and all of it together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Budget {
-    all: u8,
-    sleeps: u8,
-    cuts: u8,
-    lags: u8,
-    failovers: u8,
-    wipes: u8,
-    stops: u8,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct World {
-    now: u32,
-    pods: [Pod; 3],
-    nodes: [Node; 2],
-    /// The highest term that the resource has heard from a leader.
-    resource: u64,
-    /// Terms that were won, and by which nonce.
-    won: Vec<(u64, String)>,
-    left: Budget,
-    wrong: Wrong,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-struct Wrong {
-    two_of_a_term: bool,
-    later_below: bool,
-    fence_back: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Pod {
-    state: State,
-    todo: Action,
-    /// The node that its connection leads to.
-    at: Option<usize>,
-    asleep: bool,
-    flight: Flight,
-    /// The highest term that was won when it asked for the lease.
-    above: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Flight {
-    None,
-    Asked { action: Action, at: usize, sent: u32 },
-    Answered(Event),
-    Effect(u64),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Node {
-    role: Role,
-    lease: Option<Lease>,
-    n: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Role {
-    Master,
-    /// Another was promoted, and nobody has told it.
-    Deposed,
-    Replica,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,109 +66,6 @@ enum Move {
     Failover,
     Demote,
     Wipe,
-}
-
-impl World {
-    fn boot(&self) -> Boot {
-        Boot::at(TICK * self.now)
-    }
-
-    fn time_us(&self) -> i64 {
-        START_US + TICK_US * i64::from(self.now)
-    }
-
-    fn may_act(&self, pod: usize, model: &Election) -> Option<u64> {
-        let held = model.pods[pod].held(&self.pods[pod].state);
-        held.filter(|(_, until)| *until > self.boot()).map(|(record, _)| record.term)
-    }
-
-    /// What a pod that is awake does now, if it does not wait.
-    fn ready(&self, pod: usize) -> Option<&Action> {
-        let Pod { todo, asleep, .. } = &self.pods[pod];
-        (!asleep && !matches!(todo, Action::Wait(_) | Action::End)).then_some(todo)
-    }
-
-    /// Whoever is awake and has waited long enough goes on.
-    fn rouse(&mut self, model: &Election) {
-        for pod in 0..self.pods.len() {
-            let Pod { todo, asleep, .. } = &self.pods[pod];
-            if !asleep && matches!(todo, Action::Wait(until) if *until <= self.boot()) {
-                self.happens(pod, Event::Due, model);
-            }
-        }
-    }
-
-    /// A node does what is asked of it.
-    fn execute(
-        &mut self,
-        pod: usize,
-        at: usize,
-        action: &Action,
-        sent: u32,
-        confirmed: bool,
-        model: &Election,
-    ) -> Event {
-        let time_us = self.time_us();
-        let Node { role, lease, n } = &mut self.nodes[at];
-        if let Action::Look = action {
-            let run_id = at.to_string();
-            let incarnation = Incarnation { n: *n, run_id, since_us: 0 };
-            let incarnation = (*role != Role::Replica).then_some(incarnation);
-            let (connection, lease) = (at as u64, lease.clone());
-            return Event::Saw(Sight { connection, incarnation, lease, time_us, heard: 0 });
-        }
-        // READONLY, or LATE.
-        if *role == Role::Replica || self.now > sent + 1 {
-            return Event::Failed;
-        }
-        let done = act(lease, action, &model.pods[pod], time_us, model.scripted);
-        let lease = lease.clone();
-        if confirmed {
-            self.nodes[1 - at].lease.clone_from(&lease);
-        }
-        Event::Answered(Answer { done, confirmed, lease, sent: Boot::at(TICK * sent), time_us, heard: 0 })
-    }
-
-    fn happens(&mut self, pod: usize, event: Event, model: &Election) {
-        if let Event::Failed = event {
-            self.pods[pod].at = None;
-        }
-        let now = self.boot();
-        let candidate = &model.pods[pod];
-        let before = candidate.held(&self.pods[pod].state).map(|(record, _)| record.term);
-        let (mut state, mut todo) = candidate.step(self.pods[pod].state.clone(), event, now);
-        // Nobody decides by it.
-        state.other = None;
-        if let Action::Leave(until) = todo {
-            self.pods[pod].at = None;
-            todo = Action::Wait(until);
-        }
-        if let Some((record, _)) = candidate.held(&state).filter(|(record, _)| before != Some(record.term)) {
-            let won = (record.term, record.nonce.clone());
-            self.wrong.two_of_a_term |=
-                self.won.iter().any(|(term, nonce)| *term == won.0 && *nonce != won.1);
-            if !self.won.contains(&won) {
-                self.wrong.later_below |= won.0 <= self.pods[pod].above;
-                self.won.push(won);
-            }
-        }
-        (self.pods[pod].state, self.pods[pod].todo) = (state, todo);
-    }
-
-    fn begin(&mut self, pod: usize) -> Action {
-        let action = self.pods[pod].todo.clone();
-        if let Action::Take { .. } = action {
-            self.pods[pod].above = self.won.iter().map(|(term, _)| *term).max().unwrap_or(0);
-        }
-        action
-    }
-
-    fn effect(&mut self, term: u64, model: &Election) {
-        if term >= self.resource || !model.fenced {
-            self.wrong.fence_back |= term < self.resource;
-            self.resource = self.resource.max(term);
-        }
-    }
 }
 
 impl Model for Election {
@@ -298,8 +128,7 @@ impl Model for Election {
                 if !leads || !dialled {
                     continue;
                 }
-                let follower =
-                    world.nodes[1 - at].role == Role::Replica && world.nodes[at].role == Role::Master;
+                let follower = world.is_followed(at);
                 if follower || !writes {
                     moves.push(Move::Ask { pod, at, confirmed: true });
                 }
@@ -329,83 +158,27 @@ impl Model for Election {
                 world.now += 1;
                 world.rouse(self);
             }
-            Move::Ask { pod, at, confirmed } => {
-                let action = world.begin(pod);
-                let follower =
-                    world.nodes[1 - at].role == Role::Replica && world.nodes[at].role == Role::Master;
-                let lags = action != Action::Look && follower && !confirmed;
-                world.left.spend(lags, |left| &mut left.lags);
-                world.pods[pod].at = Some(at);
-                let event =
-                    world.execute(pod, at, &action, last.now, confirmed && action != Action::Look, self);
-                world.happens(pod, event, self);
-            }
-            Move::Cut { pod, at, done } => {
-                world.left.spend(true, |left| &mut left.cuts);
-                let action = world.begin(pod);
-                if done {
-                    world.execute(pod, at, &action, last.now, false, self);
-                }
-                world.happens(pod, Event::Failed, self);
-            }
-            Move::AskAndSleep { pod, at, done } => {
-                world.left.spend(true, |left| &mut left.sleeps);
-                let action = world.begin(pod);
-                world.pods[pod].asleep = true;
-                world.pods[pod].flight = if done {
-                    let confirmed =
-                        world.nodes[1 - at].role == Role::Replica && world.nodes[at].role == Role::Master;
-                    Flight::Answered(world.execute(pod, at, &action, last.now, confirmed, self))
-                } else {
-                    Flight::Asked { action, at, sent: last.now }
-                };
-            }
-            Move::Arrive { pod } => {
-                let flight = std::mem::replace(&mut world.pods[pod].flight, Flight::None);
-                let Flight::Asked { action, at, sent } = flight else { return None };
-                let confirmed =
-                    world.nodes[1 - at].role == Role::Replica && world.nodes[at].role == Role::Master;
-                world.pods[pod].flight =
-                    Flight::Answered(world.execute(pod, at, &action, sent, confirmed, self));
-            }
-            Move::Wake { pod } => {
-                world.pods[pod].asleep = false;
-                match std::mem::replace(&mut world.pods[pod].flight, Flight::None) {
-                    Flight::None => {}
-                    Flight::Asked { .. } => world.happens(pod, Event::Failed, self),
-                    Flight::Answered(event) => world.happens(pod, event, self),
-                    Flight::Effect(term) => world.effect(term, self),
-                }
-                world.rouse(self);
-            }
+            Move::Ask { pod, at, confirmed } => world.ask(pod, at, confirmed, self),
+            Move::Cut { pod, at, done } => world.cut(pod, at, done, self),
+            Move::AskAndSleep { pod, at, done } => world.ask_and_sleep(pod, at, done, self),
+            Move::Arrive { pod } => world.arrive(pod, self),
+            Move::Wake { pod } => world.wake(pod, self),
             Move::Act { pod } => world.effect(world.may_act(pod, self)?, self),
             Move::ActLate { pod } => {
-                world.left.spend(true, |left| &mut left.sleeps);
-                world.pods[pod].asleep = true;
-                world.pods[pod].flight = Flight::Effect(world.may_act(pod, self)?);
+                let term = world.may_act(pod, self)?;
+                world.sleep(pod, Flight::Effect(term));
             }
             Move::Stop { pod } => {
-                world.left.spend(true, |left| &mut left.stops);
+                world.left.spend(|left| &mut left.stops);
                 world.happens(pod, Event::Stop, self);
             }
             Move::Replicate => world.nodes[1].lease = world.nodes[0].lease.clone(),
-            Move::Failover => {
-                world.left.spend(true, |left| &mut left.failovers);
-                world.nodes[0].role = Role::Deposed;
-                world.nodes[1].role = Role::Master;
-                world.nodes[1].n += 1;
-            }
+            Move::Failover => world.fail_over(),
             Move::Demote => {
                 world.nodes[0].role = Role::Replica;
                 world.nodes[0].lease = world.nodes[1].lease.clone();
             }
-            Move::Wipe => {
-                world.left.spend(true, |left| &mut left.wipes);
-                for node in &mut world.nodes {
-                    node.lease = None;
-                    node.n += 1;
-                }
-            }
+            Move::Wipe => world.wipe(),
         }
         Some(world)
     }
@@ -435,39 +208,6 @@ impl Model for Election {
                     && model.fenced
             }),
         ]
-    }
-}
-
-/// Which faults are left.
-struct Left {
-    sleeps: bool,
-    cuts: bool,
-    lags: bool,
-    failovers: bool,
-    wipes: bool,
-    stops: bool,
-}
-
-impl Left {
-    fn of(Budget { all, sleeps, cuts, lags, failovers, wipes, stops }: Budget) -> Left {
-        let left = |count| all > 0 && count > 0;
-        Left {
-            sleeps: left(sleeps),
-            cuts: left(cuts),
-            lags: left(lags),
-            failovers: left(failovers),
-            wipes: left(wipes),
-            stops: left(stops),
-        }
-    }
-}
-
-impl Budget {
-    fn spend(&mut self, spent: bool, of: fn(&mut Budget) -> &mut u8) {
-        if spent {
-            self.all -= 1;
-            *of(self) -= 1;
-        }
     }
 }
 
@@ -514,6 +254,10 @@ fn an_election_without_one_of_its_rules_goes_wrong() {
     let unchecked = Scripted { checks_nonce: false, ..SOUND };
     let unchecked = Election { scripted: unchecked, ..election(&sound(), sleeps, 9) };
     goes_wrong("renewal without a look at the nonce", unchecked);
+    // What was found when nothing was planted, and nothing compared with nothing.
+    let alike = Scripted { plants_nonce: false, ..SOUND };
+    let alike = Election { scripted: alike, ..election(&sound(), Budget { wipes: 2, ..NONE }, 9) };
+    goes_wrong("vacancies that are all alike", alike);
     let unconfirmed = Rules { confirmed_only: false, ..sound() };
     goes_wrong("unconfirmed", election(&unconfirmed, Budget { failovers: 1, sleeps: 1, ..NONE }, 9));
     let counted = Rules { term: Term::Counted, ..sound() };
