@@ -46,6 +46,13 @@ impl Add<Duration> for Boot {
     }
 }
 
+/// Milliseconds of CLOCK_MONOTONIC, which every process of this machine can read.
+pub fn monotonic_ms() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let (seconds, nanos) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    seconds.unwrap_or_default() * 1_000 + nanos.unwrap_or_default() / 1_000_000
+}
+
 /// What people and other machines call the time, in ms. It may be wrong, and nothing here depends on it.
 #[expect(clippy::disallowed_methods, reason = "the one place that asks; every rule takes `now`")]
 pub(crate) fn now_ms() -> i64 {

@@ -2,7 +2,9 @@
 
 pub mod admin;
 pub mod app;
+mod barrier;
 pub mod bus;
+mod cache;
 pub mod clock;
 pub mod config;
 pub mod coordination;

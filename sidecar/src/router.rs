@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::error::Problem;
 use crate::in_flight::discard;
 use crate::metrics::Http;
-use crate::{bus, coordination, leader, pods, session, trace};
+use crate::{barrier, bus, cache, coordination, leader, pods, session, trace};
 
 /// Every request is answered within two seconds, whoever is slow; what is left is for the way. But for the answers
 /// that are there to wait.
@@ -31,6 +31,8 @@ pub fn router(app: App) -> Router {
         .merge(pods::router())
         .merge(bus::http::soon())
         .merge(leader::soon())
+        .merge(barrier::router())
+        .merge(cache::router())
         .layer(from_fn_with_state(app.clone(), answer));
     let lasting =
         Router::new().merge(bus::http::lasting()).layer(from_fn_with_state(app.clone(), answer_lasting));

@@ -8,6 +8,7 @@ mod foreign;
 mod absence;
 mod ambiguous;
 mod api;
+mod barrier;
 mod bulk;
 mod bus;
 mod bus_key;

@@ -2,22 +2,23 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::message::{Kind, Priority};
 use super::position::Position;
-use super::publish::{Outgoing, Published};
+use super::publish::Outgoing;
 use super::store::Fence;
 use crate::app::App;
+use crate::barrier::{self, Waiting};
 use crate::clock::Boot;
-use crate::coordination::{Coordination, Error};
-use crate::session::body::{self, Media};
-use crate::{session, stream};
+use crate::coordination::{Coordination, Error, text};
+use crate::stream;
 
 const LAST_EVENT_ID: &str = "last-event-id";
 /// As names of pods are.
@@ -46,7 +47,13 @@ struct Asked {
     term: Option<u64>,
 }
 
-async fn send(coordination: Coordination, headers: HeaderMap, body: Body) -> Result<Response, Error> {
+async fn send(
+    coordination: Coordination,
+    waiting: Result<Query<Waiting>, QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    let Query(waiting) = waiting.map_err(|_| Error::InvalidRequest("timeoutMs is a whole number"))?;
     let text = text(&headers, body).await?;
     let Asked { kind, payload, priority, target, term } =
         serde_json::from_str(&text).map_err(|_| Error::InvalidRequest(SHAPE))?;
@@ -59,9 +66,7 @@ async fn send(coordination: Coordination, headers: HeaderMap, body: Body) -> Res
     }
     let fence = term.map(|term| fence(&coordination, term)).transpose()?;
     let outgoing = Outgoing { kind, payload, priority, target, fence, ack: false };
-    let Published { id, position, pods: _ } = coordination.bus().publish_for_app(outgoing).await?;
-    let body = json!({ "id": id, "position": position.to_string() });
-    Ok((StatusCode::ACCEPTED, [(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response())
+    barrier::publish(&coordination, outgoing, &waiting).await
 }
 
 fn fence(coordination: &Coordination, term: u64) -> Result<Fence, Error> {
@@ -69,23 +74,27 @@ fn fence(coordination: &Coordination, term: u64) -> Result<Fence, Error> {
     held.map(|held| Fence { term, nonce: held.nonce }).ok_or(Error::StaleTerm)
 }
 
-/// A body of JSON, without its whitespace.
-pub(crate) async fn text(headers: &HeaderMap, body: Body) -> Result<String, Error> {
-    if Media::of(headers) != Media::Json {
-        return Err(Error::UnsupportedMediaType);
-    }
-    body::text(body).await.map_err(|error| match error {
-        session::Error::TooLarge => Error::TooLarge,
-        session::Error::SlowBody => Error::SlowBody,
-        _ => Error::InvalidRequest("the body is not the JSON of one value"),
-    })
+#[derive(Deserialize)]
+struct Acks {
+    /// The app will say what it has applied.
+    #[serde(default)]
+    acks: bool,
 }
 
 /// All that this pod hears: from now on, or after the event that the client had last.
-async fn events(coordination: Coordination, headers: HeaderMap) -> Response {
+async fn events(
+    coordination: Coordination,
+    acks: Result<Query<Acks>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let Query(Acks { acks }) = acks.map_err(|_| Error::InvalidRequest("acks is true or false"))?;
     let last = headers.get(LAST_EVENT_ID).map(|last| last.to_str().unwrap_or_default());
     // One that is not ours is one that nobody knows.
     let unknown = Position { n: u64::MAX, seq: 0 };
     let last = last.filter(|last| !last.is_empty()).map(|last| last.parse().unwrap_or(unknown));
-    stream::events(coordination.bus().events(last))
+    Ok(if acks {
+        stream::events(barrier::acknowledged(&coordination, last))
+    } else {
+        stream::events(coordination.bus().events(last))
+    })
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// As the stream's ids are: `n-seq`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The incarnation's.
     pub n: u64,

@@ -41,7 +41,7 @@ enum Resumption {
 }
 
 impl Bus {
-    pub(super) fn events(&self, last: Option<Position>) -> impl Stream<Item = Event> + Send + use<> {
+    pub(crate) fn events(&self, last: Option<Position>) -> impl Stream<Item = Event> + Send + use<> {
         let (reader, resumed) = match last.map(|last| (last, self.0.feed.resume(last))) {
             None => (self.0.feed.listen(), None),
             Some((_, Resumed::Here(reader))) => (reader, Some(Resumption::Here)),

@@ -24,6 +24,8 @@ pub enum Error {
     TooManyMessages { retry_after_s: u64 },
     #[error("this pod does not lead; {} does", leader.as_deref().unwrap_or("nobody"))]
     NotLeader { leader: Option<String> },
+    #[error("there is no stream of that number, or not any more; open one with acks=true")]
+    UnknownStream,
     #[error("another leads by now; nothing was done")]
     StaleTerm,
     /// The request had no effect and never will have.
@@ -70,6 +72,7 @@ impl Error {
             Error::TooLarge => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message),
             Error::NotLeader { .. } => Problem::new(StatusCode::CONFLICT, "NOT_LEADER", message),
             Error::StaleTerm => Problem::new(StatusCode::PRECONDITION_FAILED, "STALE_TERM", message),
+            Error::UnknownStream => Problem::new(StatusCode::NOT_FOUND, "STREAM_NOT_FOUND", message),
             Error::InvalidRequest(_) => Problem::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message),
             Error::Disabled => Problem::new(StatusCode::NOT_FOUND, "COORDINATION_DISABLED", message),
             Error::TooManyStreams => {
@@ -90,7 +93,8 @@ pub(crate) fn every_error() -> impl Iterator<Item = Error> {
             Error::UnsupportedMediaType => Error::SlowBody,
             Error::SlowBody => Error::TooLarge,
             Error::TooLarge => Error::TooManyMessages { retry_after_s: 1 },
-            Error::TooManyMessages { .. } => Error::NotLeader { leader: None },
+            Error::TooManyMessages { .. } => Error::UnknownStream,
+            Error::UnknownStream => Error::NotLeader { leader: None },
             Error::NotLeader { .. } => Error::StaleTerm,
             Error::StaleTerm => Error::Unavailable { reason: String::new() },
             Error::Unavailable { .. } => Error::OutcomeUnknown { reason: String::new() },

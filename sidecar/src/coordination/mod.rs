@@ -1,5 +1,6 @@
 //! What makes pods one app: a leader, messages, and who is there. Off: none of it, and its paths are 404.
 
+mod body;
 mod error;
 mod identity;
 
@@ -9,14 +10,17 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts as Request;
 use futures::future::Either;
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use body::text;
 pub(crate) use error::Error;
 #[cfg(test)]
 pub(crate) use error::every_error;
 pub use identity::Identity;
 
 use crate::app::App;
+use crate::barrier::Barrier;
 use crate::bus::{self, Bus};
 use crate::config;
 use crate::leader::{self, Leader};
@@ -39,6 +43,7 @@ struct Parts {
     pods: Pods,
     leader: Leader,
     bus: Bus,
+    barrier: Barrier,
 }
 
 /// What all of it needs.
@@ -70,17 +75,26 @@ impl Coordination {
             Leader::new(redis.clone(), settings, pod, rules.leader, registry, stop.clone());
         let (bus, listening) =
             Bus::new(redis.clone(), settings, me.clone(), leader.clone(), rules.bus, registry, stop.clone());
-        let (pods, living) = Pods::new(redis, me, draining, registry, stop.clone());
+        let (applied, cursor) = watch::channel(None);
+        let (pods, living) = Pods::new(redis, bus.clone(), draining, cursor, registry, stop.clone());
+        let barrier = Barrier::new(bus.clone(), pods.clone(), applied);
         let telling = leader::tell(leader.clone(), bus.feed().clone(), stop.clone());
+        let watching = {
+            let (barrier, stop) = (barrier.clone(), stop.clone());
+            async move {
+                stop.run_until_cancelled(barrier.run()).await;
+            }
+        };
         let work = async move {
             tokio::join!(
                 telling,
                 ends_all(leading, &stop),
                 ends_all(listening, &stop),
-                ends_all(living, &stop)
+                ends_all(living, &stop),
+                ends_all(watching, &stop)
             );
         };
-        (Some(Coordination(Arc::new(Parts { pods, leader, bus }))), Either::Right(work))
+        (Some(Coordination(Arc::new(Parts { pods, leader, bus, barrier }))), Either::Right(work))
     }
 
     pub fn leader(&self) -> &Leader {
@@ -89,6 +103,10 @@ impl Coordination {
 
     pub fn bus(&self) -> &Bus {
         &self.0.bus
+    }
+
+    pub fn barrier(&self) -> &Barrier {
+        &self.0.barrier
     }
 
     pub fn pods(&self) -> &Pods {

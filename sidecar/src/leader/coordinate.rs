@@ -10,9 +10,9 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::Leader;
 use super::view::Held;
-use crate::bus::{Fence, Kind, Outgoing, Priority, Published, http};
+use crate::bus::{Fence, Kind, Outgoing, Priority, Published};
 use crate::clock::Boot;
-use crate::coordination::{Coordination, Error};
+use crate::coordination::{Coordination, Error, text};
 
 const SHAPE: &str = "send {operation, data?, term?}: operation is cache_warmup, bg_job_balance or cleanup, term is the leader's";
 
@@ -48,7 +48,7 @@ pub(super) async fn coordinate(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
-    let text = http::text(&headers, body).await?;
+    let text = text(&headers, body).await?;
     let Asked { operation, data, term } =
         serde_json::from_str(&text).map_err(|_| Error::InvalidRequest(SHAPE))?;
     let Held { term, nonce, until: _ } = held(coordination.leader(), term)?;

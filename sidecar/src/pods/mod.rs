@@ -1,33 +1,37 @@
 //! Which pods there are: each process says once a second that it lives, and hears who else does.
 
 mod http;
+mod lease;
 mod metrics;
 mod row;
 mod view;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub(crate) use http::router;
 use prometheus_client::registry::Registry;
 use redis::Script;
+pub use row::Row;
+use serde_json::json;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 pub use view::{Change, GONE, Seen, View};
 
+use crate::bus::{Bus, Position};
 use crate::clock::{Boot, now_ms};
 use crate::coordination::Identity;
 use crate::key;
 use crate::redis::{Error, Redis};
+use crate::stream::Event;
+use lease::Lease;
 use metrics::Metrics;
-use row::Row;
 
 const EVERY: Duration = Duration::from_secs(1);
 /// After one that failed.
 const AGAIN: Duration = Duration::from_millis(250);
-/// Who has not been confirmed to be there for this long takes himself for cut off, before others do.
-const FENCED: Duration = Duration::from_secs(2);
 /// The original's pods look for a key that lives for thirty seconds.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 const HEARTBEAT_LIFE_S: u32 = 30;
@@ -43,29 +47,44 @@ struct Shared {
     script: Script,
     view: watch::Sender<Arc<View>>,
     at_once: Notify,
-    /// When the last row that Redis has was sent.
-    confirmed: Mutex<Option<Boot>>,
+    lease: Mutex<Lease>,
+    /// What the app has applied.
+    applied: watch::Receiver<Option<Position>>,
     draining: CancellationToken,
+    bus: Bus,
     metrics: Metrics,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beat {
+    /// And who else is there.
+    Whole,
+    /// Nothing but that this process is there, and what it has applied.
+    Quick,
+    /// It will not be.
+    Last,
 }
 
 impl Pods {
     /// The caller runs the future, which ends after `stop`.
     pub fn new(
         redis: Redis,
-        me: Identity,
+        bus: Bus,
         draining: CancellationToken,
+        applied: watch::Receiver<Option<Position>>,
         registry: &mut Registry,
         stop: CancellationToken,
     ) -> (Pods, impl Future<Output = ()> + Send + use<>) {
         let shared = Shared {
             redis,
-            me,
+            me: bus.me().clone(),
             script: Script::new(include_str!("beat.lua")),
             view: watch::Sender::default(),
             at_once: Notify::new(),
-            confirmed: Mutex::default(),
+            lease: Mutex::default(),
+            applied,
             draining,
+            bus,
             metrics: Metrics::new(registry),
         };
         let pods = Pods(Arc::new(shared));
@@ -89,39 +108,83 @@ impl Pods {
         self.0.at_once.notify_one();
     }
 
-    /// Until when others count on this process: nothing that they may have changed is served from then on.
-    pub fn fenced_at(&self) -> Option<Boot> {
-        Some((*self.0.confirmed.lock().unwrap_or_else(PoisonError::into_inner))? + FENCED)
+    /// Until when the app may serve what messages can take away. None: it may not.
+    pub fn serves_until(&self) -> Option<Boot> {
+        let mut lease = self.lease();
+        if let Some(applied) = *self.0.applied.borrow() {
+            lease.applied(applied);
+        }
+        lease.until()
+    }
+
+    /// Those of `rows`, as Redis had them a moment ago, who live, and those who did by what was read last.
+    pub fn listed(&self, rows: &[(String, String)]) -> BTreeMap<String, Seen> {
+        let now_us = self.0.redis.now_us(key::PODS).unwrap_or_default();
+        let rows = rows.iter().map(|(process, row)| (process.as_str(), row.as_str()));
+        let view = View::new(now_us, rows, Boot::now()).remembering(&self.0.view.borrow());
+        view.there.into_iter().filter(|(_, seen)| seen.age <= GONE).collect()
+    }
+
+    /// Redis has lost who was there, or may have, so lately that not all have said so anew.
+    pub fn may_forget(&self) -> bool {
+        let since = self.0.redis.incarnation(key::PODS).map(|incarnation| incarnation.since_us);
+        let age = self.0.redis.now_us(key::PODS).zip(since).map(|(now, since)| now.saturating_sub(since));
+        age.is_none_or(|age| u128::try_from(age).unwrap_or_default() <= GONE.as_micros())
+    }
+
+    /// Who is there now, and what they have applied.
+    pub async fn read(&self) -> Result<View, Error> {
+        let sent = Boot::now();
+        let (now_us, rows) = self.0.redis.hash_at(key::PODS).await?;
+        let rows = rows.iter().map(|(process, row)| (process.as_str(), row.as_str()));
+        Ok(View::new(now_us, rows, sent))
     }
 
     async fn live(&self) {
         let mut heartbeat = None::<Boot>;
+        let mut asked = false;
         loop {
-            let told = self.beat(false).await.is_ok();
+            let told = self.beat(if asked { Beat::Quick } else { Beat::Whole }).await.is_ok();
             if told && heartbeat.is_none_or(|last| Boot::now().since(last) >= HEARTBEAT_EVERY) {
                 heartbeat = self.heartbeat().await.is_ok().then(Boot::now);
             }
-            let wait = if told { EVERY } else { AGAIN };
-            let _asked = timeout(wait, self.0.at_once.notified()).await;
+            let due = self.0.view.borrow().read.map_or(Boot::default(), |read| read + EVERY);
+            let wait = if told { due.since(Boot::now()) } else { AGAIN };
+            // However often it is asked, who else is there is read once a second.
+            asked = timeout(wait, self.0.at_once.notified()).await.is_ok() && Boot::now() < due;
         }
     }
 
-    /// Says that this process lives, and reads who else does.
-    async fn beat(&self, leaving: bool) -> Result<(), Error> {
+    /// Says that this process lives, and mostly reads who else does.
+    async fn beat(&self, what: Beat) -> Result<(), Error> {
         let Shared { redis, me, script, .. } = &*self.0;
-        let row = Row { pod: me.pod.clone(), ready: !self.0.draining.is_cancelled(), leaving };
+        let row = Row {
+            pod: me.pod.clone(),
+            ready: !self.0.draining.is_cancelled() && !self.0.bus.is_deaf(),
+            leaving: what == Beat::Last,
+            cursor: *self.0.applied.borrow(),
+        };
         let row = serde_json::to_vec(&row).expect("a row is JSON");
         let (deadline, gone) = (redis.deadline_us(key::PODS).await.to_string(), GONE.as_micros().to_string());
-        let args = [deadline.as_bytes(), me.process.as_bytes(), &row, gone.as_bytes()];
+        let whole: &[u8] = if what == Beat::Quick { b"0" } else { b"1" };
+        let args = [deadline.as_bytes(), me.process.as_bytes(), &row, gone.as_bytes(), whole];
         let sent = Boot::now();
-        let answer: Result<Vec<String>, Error> = redis.run(script, &[key::PODS], &args).await;
+        let answer: Result<Vec<String>, Error> = redis.run(script, &[key::PODS, key::TOP], &args).await;
         let there = answer.inspect_err(|_| self.0.metrics.failed())?;
-        *self.0.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent);
         let mut there = there.iter().map(String::as_str);
-        let now_us = there.next().and_then(|now| now.parse().ok()).unwrap_or_default();
-        let rows = std::iter::from_fn(|| there.next().zip(there.next()));
-        self.show(View::new(now_us, rows, sent));
+        let now_us = there.next().and_then(|now| now.parse().ok());
+        let top = there.next().and_then(|top| top.parse().ok());
+        let (now_us, top) = now_us.zip(top).ok_or_else(|| unexpected("no time, or no top"))?;
+        self.lease().confirmed(sent, top);
+        if what != Beat::Quick {
+            let rows = std::iter::from_fn(|| there.next().zip(there.next()));
+            self.show(View::new(now_us, rows, sent));
+        }
         Ok(())
+    }
+
+    fn lease(&self) -> MutexGuard<'_, Lease> {
+        self.0.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn show(&self, view: View) {
@@ -129,13 +192,16 @@ impl Pods {
         let view = view.remembering(&before);
         let changes = view.changes(&before);
         self.0.metrics.seen(&view, &changes);
-        for change in changes {
-            match change {
-                Change::Joined { pod, process } => tracing::info!(pod, process, "a pod has joined"),
-                Change::Left { pod, process } => tracing::info!(pod, process, "a pod has left"),
-            }
-        }
         self.0.view.send_replace(Arc::new(view));
+        for change in changes {
+            let (what, pod, process) = match change {
+                Change::Joined { pod, process } => ("joined", pod, process),
+                Change::Left { pod, process } => ("left", pod, process),
+            };
+            tracing::info!(pod, process, "a pod has {what}");
+            let data = json!({ "change": what, "pod": pod, "process": process }).to_string();
+            self.0.bus.feed().tell(Event { name: "pods", id: None, data });
+        }
     }
 
     /// For pods of the original, which nothing of ours reads.
@@ -148,6 +214,10 @@ impl Pods {
 
     /// Best effort: whoever hears nothing waits until the row is old.
     async fn leave(&self) {
-        let _told = self.beat(true).await;
+        let _told = self.beat(Beat::Last).await;
     }
+}
+
+fn unexpected(reason: &str) -> Error {
+    Error::Unexpected { reason: reason.to_owned() }
 }

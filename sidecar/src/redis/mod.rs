@@ -180,6 +180,15 @@ impl Redis {
         self.call::<Value>(key, ask).await.map(|_ok| ())
     }
 
+    /// The hash at `key`, and Redis TIME in us, right before.
+    pub async fn hash_at(&self, key: &str) -> Result<(i64, Vec<(String, String)>), Error> {
+        let mut commands = redis::pipe();
+        commands.cmd("TIME").cmd("HGETALL").arg(key);
+        let ask = Ask { script: None, commands, asking: false, seen: false, confirm: None };
+        let ((time, hash), _) = self.call::<((i64, i64), Vec<(String, String)>)>(key, ask).await?;
+        Ok((time.0.saturating_mul(1_000_000).saturating_add(time.1), hash))
+    }
+
     /// From the next connection on, `listener` is told what somebody else changes, while that connection is read.
     pub fn listen(&self, listener: impl Fn(Changed<'_>) + Send + Sync + 'static) {
         self.wires.ear.listen(listener);

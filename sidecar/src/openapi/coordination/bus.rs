@@ -1,5 +1,6 @@
 //! Messages.
 
+use super::barrier::waiting;
 use super::{EVENTS, JSON, Value, coordination, json};
 
 pub(super) fn paths() -> Value {
@@ -7,16 +8,21 @@ pub(super) fn paths() -> Value {
         "name": "Last-Event-ID", "in": "header", "schema": { "type": "string" },
         "description": "The id of the event that the client had last: what came after it comes first, or resync.",
     });
+    let acks = json!({
+        "name": "acks", "in": "query", "schema": { "type": "boolean", "default": false },
+        "description": "The app will say what it has applied: hello has the stream's number, and lease says until when \
+                        the app may serve what messages can take away.",
+    });
     json!({
         "/v1/events": {
             "get": coordination("Hear what happens, as server-sent events", "getEvents")
-                .parameters([last])
-                .answer("200", "Events, as long as both sides live; a comment every few seconds", EVENTS, "Events"),
+                .parameters([acks, last])
+                .answer("200", "Events, as long as both sides live; a comment every few seconds", EVENTS, "Events")
+                .refusals(&[400]),
         },
         "/v1/messages": {
-            "post": coordination("Tell the other pods' apps something, or one of them", "sendMessage")
+            "post": waiting(coordination("Tell the other pods' apps something, or one of them", "sendMessage"))
                 .body(&[(JSON, "Message")])
-                .answer("202", "It has its place: who listens hears it, or that it was lost", JSON, "Sent")
                 .refusals(&[400, 408, 412, 413, 415, 429]),
         },
     })
@@ -28,12 +34,12 @@ pub(super) fn schemas() -> Value {
     json!({
         "Events": {
             "type": "string",
-            "description": "hello: {pod, process}. message: as sent, with id, timestamp and sourcePod; its event id is \
+            "description": "hello: {pod, process, stream?}. message: as sent, with id, timestamp and sourcePod; its event id is \
                             its position; unauthenticated where it came from a pod of the original, without a position. \
                             gap: {from, to, reason}, the messages between them are lost. resync: {to, reason}, whatever \
                             was derived from messages is to be made anew. leader: {leaderId, term, isLeader, \
-                            validForMs}, at each change. An id without an event is the position of \
-                            what is not for this pod.",
+                            validForMs}, at each change. pods: {change, pod, process}. lease: {validMs, \
+                            untilMonotonicMs}. An id without an event is the position of what is not for this pod.",
         },
         "Message": {
             "type": "object",

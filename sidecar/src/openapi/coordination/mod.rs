@@ -1,5 +1,6 @@
 //! The paths by which pods talk, and what their requests and answers hold. A new one is a file here and a line below.
 
+mod barrier;
 mod bus;
 mod leader;
 mod pods;
@@ -12,11 +13,11 @@ use super::refusals::Surface;
 pub(super) const EVENTS: &str = "text/event-stream";
 
 pub(super) fn paths() -> Map<String, Value> {
-    all([bus::paths(), leader::paths(), pods::paths()])
+    all([barrier::paths(), bus::paths(), leader::paths(), pods::paths()])
 }
 
 pub(super) fn schemas() -> Map<String, Value> {
-    all([bus::schemas(), leader::schemas(), pods::schemas()])
+    all([barrier::schemas(), bus::schemas(), leader::schemas(), pods::schemas()])
 }
 
 fn all<const N: usize>(parts: [Value; N]) -> Map<String, Value> {

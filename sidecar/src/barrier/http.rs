@@ -1,0 +1,155 @@
+//! What the app says that it has applied, and what it is told of that: `POST /v1/events/acks`, `?acks=true`,
+//! `?wait=applied`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use futures::{Stream as Events, StreamExt, stream};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Laggard, Stream};
+use crate::app::App;
+use crate::bus::{Outgoing, Position, Published};
+use crate::clock::{Boot, monotonic_ms};
+use crate::coordination::{Coordination, Error, text};
+use crate::pods::Seen;
+use crate::stream::Event;
+
+/// Between two leases; each lasts four times as long.
+const LEASE_EVERY: Duration = Duration::from_millis(500);
+const USUAL_MS: u64 = 1_000;
+const LONGEST_MS: u64 = 1_500;
+/// The answer is on its way by then, however long the publication took.
+const ANSWER: Duration = Duration::from_millis(1_650);
+
+pub(crate) fn router() -> Router<App> {
+    Router::new().route("/v1/events/acks", post(acks))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ack {
+    stream: u64,
+    id: String,
+}
+
+async fn acks(coordination: Coordination, headers: HeaderMap, body: Body) -> Result<StatusCode, Error> {
+    const SHAPE: Error = Error::InvalidRequest("send {stream, id}: hello's stream, and the id of an event");
+    let Ack { stream, id } = serde_json::from_str(&text(&headers, body).await?).map_err(|_| SHAPE)?;
+    let at: Position = id.parse().map_err(|()| SHAPE)?;
+    if coordination.barrier().applied(stream, at) {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Error::UnknownStream)
+    }
+}
+
+/// Events for an app that says what it has applied, and is told until when it may serve what they can take away.
+pub(crate) fn acknowledged(
+    coordination: &Coordination,
+    last: Option<Position>,
+) -> impl Events<Item = Event> + Send + use<> {
+    let bus = coordination.bus();
+    // First: what comes meanwhile comes by the stream, and whoever is new has nothing that it could be about.
+    let events = bus.events(last);
+    let cursor = bus.cursor();
+    // Who says that he knows more than there is will be told to begin anew.
+    let known = last.map_or(cursor, |last| Some(last).filter(|last| Some(*last) <= cursor));
+    let stream = coordination.barrier().join(known.unwrap_or_default());
+    let id = stream.id;
+    stream::select(events.map(move |event| named(event, id)), leases(stream))
+}
+
+fn named(event: Event, stream: u64) -> Event {
+    if event.name != "hello" {
+        return event;
+    }
+    let mut data: Value = serde_json::from_str(&event.data).unwrap_or_default();
+    data["stream"] = stream.into();
+    Event { data: data.to_string(), ..event }
+}
+
+fn leases(stream: Stream) -> impl Events<Item = Event> + Send {
+    let mut ticks = interval(LEASE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    stream::unfold((stream, ticks), |(stream, mut ticks)| async move {
+        ticks.tick().await;
+        let left = stream.lease().map_or(Duration::ZERO, |until| until.since(Boot::now()));
+        let left = u64::try_from(left.as_millis()).unwrap_or_default();
+        let data = json!({ "validMs": left, "untilMonotonicMs": monotonic_ms() + left }).to_string();
+        Some((Event { name: "lease", id: None, data }, (stream, ticks)))
+    })
+}
+
+/// How long the answer to a message waits for those who are told.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Waiting {
+    wait: Option<String>,
+    timeout_ms: Option<u64>,
+}
+
+impl Waiting {
+    /// None: not at all.
+    fn within(&self) -> Result<Option<Duration>, Error> {
+        match (self.wait.as_deref(), self.timeout_ms) {
+            (None, None) => Ok(None),
+            (Some("applied"), ms) if ms.is_none_or(|ms| ms <= LONGEST_MS) => {
+                Ok(Some(Duration::from_millis(ms.unwrap_or(USUAL_MS))))
+            }
+            _ => Err(Error::InvalidRequest("wait is applied, and timeoutMs at most 1500")),
+        }
+    }
+}
+
+/// Tells others as the app asks for, and answers when they are told, or when all of them have applied it.
+pub(crate) async fn publish(
+    coordination: &Coordination,
+    outgoing: Outgoing,
+    waiting: &Waiting,
+) -> Result<Response, Error> {
+    let start = Instant::now();
+    let within = waiting.within()?;
+    let outgoing = Outgoing { ack: within.is_some(), ..outgoing };
+    let Published { id, position, pods } = coordination.bus().publish_for_app(outgoing).await?;
+    let sent = json!({ "id": id, "position": position.to_string() });
+    let Some(within) = within else { return Ok(told(StatusCode::ACCEPTED, sent)) };
+    let listed = coordination.pods().listed(&pods);
+    let within = within.min(ANSWER.saturating_sub(start.elapsed()));
+    let behind = coordination.barrier().wait(position, &listed, within).await;
+    Ok(judged(sent, &listed, behind, coordination.pods().may_forget()))
+}
+
+/// `forgetful`: Redis may have lost who was there.
+fn judged(
+    mut sent: Value,
+    listed: &BTreeMap<String, Seen>,
+    behind: Vec<Laggard>,
+    forgetful: bool,
+) -> Response {
+    let applied = behind.is_empty() && !forgetful;
+    sent["applied"] = applied.into();
+    if applied {
+        sent["processes"] = listed.len().into();
+        return told(StatusCode::OK, sent);
+    }
+    let laggards = behind.into_iter().map(|Laggard { process, pod, cursor }| {
+        json!({ "pod": pod, "process": process, "position": cursor.map(|cursor| cursor.to_string()) })
+    });
+    sent["laggards"] = laggards.collect();
+    if forgetful {
+        sent["reason"] = "Redis was replaced a moment ago; who else was there is not known".into();
+    }
+    told(StatusCode::MULTI_STATUS, sent)
+}
+
+fn told(status: StatusCode, body: Value) -> Response {
+    (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
+}

@@ -1,0 +1,83 @@
+//! Until when this pod's app may serve what messages can take away: as long as others count on this pod, and while it
+//! knows all that was published before they began to.
+
+use std::time::Duration;
+
+use crate::bus::Position;
+use crate::clock::Boot;
+
+/// Who has not been confirmed to be there for this long takes himself for cut off, a second before others do.
+const FENCED: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Lease {
+    /// When the last row that Redis has was sent.
+    confirmed: Option<Boot>,
+    /// The top when others began to count on this process.
+    since: Option<Position>,
+    caught_up: bool,
+}
+
+impl Lease {
+    /// A row was sent then, and Redis had it when its top was this.
+    pub(super) fn confirmed(&mut self, sent: Boot, top: Position) {
+        let lapsed = self.confirmed.is_none_or(|last| sent >= last + FENCED);
+        if lapsed {
+            *self = Lease { confirmed: None, since: Some(top), caught_up: false };
+        }
+        self.confirmed = self.confirmed.max(Some(sent));
+    }
+
+    pub(super) fn applied(&mut self, at: Position) {
+        self.caught_up |= self.since.is_some_and(|top| at >= top);
+    }
+
+    /// None: nothing may be served yet.
+    pub(super) fn until(&self) -> Option<Boot> {
+        Some(self.confirmed.filter(|_| self.caught_up)? + FENCED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seq: u64) -> Position {
+        Position { n: 1, seq }
+    }
+
+    fn second(second: u64) -> Boot {
+        Boot::at(Duration::from_secs(second))
+    }
+
+    #[test]
+    fn nothing_is_served_before_all_is_known_that_was_published_before() {
+        let mut lease = Lease::default();
+        lease.applied(at(9));
+        assert_eq!(lease.until(), None);
+        lease.confirmed(second(1), at(10));
+        lease.applied(at(9));
+        lease.confirmed(second(2), at(12));
+        assert_eq!(lease.until(), None);
+        // What came after others began to count on it, they wait for.
+        lease.applied(at(10));
+        assert_eq!(lease.until(), Some(second(4)));
+    }
+
+    #[test]
+    fn whoever_was_cut_off_begins_anew() {
+        let mut lease = Lease::default();
+        lease.confirmed(second(1), at(1));
+        lease.applied(at(1));
+        lease.confirmed(second(2), at(2));
+        // An answer that comes late takes nothing away.
+        lease.confirmed(second(1), at(1));
+        assert_eq!(lease.until(), Some(second(4)));
+        lease.confirmed(second(4), at(7));
+        assert_eq!(lease.until(), None);
+        lease.applied(at(6));
+        assert_eq!(lease.until(), None);
+        lease.applied(at(7));
+        assert_eq!(lease.until(), Some(second(6)));
+    }
+}
