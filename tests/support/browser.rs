@@ -42,6 +42,20 @@ pub struct Browser {
 
 impl Browser {
     pub async fn open(url: &str) -> Browser {
+        let mut browser = Browser::start().await;
+        browser.call("Page.navigate", json!({ "url": url })).await;
+        browser
+    }
+
+    /// One that runs no script of the page.
+    pub async fn without_scripts(url: &str) -> Browser {
+        let mut browser = Browser::start().await;
+        browser.call("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
+        browser.call("Page.navigate", json!({ "url": url })).await;
+        browser
+    }
+
+    async fn start() -> Browser {
         let chromium = on_path("chromium").expect("chromium is not on the PATH; apt-get install chromium");
         let profile = Scratch::new("browser");
         let mut command = Command::new("/bin/bash");
@@ -67,7 +81,6 @@ impl Browser {
         for domain in ["Runtime.enable", "Log.enable", "Page.enable"] {
             browser.call(domain, json!({})).await;
         }
-        browser.call("Page.navigate", json!({ "url": url })).await;
         browser
     }
 

@@ -3,8 +3,9 @@
 
 // Of a session that is no longer written, this many are still read; what was found of older ones is final.
 const SESSIONS = 8;
-// A session takes so many writes, then the next one begins.
+// A session takes so many writes, then the next one begins; if none can be made it goes on, up to what a document holds.
 const WRITES = 150;
+const MAX_WRITES = 2_000;
 
 export class Book {
   constructor() {
@@ -14,11 +15,13 @@ export class Book {
     this.lead = { id: null, term: 0, lastMs: undefined, vacant: false, gapMs: 0, gapMaxMs: 0, changes: 0 };
   }
 
-  /** The session that is written, unless it is time for another. */
+  /** The session that is written, if there is one that can be. */
   get current() {
     const session = this.sessions.at(-1);
-    return session === undefined || session.gone || session.writes.size >= WRITES ? undefined : session;
+    return session === undefined || session.gone || session.writes.size >= MAX_WRITES ? undefined : session;
   }
+
+  get wantsAnother() { return this.current === undefined || this.current.writes.size >= WRITES; }
 
   opened(id) {
     this.sessions.push({ id, writes: new Map(), gone: false });

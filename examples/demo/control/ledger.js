@@ -38,42 +38,41 @@ export class Ledger {
   async loop(everyMs, step) {
     while (!this.stopped) {
       const next = performance.now() + everyMs;
-      // No answer says nothing of the step; the next one asks again.
-      await step().catch(() => {});
+      await step();
       await new Promise((resolve) => { setTimeout(resolve, Math.max(0, next - performance.now())); });
     }
   }
 
+  /** An answer, or status 0 where there was none: a pod died, or all of them. */
   async ask(path, options = {}) {
-    const response = await fetch(this.base + path, { ...options, signal: AbortSignal.timeout(ANSWER_MS) });
-    const text = await response.text();
-    return { status: response.status, headers: response.headers, body: parsed(text) };
+    try {
+      const response = await fetch(this.base + path, { ...options, signal: AbortSignal.timeout(ANSWER_MS) });
+      return { status: response.status, headers: response.headers, body: parsed(await response.text()) };
+    } catch {
+      return { status: 0, headers: new Headers(), body: undefined };
+    }
   }
 
   async write() {
-    const session = this.book.current;
-    if (session === undefined) {
+    if (this.book.wantsAnother) {
       const { status, body } = await this.ask('/api/sessions');
-      if (status === 200 && body?.sessionId) this.book.opened(body.sessionId);
-      return;
+      if (status === 200) this.book.opened(body.sessionId);
     }
+    // No session is made while Redis is away.
+    const session = this.book.current;
+    if (session === undefined) return;
     this.number += 1;
     const name = `w${this.number}`;
-    try {
-      const { status, headers, body } = await this.ask(address(session), {
-        method: 'PATCH',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ ledger: { [name]: 1 } }),
-      });
-      if (status === 200 || status === 202) {
-        this.book.acknowledged(session, name, headers.get('x-hyperpage-durability') ?? 'redis');
-        this.begin();
-      } else {
-        this.book.refused(body?.error?.code !== 'OUTCOME_UNKNOWN');
-      }
-    } catch {
-      this.book.refused(false);
-      return;
+    const { status, headers, body } = await this.ask(address(session), {
+      method: 'PATCH',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ ledger: { [name]: 1 } }),
+    });
+    if (status === 200 || status === 202) {
+      this.book.acknowledged(session, name, headers.get('x-hyperpage-durability'));
+      this.begin();
+    } else {
+      this.book.refused(status !== 0 && body?.error?.code !== 'OUTCOME_UNKNOWN');
     }
     await this.audit(session);
   }
