@@ -100,7 +100,8 @@ impl Keys {
                 let before = self.seal();
                 let (named, known) = (format!("{ring:?}"), format!("{before:?}"));
                 *self.seal.write().unwrap_or_else(PoisonError::into_inner) = Seal::With(Arc::new(ring));
-                if known != format!("With({named})") || told.take().is_some() {
+                let was_wrong = told.take().is_some();
+                if was_wrong || known != format!("With({named})") {
                     tracing::info!(keys = named, "messages are sealed with the first of these keys");
                 }
             }
