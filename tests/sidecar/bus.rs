@@ -30,6 +30,11 @@ pub(crate) async fn pods<const N: usize>(redis: &RedisServer, names: [&str; N]) 
 
 /// Listens from now on: what is said next is heard.
 pub(crate) async fn listen(sidecar: &Sidecar) -> Events {
+    eventually("it is subscribed", RECOVERY, async || {
+        let count = total(sidecar, "hyperpage_bus_subscriptions_total").await;
+        check(count >= 1.0, count)
+    })
+    .await;
     eventually("it has looked at the top", RECOVERY, async || {
         let mut events = Events::open(sidecar.app_address, "/v1/events", None).await;
         let hello = events.expect(&["hello"], PROMPT).await;
@@ -129,6 +134,8 @@ async fn ten_thousand_messages_through_three_sidecars_and_none_is_lost() {
     let numbers: Vec<u64> = all[0].iter().map(|id| id.split_once('-').unwrap().1.parse().unwrap()).collect();
     assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]));
     assert!(all.iter().all(|heard| *heard == all[0]), "each heard the same in the same order");
+    let kept: u64 = redis.command(&["XLEN", "{hyperpage:coord}:stream"]).await.unwrap();
+    assert_eq!(kept, 10_000);
     for sidecar in sidecars {
         sidecar.stop().await;
     }

@@ -88,11 +88,14 @@ fn samples(method: &str, path: &str, id: &str) -> Vec<(Request, Needs)> {
             read(plain(&method.to_uppercase(), "/v1/users/somebody/sessions".into()))
         }
         ("delete", "/v1/users/{id}/sessions") => write(plain("DELETE", "/v1/users/somebody/sessions".into())),
+        // They have faults of their own: bus_faults and leader_faults.
+        (_, path) if COORDINATION.iter().any(|known| path.starts_with(known)) => Vec::new(),
         ("get", path) if ADMIN.contains(&path) => nothing(plain("GET", path.into()), 200),
         _ => panic!("{method} {path} is a new route: say here how it meets an outage"),
     }
 }
 
+const COORDINATION: [&str; 5] = ["/v1/events", "/v1/messages", "/v1/leader", "/v1/pods", "/v1/cache"];
 const ADMIN: [&str; 5] = ["/startupz", "/healthz", "/readyz", "/metrics", "/openapi.json"];
 
 /// Every route that the sidecar documents, HEAD wherever there is a GET, and those of the second port.

@@ -80,7 +80,6 @@ impl Shared {
 
     pub(super) fn miss(&self, from: Position, to: Position, reason: &'static str) {
         self.metrics.gaps.inc();
-        tracing::warn!(%from, %to, reason, "messages are lost");
         self.tell(&Told::Gap { from, to });
         self.feed.tell_at(gap(from, to, reason), to);
         self.advance(to);

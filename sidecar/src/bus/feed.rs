@@ -180,3 +180,92 @@ impl Reader {
 fn weight(event: &Event) -> usize {
     event.data.len() + EVENT_BYTES
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    fn at(seq: u64) -> Position {
+        Position { n: 1, seq }
+    }
+
+    fn tell(feed: &Feed, seq: u64, data: &str) {
+        feed.tell_at(
+            Event { name: "message", id: Some(at(seq).to_string()), data: data.to_owned() },
+            at(seq),
+        );
+    }
+
+    async fn next(reader: &mut Reader) -> String {
+        match timeout(SOON, reader.next()).await.expect("there is something") {
+            Found::Event(event) => format!("{} {}", event.id.as_deref().unwrap_or("-"), event.data),
+            Found::Lagged(at) => format!("lagged {}", at.map_or_else(String::new, |at| at.to_string())),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_reader_has_its_own_place_and_waits_there() {
+        let feed = Feed::default();
+        let (mut one, mut other) = (feed.listen(), feed.listen());
+        tell(&feed, 1, "a");
+        assert_eq!(next(&mut one).await, "1-1 a");
+        assert!(timeout(Duration::from_millis(10), one.next()).await.is_err());
+        feed.tell(Event { name: "leader", id: None, data: "l".to_owned() });
+        assert_eq!(next(&mut one).await, "- l");
+        assert_eq!((next(&mut other).await, next(&mut other).await), ("1-1 a".to_owned(), "- l".to_owned()));
+        assert!(timeout(Duration::from_millis(10), feed.listen().next()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn so_much_is_kept_and_who_is_behind_that_is_told() {
+        let (many, large) = (Feed::default(), Feed::default());
+        let (mut of_many, mut of_large) = (many.listen(), large.listen());
+        let page = "x".repeat(64 * 1024);
+        for seq in 0..=EVENTS as u64 {
+            tell(&many, seq, "");
+        }
+        for seq in 0..100 {
+            tell(&large, seq, &page);
+        }
+        assert_eq!(many.ring().events.len(), EVENTS);
+        assert!(large.ring().bytes <= BYTES && large.ring().events.len() > 60);
+        let last = at(EVENTS as u64);
+        assert_eq!(next(&mut of_many).await, format!("lagged {last}"));
+        assert_eq!(next(&mut of_large).await, format!("lagged {}", at(99)));
+        tell(&many, EVENTS as u64 + 1, "next");
+        assert_eq!(next(&mut of_many).await, format!("{} next", at(EVENTS as u64 + 1)));
+    }
+
+    #[tokio::test]
+    async fn who_comes_back_goes_on_where_he_was_or_learns_what_he_cannot_have_here() {
+        let feed = Feed::default();
+        assert!(matches!(feed.resume(at(1)), Resumed::Lost(_)));
+        feed.begin(at(10));
+        assert!(matches!(feed.resume(at(10)), Resumed::Here(_)));
+        assert!(matches!(feed.resume(at(11)), Resumed::Lost(_)));
+        let Resumed::Behind { until, .. } = feed.resume(at(7)) else { panic!("it is older") };
+        assert_eq!(until, at(11));
+        tell(&feed, 11, "a");
+        feed.tell(Event { name: "leader", id: None, data: "l".to_owned() });
+        tell(&feed, 12, "b");
+        feed.tell(Event { name: "pods", id: None, data: "p".to_owned() });
+        let Resumed::Here(mut reader) = feed.resume(at(11)) else { panic!("it is there") };
+        assert_eq!(
+            (next(&mut reader).await, next(&mut reader).await),
+            ("- l".to_owned(), "1-12 b".to_owned())
+        );
+        let Resumed::Here(mut reader) = feed.resume(at(12)) else { panic!("it is the last") };
+        assert_eq!(next(&mut reader).await, "- p");
+        let Resumed::Behind { mut reader, until } = feed.resume(at(9)) else { panic!("it is older") };
+        assert_eq!((until, next(&mut reader).await), (at(11), "1-11 a".to_owned()));
+        for other in [Position { n: 2, seq: 11 }, Position { n: 0, seq: 11 }, at(13)] {
+            assert!(matches!(feed.resume(other), Resumed::Lost(_)), "{other}");
+        }
+    }
+}

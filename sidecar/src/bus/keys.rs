@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
@@ -69,13 +69,15 @@ pub(super) enum Seal {
 pub(super) struct Keys {
     file: Option<PathBuf>,
     seal: RwLock<Seal>,
+    /// What is wrong with the file, and was said.
+    told: Mutex<Option<String>>,
 }
 
 impl Keys {
     pub(super) fn new(file: Option<PathBuf>) -> Keys {
         let seal = if file.is_some() { Seal::Missing } else { Seal::Plain };
-        let keys = Keys { file, seal: RwLock::new(seal) };
-        keys.look(&mut None);
+        let keys = Keys { file, seal: RwLock::new(seal), told: Mutex::default() };
+        keys.look();
         keys
     }
 
@@ -85,16 +87,16 @@ impl Keys {
 
     /// Looks into the file now and then; never ends.
     pub(super) async fn watch(&self) {
-        let mut told = None;
         loop {
-            self.look(&mut told);
             tokio::time::sleep(LOOK_EVERY).await;
+            self.look();
         }
     }
 
     /// What is wrong is told once, and the last good keys stay.
-    fn look(&self, told: &mut Option<String>) {
+    fn look(&self) {
         let Some(file) = &self.file else { return };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         match read(file).and_then(|text| Ring::parse(&text)) {
             Ok(ring) => {
                 let before = self.seal();
@@ -198,8 +200,8 @@ mod tests {
     fn a_replaced_file_is_followed_and_a_broken_one_leaves_the_last_good_keys() {
         let file = std::env::temp_dir().join(format!("hyperpage-bus-keys-{}", std::process::id()));
         let keys = Keys::new(Some(file.clone()));
-        let mut told = None;
         let ids = || format!("{:?}", keys.seal());
+        let wrong_now = || keys.told.lock().unwrap().is_some();
         assert_eq!(ids(), "Missing");
         for (text, expect, wrong) in [
             (ONE, r#"With(["k1"])"#, false),
@@ -209,11 +211,11 @@ mod tests {
             (TWO, r#"With(["k2"])"#, false),
         ] {
             std::fs::write(&file, text).unwrap();
-            keys.look(&mut told);
-            assert_eq!((ids().as_str(), told.is_some()), (expect, wrong));
+            keys.look();
+            assert_eq!((ids().as_str(), wrong_now()), (expect, wrong));
         }
         std::fs::remove_file(&file).unwrap();
-        keys.look(&mut told);
-        assert_eq!((ids().as_str(), told.is_some()), (r#"With(["k2"])"#, true));
+        keys.look();
+        assert_eq!((ids().as_str(), wrong_now()), (r#"With(["k2"])"#, true));
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Bus;
 use super::cursor::{Action, Event, State};
 use super::delivery::{Delivered, Opened};
-use super::message::{Message, Rejected};
+use super::message::{Message, Rejected, is_announcement};
 use super::position::{Position, Top};
 use super::recent::Recent;
 use super::store::Page;
@@ -32,7 +32,7 @@ pub(super) struct Listener {
     foreign: Recent,
     /// The highest term that anything was accepted under.
     fence: u64,
-    said: HashMap<Rejected, Instant>,
+    said: HashMap<&'static str, Instant>,
     looking: Option<Looking>,
     reading: Option<Reading>,
     /// Since when the subscription is of no use, or was renewed last.
@@ -134,6 +134,7 @@ impl Listener {
                 Ok(message) if self.ours.knows(&message.id) => {}
                 Ok(message) if self.foreign.insert(&message.id) => self.bus.0.deliver_foreign(&message),
                 Ok(_known) => {}
+                Err(_) if is_announcement(payload) => {}
                 Err(reason) => self.rejected(reason),
             }
         }
@@ -187,11 +188,8 @@ impl Listener {
                     }
                     self.deliver(Position { n, seq: numbers[place] }, opened);
                 }
-                Action::Gap { from, to } => bus.0.miss(from, to, "lost"),
-                Action::Resync { from, to } => {
-                    self.fence = 0;
-                    bus.0.resync(from, to);
-                }
+                Action::Gap { from, to } => self.miss(from, to, "lost"),
+                Action::Resync { from, to } => bus.0.resync(from, to),
                 Action::ReadStream { question, after } => self.read_stream(question, after),
                 Action::Deaf(deaf) => bus.0.set_deaf(deaf),
             }
@@ -206,7 +204,7 @@ impl Listener {
     /// At its place in the order. What cannot be read is lost; what came before is passed over.
     fn deliver(&mut self, at: Position, opened: Opened) {
         let bus = self.bus.clone();
-        let Ok((letter, authentic)) = opened else { return bus.0.miss(at, at, "unreadable") };
+        let Ok((letter, authentic)) = opened else { return self.miss(at, at, "unreadable") };
         if self.known(&letter.message.id) {
             return bus.0.pass(at);
         }
@@ -222,14 +220,29 @@ impl Listener {
         bus.0.deliver(&Delivered { at, letter, authentic });
     }
 
+    fn miss(&mut self, from: Position, to: Position, reason: &'static str) {
+        if self.is_to_be_said(reason) {
+            tracing::warn!(%from, %to, reason, "messages are lost; more such are only counted");
+        }
+        self.bus.0.miss(from, to, reason);
+    }
+
     fn rejected(&mut self, reason: Rejected) {
         self.bus.0.metrics.rejected(reason);
-        let now = Instant::now();
-        let due = self.said.get(&reason).is_none_or(|said| now.duration_since(*said) >= SAY_EVERY);
-        if due {
-            self.said.insert(reason, now);
-            tracing::warn!(reason = reason.name(), "what came is no message; more such are only counted");
+        let reason = reason.name();
+        if self.is_to_be_said(reason) {
+            tracing::warn!(reason, "what came is no message; more such are only counted");
         }
+    }
+
+    /// Whoever floods the bus does not flood the log.
+    fn is_to_be_said(&mut self, what: &'static str) -> bool {
+        let now = Instant::now();
+        let due = self.said.get(what).is_none_or(|said| now.duration_since(*said) >= SAY_EVERY);
+        if due {
+            self.said.insert(what, now);
+        }
+        due
     }
 }
 

@@ -131,6 +131,16 @@ impl Message {
     }
 }
 
+/// Who leads, as it is told on the channel of elections: no message, and no garbage either.
+pub(super) fn is_announcement(text: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Announcement {
+        #[serde(rename = "leaderId")]
+        _leader_id: String,
+    }
+    text.len() <= MAX_BYTES && serde_json::from_slice::<Announcement>(text).is_ok()
+}
+
 /// A message of a later version is no garbage.
 fn rejected(text: &[u8]) -> Rejected {
     #[derive(Deserialize)]
@@ -206,6 +216,8 @@ mod tests {
         let unknown = letter.replace("cache_invalidate", "x");
         assert_eq!(Letter::parse(unknown.as_bytes()).err(), Some(Rejected::UnknownType));
         assert_eq!(Letter::parse(CAPTURED.as_bytes()).err(), Some(Rejected::Garbage));
+        assert!(is_announcement(br#"{"leaderId":"pod-a","term":3,"lastHeartbeat":1,"status":"active"}"#));
+        assert!(!is_announcement(CAPTURED.as_bytes()) && !is_announcement(b"{}"));
     }
 
     #[test]

@@ -98,12 +98,17 @@ impl Bus {
         let work = async move {
             let channels = listening.0.channels.heard();
             let listener = Listener::new(listening.clone());
+            let fred = match subscriber {
+                Subscriber::Fred => {
+                    redis.fred().inspect_err(|why| tracing::info!(why, "redis listens, not fred")).is_ok()
+                }
+                Subscriber::Redis => false,
+            };
             let listen = async {
-                match subscriber {
-                    Subscriber::Fred if redis.fred().is_ok() => {
-                        listener.listen(Fred::new(redis, channels)).await
-                    }
-                    Subscriber::Fred | Subscriber::Redis => listener.listen(Own::new(redis, channels)).await,
+                if fred {
+                    listener.listen(Fred::new(redis, channels)).await;
+                } else {
+                    listener.listen(Own::new(redis, channels)).await;
                 }
             };
             stop.run_until_cancelled(async { tokio::join!(listen, listening.0.keys.watch()) }).await;

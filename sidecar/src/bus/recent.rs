@@ -1,26 +1,30 @@
 //! The ids of the last messages, so that one that comes again is known.
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 
 const IDS: usize = 10_000;
 
+/// Digests of them: nobody outside knows by what key, and by chance two are the same in no lifetime.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    order: VecDeque<String>,
-    known: HashSet<String>,
+    digest: RandomState,
+    order: VecDeque<u64>,
+    known: HashSet<u64>,
 }
 
 impl Recent {
     pub(super) fn knows(&self, id: &str) -> bool {
-        self.known.contains(id)
+        self.known.contains(&self.digest.hash_one(id))
     }
 
     /// False for one that it knows.
     pub(super) fn insert(&mut self, id: &str) -> bool {
-        if !self.known.insert(id.to_owned()) {
+        let digest = self.digest.hash_one(id);
+        if !self.known.insert(digest) {
             return false;
         }
-        self.order.push_back(id.to_owned());
+        self.order.push_back(digest);
         if self.order.len() > IDS
             && let Some(oldest) = self.order.pop_front()
         {

@@ -94,6 +94,11 @@ impl Store {
         ];
         let keys = [key::TOP, key::STREAM, key::LEASE, key::FENCE, key::PODS];
         let answer: Vec<String> = self.redis.run(&self.publish, &keys, &args).await.map_err(Error::write)?;
+        let now = self.met();
+        if now != met && now != Met::nothing() {
+            // It may have been told to a Redis that had lost what the number before says, under a number given twice.
+            return Err(Error::OutcomeUnknown { reason: "Redis was replaced meanwhile".to_owned() });
+        }
         let mut words = answer.into_iter();
         match words.next().as_deref() {
             Some("OK") => {}
@@ -133,14 +138,21 @@ impl Store {
     fn met(&self) -> Met {
         match self.redis.incarnation(key::TOP).filter(|_| self.lives) {
             Some(Incarnation { n, run_id, since_us: _ }) => Met { n: n.to_string(), run_id },
-            None => Met { n: "0".to_owned(), run_id: "?".to_owned() },
+            None => Met::nothing(),
         }
     }
 }
 
+#[derive(PartialEq, Eq)]
 struct Met {
     n: String,
     run_id: String,
+}
+
+impl Met {
+    fn nothing() -> Met {
+        Met { n: "0".to_owned(), run_id: "?".to_owned() }
+    }
 }
 
 /// A number of the stream's; 0 for none, which no message has.

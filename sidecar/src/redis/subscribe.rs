@@ -50,6 +50,14 @@ impl Redis {
             },
         };
         let settings = data.redis_settings();
+        // It greets in a line of words.
+        let word = |word: &str| word.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte));
+        if ![settings.username(), settings.password()].into_iter().flatten().all(word) {
+            return Err(
+                "fred cannot say a name or a password with blanks, quotes or other letters than ASCII's"
+                    .into(),
+            );
+        }
         Ok(Config {
             // Whoever is not there yet is waited for.
             fail_fast: false,

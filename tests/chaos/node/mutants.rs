@@ -13,7 +13,19 @@ const TOUCH: &str = include_str!("../../../sidecar/src/session/touch.lua");
 
 /// Whether there is one of that name.
 pub(crate) fn replace(rules: &mut Rules, name: &str) -> bool {
-    of_sessions(&mut rules.sessions, name) || of_leaders(&mut rules.coordination.leader, name)
+    of_sessions(&mut rules.sessions, name)
+        || of_leaders(&mut rules.coordination.leader, name)
+        || of_messages(&mut rules.coordination.bus, name)
+}
+
+fn of_messages(rules: &mut sidecar::bus::Rules, name: &str) -> bool {
+    match name {
+        "no-gap-check" => rules.gap_check = false,
+        "one-life" => rules.lives = false,
+        "twice" => rules.dedupe = false,
+        _ => return false,
+    }
+    true
 }
 
 fn of_leaders(rules: &mut sidecar::leader::Rules, name: &str) -> bool {

@@ -124,7 +124,7 @@ impl Drop for Running {
 
 /// Subscribes at each connection, and asks now and then whether it is one still.
 async fn keep(client: SubscriberClient, channels: Arc<[String]>, tell: mpsc::Sender<Heard>) {
-    let mut connects = client.reconnect_rx();
+    let (mut connects, mut errors) = (client.reconnect_rx(), client.error_rx());
     let _runs_until_it_quits = client.connect();
     let mut pings = interval(PING_EVERY);
     let mut subscribed = false;
@@ -134,6 +134,10 @@ async fn keep(client: SubscriberClient, channels: Arc<[String]>, tell: mpsc::Sen
                 Ok(_) | Err(RecvError::Lagged(_)) => true,
                 Err(RecvError::Closed) => return,
             },
+            Ok((error, _)) = errors.recv() => {
+                tracing::debug!(%error, "the connection that listens");
+                false
+            }
             _ = pings.tick() => false,
         };
         let was = subscribed;

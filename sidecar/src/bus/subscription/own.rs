@@ -83,8 +83,7 @@ async fn keep(
                 if timeout(PING_EVERY, renew.notified()).await.is_ok() {
                     break;
                 }
-                let mut ping = redis::cmd("PING");
-                ping.arg("?");
+                let ping = redis::cmd("PING");
                 let pong = timeout(PING_TIMEOUT, ping.query_async::<Value>(&mut connection)).await;
                 if !matches!(pong, Ok(Ok(_))) {
                     break;

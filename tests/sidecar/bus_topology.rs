@@ -1,0 +1,113 @@
+//! Messages through every kind of Redis, heard by both clients.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tests::events::Events;
+use tests::eventually::{check, eventually};
+use tests::redis::{RedisCluster, RedisServer, Sentinels, free_port};
+use tests::scratch::Scratch;
+use tests::sidecar::{Settings, Sidecar};
+use tests::tls::Authority;
+
+use crate::bus::{hear, listen};
+use crate::bus_faults::{insist, reach, told};
+use crate::common::RECOVERY;
+use crate::metrics::total;
+
+/// A pod for each client.
+async fn one_of_each(settings: &Settings) -> [Sidecar; 2] {
+    let start = async |subscriber: &str| {
+        let settings = settings.clone().env("POD_NAME", format!("by-{subscriber}"));
+        let sidecar = Sidecar::start(&settings.env("HYPERPAGE_BUS_SUBSCRIBER", subscriber)).await;
+        eventually("it is subscribed", RECOVERY, async || {
+            let count = total(&sidecar, "hyperpage_bus_subscriptions_total").await;
+            check(count >= 1.0, sidecar.logs())
+        })
+        .await;
+        sidecar
+    };
+    [start("fred").await, start("redis").await]
+}
+
+async fn both_hear(sidecars: &[Sidecar; 2]) -> [Events; 2] {
+    let mut events = [listen(&sidecars[0]).await, listen(&sidecars[1]).await];
+    for n in 0..20 {
+        insist(&sidecars[n % 2], &n.to_string()).await;
+        for events in &mut events {
+            let event = hear(events).await;
+            assert_eq!((event.name.as_str(), &event.json()["payload"]), ("message", &json!(n.to_string())));
+        }
+    }
+    for sidecar in sidecars {
+        assert!(!sidecar.logs().contains("nothing is heard"), "{}", sidecar.logs());
+    }
+    events
+}
+
+#[tokio::test]
+async fn pods_of_a_cluster_hear_each_other() {
+    let cluster = RedisCluster::start().await;
+    let sidecars = one_of_each(&Settings::cluster(&cluster)).await;
+    both_hear(&sidecars).await;
+    for sidecar in sidecars {
+        sidecar.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn pods_behind_sentinels_hear_each_other_before_and_after_a_failover() {
+    let mut group = Sentinels::start().await;
+    let sidecars = one_of_each(&Settings::sentinels(&group)).await;
+    let mut events = both_hear(&sidecars).await;
+    group.data[0].kill();
+    let message = json!({ "type": "broadcast", "payload": "after" });
+    eventually("another master takes messages", Duration::from_secs(20), async || {
+        let answer = sidecars[0].app.post("/v1/messages", &message).await;
+        check(answer.status == 202, answer)
+    })
+    .await;
+    for events in &mut events {
+        reach(&sidecars[0], events, "reached").await;
+    }
+    both_hear_at_once(&sidecars, &mut events).await;
+    for sidecar in sidecars {
+        sidecar.stop().await;
+    }
+}
+
+/// What is said is heard at once: whoever fetches has it a quarter of a second later.
+async fn both_hear_at_once(sidecars: &[Sidecar; 2], events: &mut [Events; 2]) {
+    eventually("both hear at once", Duration::from_secs(10), async || {
+        let start = std::time::Instant::now();
+        for n in 0..10 {
+            insist(&sidecars[n % 2], &format!("later {n}")).await;
+            for events in events.iter_mut() {
+                told(events, &format!("later {n}")).await;
+            }
+        }
+        check(start.elapsed() < Duration::from_millis(1_500), start.elapsed())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pods_hear_each_other_through_tls_and_with_a_password() {
+    let authority = Authority::new();
+    let port = free_port();
+    let options = authority.redis_options(port, "127.0.0.1");
+    let options =
+        ["--save", "", "--requirepass", "pass word"].into_iter().chain(options.iter().map(String::as_str));
+    let _redis = RedisServer::with(&options.collect::<Vec<_>>()).await;
+    let dir = Scratch::new("tls");
+    let file = |name: &str, text: &str| dir.write(name, text).to_str().unwrap().to_owned();
+    let settings = Settings::redis(format!("rediss://127.0.0.1:{port}"))
+        .env("HYPERPAGE_REDIS_CA_FILE", file("ca.crt", &authority.certificate()))
+        .env("HYPERPAGE_REDIS_PASSWORD_FILE", file("password", "pass word\n"));
+    let sidecars = one_of_each(&settings).await;
+    both_hear(&sidecars).await;
+    for sidecar in sidecars {
+        assert!(!sidecar.logs().contains("pass word"), "{}", sidecar.logs());
+        sidecar.stop().await;
+    }
+}
