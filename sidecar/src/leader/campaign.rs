@@ -1,7 +1,7 @@
 //! Runs for office as long as the process lives: does what `step` says, and tells it what came of it. On a thread and a
 //! connection of its own, so that no amount of requests costs a renewal.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -19,6 +19,9 @@ use crate::redis::{Error, Own, Redis, Seen};
 const PATIENCE: Duration = Duration::from_millis(200);
 /// The lease is over by itself if it cannot be given away by then.
 const RESIGN: Duration = Duration::from_millis(500);
+/// A moment without Redis is no news.
+const LASTING: Duration = Duration::from_secs(1);
+const WARN_EVERY: Duration = Duration::from_secs(60);
 const RENEWED: &str = "}";
 const RESIGNED: &str = ",\"resigned\":true}";
 
@@ -30,8 +33,9 @@ pub(super) struct Campaign {
     stop: CancellationToken,
     /// Taken out for each call, so that one that failed is not used again.
     own: Option<Own>,
-    /// What was said last in the log about not seeing the lease.
-    trouble: Option<String>,
+    /// What does not work, and since when.
+    trouble: Option<(&'static str, Instant)>,
+    warned: Option<Instant>,
 }
 
 type Raw = (u8, Option<Vec<u8>>, i64);
@@ -44,7 +48,7 @@ impl Campaign {
         metrics: Metrics,
         stop: CancellationToken,
     ) -> Campaign {
-        Campaign { redis, candidate, leader, metrics, stop, own: None, trouble: None }
+        Campaign { redis, candidate, leader, metrics, stop, own: None, trouble: None, warned: None }
     }
 
     /// Ends after `stop`, or by a panic, which is a defect.
@@ -119,20 +123,25 @@ impl Campaign {
         }
     }
 
-    /// Said once for each reason, and once when it is over.
-    fn heard_of(&mut self, event: Result<Event, Error>, what: &str) -> Event {
+    /// The log is told when it lasts.
+    fn heard_of(&mut self, event: Result<Event, Error>, what: &'static str) -> Event {
+        let known = self.trouble.filter(|(known, _)| *known == what);
         match event {
             Ok(event) => {
-                if self.trouble.take().is_some() {
-                    tracing::info!("the lease of the leader is within reach again");
+                if known.is_some() {
+                    self.trouble = None;
                 }
                 event
             }
             Err(error) => {
-                let reason = error.to_string();
-                if self.trouble.as_ref() != Some(&reason) {
-                    tracing::warn!(reason, "{what}");
-                    self.trouble = Some(reason);
+                let (_, since) = known.unwrap_or((what, Instant::now()));
+                self.trouble = Some((what, since));
+                let lasts = since.elapsed() >= LASTING;
+                if lasts && self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
+                    self.warned = Some(Instant::now());
+                    tracing::warn!(%error, "{what}");
+                } else {
+                    tracing::debug!(%error, "{what}");
                 }
                 Event::Failed
             }
