@@ -115,3 +115,25 @@ async fn redis_refuses_a_leader_whose_lease_is_another_s() {
     led(&pods, term + 1, ELECTED).await;
     stop(pods).await;
 }
+
+#[tokio::test]
+async fn without_redis_a_leader_says_so_in_time_and_soon_leads_no_more() {
+    let mut redis = RedisServer::start().await;
+    let pods = pods(&Settings::redis(redis.url())).await;
+    let (leader, _) = led(&pods, 0, ELECTED).await;
+    let app = &pods[leader].app;
+    redis.kill();
+    eventually("it leads no more", RECOVERY, async || {
+        let answer = app.post(COORDINATE, json!({ "operation": "cleanup" })).await;
+        assert!(answer.elapsed < PROMPT, "{answer:?}");
+        let codes = ["COORDINATION_UNAVAILABLE", "OUTCOME_UNKNOWN", "NOT_LEADER"];
+        assert!(codes.contains(&answer.code().as_str()), "{answer:?}");
+        let told = app.get("/v1/leader").await.expect(200);
+        assert!(told.elapsed < PROMPT, "{told:?}");
+        if answer.status == 409 && told.json()["leaderId"].is_null() { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    redis.run().await;
+    led(&pods, 0, ELECTED).await;
+    stop(pods).await;
+}
