@@ -31,6 +31,8 @@ pub struct State {
     pub highest: u64,
     /// Who leads, as far as others' records tell.
     pub other: Option<Other>,
+    /// Whose word it was that the lease is this pod's, or may be.
+    pub home: Option<Incarnation>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -192,8 +194,15 @@ impl Candidate {
             let record = record.clone();
             let until =
                 self.held(&state).filter(|(held, _)| held.nonce == record.nonce).map(|(_, until)| until);
-            let hold = Hold { record: record.clone(), until, sound: true };
-            return (State { phase: Phase::Holding(hold), other: None, ..state }, Action::Keep(record));
+            // A life of the data in which it was over may have been lost: only who still holds it goes on in another.
+            if until.is_some_and(|until| until > now) || state.home.as_ref() == Some(&place.incarnation) {
+                let hold = Hold { record: record.clone(), until, sound: true };
+                let home = Some(place.incarnation);
+                return (
+                    State { phase: Phase::Holding(hold), other: None, home, ..state },
+                    Action::Keep(record),
+                );
+            }
         }
         let attempts = state.attempts + 1;
         let Some(lease) = lease else {
@@ -215,7 +224,8 @@ impl Candidate {
                 Term::Counted => u64::from(attempts),
             };
             let take = Action::Take { expected, nonce: self.nonce(attempts), least };
-            return (State { phase: Phase::Asking(place), attempts, ..state }, take);
+            let home = Some(place.incarnation.clone());
+            return (State { phase: Phase::Asking(place), attempts, home, ..state }, take);
         }
         let next = (now + self.timing.look).min(watch.since + self.timing.patience());
         (State { phase: Phase::Watching(watch), ..state }, Action::Wait(next))

@@ -156,6 +156,28 @@ fn who_has_resigned_is_followed_at_once_and_an_own_lease_below_the_highest_term_
     .assert_eq(&log);
 }
 
+/// What Redis forgot may have been another leader, who still leads.
+#[test]
+fn an_own_lease_that_was_over_in_another_life_of_the_data_is_watched_and_one_that_holds_goes_on() {
+    let own = |beat| lease("me00000001", 8, beat, false);
+    let held = [
+        (0, saw(place(1, 1), Some(lease("x", 7, 3, true)))),
+        (1, answered(true, true, own(0), 0)),
+        (100, Event::Failed),
+    ];
+    let then = |later: &[(u32, Event)]| play(&[&held[..], later].concat());
+    let in_time = then(&[(599, saw(place(2, 2), Some(own(0))))]);
+    let late = then(&[(600, saw(place(2, 2), Some(own(0)))), (1267, saw(place(2, 2), Some(own(0))))]);
+    let same_life = then(&[(900, saw(place(2, 1), Some(own(0))))]);
+    let last = |log: &str| log.lines().skip(3).collect::<Vec<_>>().join("; ");
+    assert_eq!(last(&in_time), "599: holding for Some(1ms) → keep 8");
+    assert_eq!(
+        last(&late),
+        "600: watching for 0ns → wait 75ms; 1267: asking → take as me00000002 of 9 at least"
+    );
+    assert_eq!(last(&same_life), "900: holding for Some(0ns) → keep 8");
+}
+
 fn events() -> impl Strategy<Value = Vec<(u16, u8, bool)>> {
     proptest::collection::vec((0u16..400, 0u8..12, any::<bool>()), 1..60)
 }
