@@ -48,19 +48,15 @@ pub(crate) async fn say(sidecar: &Sidecar, what: Value) -> Value {
     sidecar.app.post("/v1/messages", message).await.expect(202).json()
 }
 
+const OF_MESSAGES: [&str; 3] = ["message", "gap", "resync"];
+
 pub(crate) async fn hear(events: &mut Events) -> Event {
-    events.expect(&["message", "gap", "resync"], RECOVERY).await
+    events.expect(&OF_MESSAGES, RECOVERY).await
 }
 
-/// Nobody says anything; who leads may change.
-async fn silent(events: &mut Events) {
-    loop {
-        match events.next(Duration::from_millis(50)).await {
-            Next::Nothing => return,
-            Next::Event(Event { name, .. }) if name == "leader" => {}
-            other => panic!("{other:?}"),
-        }
-    }
+/// What is next in the order of messages, be it an event or not.
+pub(crate) async fn next(events: &mut Events, within: Duration) -> Next {
+    events.next_of(&OF_MESSAGES, within).await
 }
 
 #[tokio::test]
@@ -118,7 +114,7 @@ async fn ten_thousand_messages_through_three_sidecars_and_none_is_lost() {
         listeners.push(tokio::spawn(async move {
             let (mut heard, mut messages) = (Vec::new(), 0);
             while messages < 3 * EACH {
-                match events.next(RECOVERY).await {
+                match next(&mut events, RECOVERY).await {
                     Next::Event(Event { name, id, .. }) if name == "message" => {
                         messages += 1;
                         heard.push(id.unwrap());
@@ -174,7 +170,7 @@ async fn who_comes_back_with_the_last_event_hears_what_he_has_missed() {
         for later in &ids[place + 1..] {
             assert_eq!(hear(&mut events).await.id.as_ref(), Some(later));
         }
-        silent(&mut events).await;
+        assert_eq!(next(&mut events, Duration::from_millis(50)).await, Next::Nothing);
     }
     for unknown in ["x", "99999-1", "0-0"] {
         let mut events = resumed(&sidecars[0], unknown).await;
@@ -366,7 +362,7 @@ async fn garbage_on_every_channel_and_in_the_stream_is_counted_and_harms_nobody(
     let redis = RedisServer::start().await;
     let sidecars = pods(&redis, ["pod-a", "pod-b"]).await;
     let mut events = listen(&sidecars[0]).await;
-    let next = |position: &str, ahead: u64| {
+    let further = |position: &str, ahead: u64| {
         let (n, seq) = position.split_once('-').unwrap();
         format!("{n}-{}", seq.parse::<u64>().unwrap() + ahead)
     };
@@ -383,16 +379,16 @@ async fn garbage_on_every_channel_and_in_the_stream_is_counted_and_harms_nobody(
                 "{".to_owned(),
                 r#"{"id":"a","type":"x","payload":1,"timestamp":1,"sourcePod":"p"}"#.to_owned(),
                 large.clone(),
-                format!("{} {{", next(&position, 1)),
-                format!("{} {large}", next(&position, 1)),
-                format!("{} {{}}", next(&position, 1_000_000)),
+                format!("{} {{", further(&position, 1)),
+                format!("{} {large}", further(&position, 1)),
+                format!("{} {{}}", further(&position, 1_000_000)),
                 format!("{}-1 {{}}", u64::MAX),
             ] {
                 redis.command::<i64>(&["PUBLISH", &channel, &said]).await.unwrap();
             }
         }
         // In the stream, far ahead of all that is to come.
-        let far = if n % 2 == 0 { "*".to_owned() } else { next(&position, 1_000) };
+        let far = if n % 2 == 0 { "*".to_owned() } else { further(&position, 1_000) };
         redis.command::<String>(&["XADD", "{hyperpage:coord}:stream", &far, "x", "y"]).await.unwrap();
         last = say(&sidecars[1], json!(n)).await;
         let heard = hear(&mut events).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tests::events::Events;
+use tests::events::{Events, Next};
 use tests::eventually::{check, eventually};
 use tests::http::Answer;
 use tests::proxy::{Mode, Proxy};
@@ -12,7 +12,7 @@ use tests::sidecar::Sidecar;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::bus::{hear, listen, pod, pods, say};
+use crate::bus::{hear, listen, next, pod, pods, say};
 use crate::common::{PROMPT, RECOVERY};
 use crate::metrics::{total, values};
 
@@ -226,4 +226,33 @@ async fn a_client_that_never_reads_costs_little_and_nobody_else_anything() {
     for sidecar in sidecars {
         sidecar.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_message_whose_answers_are_lost_is_sent_again_and_told_once() {
+    let redis = RedisServer::start().await;
+    let proxy = Proxy::start(redis.port()).await;
+    let sidecars = listening(&redis, &proxy, "fred").await;
+    // Redis knows the script from then on.
+    insist(&sidecars[0], "first").await;
+    let mut events = listen(&sidecars[1]).await;
+    proxy.set(Mode::Mute("told-once"));
+    let message = json!({ "type": "broadcast", "payload": "told-once" });
+    let unknown = sidecars[0].app.post("/v1/messages", message).await.expect(503);
+    assert_eq!(unknown.code(), "OUTCOME_UNKNOWN");
+    assert!(unknown.elapsed < PROMPT, "{unknown:?}");
+    proxy.set(Mode::Pass);
+    let last = insist(&sidecars[1], "last").await.json();
+    let (mut messages, mut places) = (Vec::new(), 0);
+    loop {
+        match next(&mut events, RECOVERY).await {
+            Next::Event(event) if event.id.as_deref() == last["position"].as_str() => break,
+            Next::Event(event) if event.json()["payload"] == "first" => {}
+            Next::Event(event) if event.name == "message" => messages.push(event.json()["payload"].clone()),
+            Next::Place(_) => places += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(messages, [json!("told-once")]);
+    assert!(places >= 1, "it was sent more than once");
 }

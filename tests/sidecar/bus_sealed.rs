@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tests::events::Next;
 use tests::eventually::{check, eventually};
 use tests::redis::RedisServer;
 use tests::scratch::Scratch;
@@ -10,7 +11,7 @@ use tests::sidecar::{Settings, Sidecar};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::bus::{hear, listen, pod, pods, say};
+use crate::bus::{hear, listen, next, pod, pods, say};
 use crate::common::{PROMPT, RECOVERY};
 use crate::metrics::values;
 
@@ -222,8 +223,44 @@ async fn what_a_leader_says_under_its_term_is_said_by_no_other() {
     assert!([412, 503].contains(&refused.status), "{refused:?}");
     assert_eq!(hear(&mut events).await.json()["term"], later);
     assert_eq!(
-        events.next(Duration::from_millis(200)).await,
-        tests::events::Next::Nothing,
+        next(&mut events, Duration::from_millis(200)).await,
+        Next::Nothing,
         "nothing is said under a term that is over"
     );
+}
+
+#[tokio::test]
+async fn a_word_under_a_lease_that_is_lost_is_not_said_and_one_under_a_term_that_is_over_not_told() {
+    let redis = RedisServer::start().await;
+    let sidecar = Sidecar::start(&pod(&redis, "pod-a")).await;
+    let mut events = listen(&sidecar).await;
+    let leads = async || {
+        eventually("it leads", RECOVERY, async || {
+            let view = sidecar.app.get("/v1/leader").await;
+            if view.status == 200 && view.json()["isLeader"] == true { Ok(view.json()) } else { Err(view) }
+        })
+        .await
+    };
+    let term = leads().await["term"].as_u64().unwrap();
+    let fenced = json!({ "type": "broadcast", "payload": "fenced", "term": term });
+    let sent = sidecar.app.post("/v1/messages", &fenced).await.expect(202).json();
+    assert_eq!(hear(&mut events).await.json()["term"], term);
+    // It takes itself for the leader still; the script knows better.
+    let other = json!({ "nonce": "0".repeat(32), "id": "pod-x", "term": term, "beat": 1 }).to_string();
+    redis.command::<()>(&["SET", "{hyperpage:coord}:lease", &other]).await.unwrap();
+    let refused = sidecar.app.post("/v1/messages", &fenced).await.expect(412);
+    assert_eq!(refused.code(), "STALE_TERM");
+    // In its turn, by whoever can write to Redis, under an earlier term.
+    let message = CAPTURED.replace("msg-mwpawwss-2nmee5wsk", "msg-1-stale");
+    let at = sent["position"].as_str().unwrap();
+    let now_us = at.split_once('-').unwrap().1;
+    let letter = format!(r#"{{"process":"x","at":{now_us},"fence":{},"message":{message}}}"#, term - 1);
+    let place = after(&sent["position"], 1);
+    redis.command::<()>(&["HINCRBY", "{hyperpage:coord}:top", "seq", "1"]).await.unwrap();
+    redis.command::<()>(&["XADD", "{hyperpage:coord}:stream", &place, "m", &letter]).await.unwrap();
+    redis.command::<()>(&["PUBLISH", "hyperpage:coord:bus", &format!("{place} {letter}")]).await.unwrap();
+    assert_eq!(next(&mut events, RECOVERY).await, Next::Place(place));
+    assert_eq!(rejected(&sidecar, "stale").await, 1.0);
+    say(&sidecar, json!("last")).await;
+    assert_eq!(hear(&mut events).await.json()["payload"], "last");
 }

@@ -8,7 +8,7 @@ use tests::http::{Http, Request};
 use tests::redis::RedisServer;
 use tests::sidecar::{Settings, Sidecar};
 
-use crate::common::{new_v1, pair};
+use crate::common::{new_v1, pair, pair_with};
 
 const WRITERS: usize = 50;
 
@@ -90,7 +90,8 @@ async fn sorted_log(app: &Http, path: &str) -> Vec<usize> {
 
 #[tokio::test]
 async fn two_hundred_writers_share_compare_and_sets_and_none_is_lost() {
-    let (redis, sidecar) = pair().await;
+    // Every SET is to be a session's.
+    let (redis, sidecar) = pair_with(|settings| settings.env("POD_COORDINATION_ENABLED", "false")).await;
     let (id, created) = new_v1(&sidecar, r#"{"log":[]}"#).await;
     let path = format!("/v1/sessions/{id}");
     let before = sets(&redis).await;

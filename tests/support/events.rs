@@ -82,13 +82,24 @@ impl Events {
         }
     }
 
-    /// The next event of these names; others are passed over.
-    pub async fn expect(&mut self, names: &[&str], within: Duration) -> Event {
+    /// The next, but for events of other names.
+    pub async fn next_of(&mut self, names: &[&str], within: Duration) -> Next {
         let end = Instant::now() + within;
         loop {
             match self.next(end.saturating_duration_since(Instant::now())).await {
-                Next::Event(event) if names.contains(&event.name.as_str()) => return event,
-                Next::Event(_) | Next::Place(_) => {}
+                Next::Event(event) if !names.contains(&event.name.as_str()) => {}
+                next => return next,
+            }
+        }
+    }
+
+    /// The next event of these names; others are passed over, and so are places.
+    pub async fn expect(&mut self, names: &[&str], within: Duration) -> Event {
+        let end = Instant::now() + within;
+        loop {
+            match self.next_of(names, end.saturating_duration_since(Instant::now())).await {
+                Next::Event(event) => return event,
+                Next::Place(_) => {}
                 other => panicking(names, &other),
             }
         }
