@@ -5,6 +5,7 @@ import { listen } from './sidecar.js';
 import { event, Reader } from './sse.js';
 import { answerArrival } from './messages.js';
 
+const TOLD = ['message', 'gap', 'resync'];
 const KEPT = 100;
 const SHOWN = 20;
 const MAX_BROWSERS = 100;
@@ -42,9 +43,11 @@ async function once() {
     await listen('/v1/events', last === undefined ? {} : { 'Last-Event-ID': last }, SILENCE_MS, (text) => {
       for (const { id, name, data } of reader.push(text)) {
         heard = true;
-        if (id !== undefined) last = id;
-        // That it listens is no news, and an id alone is a place without any.
-        if (data !== undefined && name !== 'hello') take({ id, name, at: Date.now(), data: JSON.parse(data) ?? {} });
+        // Leases, pods and leaders come by here, too: the page asks for them.
+        const news = TOLD.includes(name) && data !== undefined;
+        // An id alone is the place of what is not for us.
+        if (id !== undefined && (news || data === undefined || name === 'hello')) last = id;
+        if (news) take({ id, name, at: Date.now(), data: JSON.parse(data) ?? {} });
       }
     });
   } catch {

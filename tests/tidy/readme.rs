@@ -93,10 +93,13 @@ fn unlisted(tree: &Tree, blocks: &[Block], run: &[(&str, By)]) -> Vec<String> {
     problems
 }
 
+/// What cargo tells a test of itself; another cargo below it would take its builds for those of another package.
+const FRESH: &str = "unset \"${!CARGO_PKG_@}\" CARGO_MANIFEST_DIR CARGO_MANIFEST_PATH";
+
 /// Starts a block of one command that goes on until it is told to stop. What it prints is the leash's log.
 fn start(dir: &Scratch, block: &Block, env: &[(&str, &str)]) -> Leash {
     assert_eq!(block.commands.len(), 1, "{:?}", block.commands);
-    let script = format!("cd '{}' && exec {}", workspace().display(), block.commands[0]);
+    let script = format!("{FRESH}; cd '{}' && exec {}", workspace().display(), block.commands[0]);
     Leash::start(dir.path(), "readme", Path::new("/bin/bash"), ["-c", &script], env).expect("bash starts")
 }
 
