@@ -4,12 +4,13 @@ use anyhow::Result;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use serde_json::json;
-use tests::cluster::{Cluster, containers, done, logs, password, proc_texts};
+use tests::cluster::{Cluster, containers, done, is_ready, logs, password, proc_texts};
+use tests::eventually::eventually;
 use tests::kube::Scene;
 use tests::leaks::leaks;
 
 use crate::fleet::keys;
-use crate::parts::{Kept, demo_app, ready, rolled, with};
+use crate::parts::{Kept, ROLLED, demo_app, ready, rolled, with};
 
 /// Arguments of every process of the namespace, and the environment of every container but the app, which alone
 /// gets the complete REDIS_URL, and of Redis, whose probes log in by theirs.
@@ -54,8 +55,17 @@ async fn the_password_is_in_no_log_event_argument_status_or_environment_of_the_s
     let loud = with(with(demo_app(), "replicas", json!(2)), "sidecar", json!({"logLevel": "trace"}));
     ready(&scene, "shop", loud).await;
     rolled(&cluster, &scene, "shop").await;
+    let redis = async || scene.api::<Pod>().get("shop-hp-redis-0").await;
+    let old = redis().await.unwrap().metadata.uid;
     cluster.kubectl(["delete", "pod", "shop-hp-redis-0", "-n", "t-secrets", "--wait=true"]).unwrap();
-    scene.wait("shop", "Ready", "True", crate::parts::ROLLED).await;
+    // What the Hyperpage says of it may be of the old one still.
+    eventually("another Redis serves", ROLLED, async || {
+        let pod = redis().await?;
+        anyhow::ensure!(pod.metadata.uid != old && is_ready(&pod), "{:?}", pod.status);
+        anyhow::Ok(())
+    })
+    .await;
+    scene.wait("shop", "Ready", "True", ROLLED).await;
 
     let (_, data) = password(&scene, "shop").await.unwrap();
     let secret = &data["password"];
