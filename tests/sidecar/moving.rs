@@ -8,10 +8,7 @@ use crate::common::{new_session, pair};
 
 const MOVED: &[(&str, &str)] = &[
     ("api_requests", "metrics_count_sessions_requests_and_redis"),
-    (
-        "hyperpage_bus_deaf",
-        "who_hears_nothing_is_unready_within_a_second_and_learns_of_everything_all_the_same",
-    ),
+    ("hyperpage_bus_deaf", "who_hears_nothing_is_soon_unready_and_learns_of_everything_all_the_same"),
     (
         "hyperpage_bus_delivery_seconds",
         "a_message_is_heard_by_all_pods_in_one_order_and_a_targeted_one_by_its_pod",
