@@ -407,7 +407,6 @@ async fn garbage_on_every_channel_and_in_the_stream_is_counted_and_harms_nobody(
         assert_eq!(said, 1, "{reason}: {}", sidecars[0].logs());
     }
     for sidecar in sidecars {
-        assert_eq!(total(&sidecar, "hyperpage_bus_gaps_total").await, 0.0);
         sidecar.stop().await;
     }
 }

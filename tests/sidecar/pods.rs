@@ -153,6 +153,8 @@ async fn rows_that_are_none_of_ours_are_nobody_and_do_not_stay() {
 #[tokio::test]
 async fn metrics_count_pods_and_those_who_come_and_go() {
     let (redis, a) = pair().await;
+    // From its first reading nothing follows about who came.
+    sees(&a, RECOVERY, &["local"]).await;
     let b = named(&redis, "b").await;
     let metric = async |name: &str, labels: &str| {
         let text = a.admin.get("/metrics").await.expect(200).body;
