@@ -35,6 +35,8 @@ const ADMIN_PATIENCE: Patience =
 const ADMIN_CONNECTIONS: usize = 512;
 const ADMIN_HEAD_BYTES: usize = 8 * 1024;
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+/// How long a private Redis may take before it is said that we listen: no probe keeps a first request back there.
+const PRIVATE_START: Duration = Duration::from_secs(10);
 
 /// `run` on threads of its own.
 pub fn block(config: Config, rules: Rules) -> anyhow::Result<()> {
@@ -69,7 +71,7 @@ pub async fn run(config: Config, rules: Rules) -> anyhow::Result<()> {
     let settings = Settings { session: &session, coordination: &coordination, telemetry: &telemetry };
     let (app, metrics, work) = App::new(redis, in_flight, &settings, rules, registry, &stops.blocks);
     let Work { sessions, coordination } = work;
-    let draining = app.lifecycle.draining.clone();
+    let (draining, met) = (app.lifecycle.draining.clone(), app.redis.clone());
     let limits = Limits {
         connections: CONNECTIONS,
         patience: PATIENCE,
@@ -90,10 +92,17 @@ pub async fn run(config: Config, rules: Rules) -> anyhow::Result<()> {
         redis: tokio::spawn(supervisor),
         admin: tokio::spawn(serve(admin_listener, admin_router, admin_limits, stops.admin.clone())),
     };
-    let pod = telemetry.pod_name;
-    tracing::info!(%listen, %admin_listen, version = VERSION, pod, "listening");
+    let said = async {
+        if private.is_some() {
+            let _late = tokio::time::timeout(PRIVATE_START, met.met()).await;
+        }
+        let pod = telemetry.pod_name;
+        tracing::info!(%listen, %admin_listen, version = VERSION, pod, "listening");
+        std::future::pending().await
+    };
 
     let ended = tokio::select! {
+        never = said => never,
         signal = signals.next() => {
             tracing::info!(signal, "stopping");
             Ok(())

@@ -223,6 +223,12 @@ impl Redis {
         self.wires.changes.subscribe()
     }
 
+    /// Ends with the first connection.
+    pub async fn met(&self) {
+        let mut changes = self.changes();
+        while !self.status().ever && changes.changed().await.is_ok() {}
+    }
+
     fn owner(&self, key: &str) -> Option<Link> {
         match &self.topology {
             Topology::Single(link) => Some(link.clone()),
