@@ -10,6 +10,8 @@ OUT=target/test
 PASSED=0 FAILED=0 ROWS=()
 ONLY=()   # names of tests; none is all
 started=$SECONDS
+# An error that is looked at ten times a second is not to be looked up in the debug information each time.
+export RUST_BACKTRACE=0
 
 main() {
     local wanted=(${LEVEL:-${LEVELS[@]}}) level
