@@ -8,12 +8,12 @@ use fred::clients::SubscriberClient;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use fred::types::Message;
 use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, UnresponsiveConfig};
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 
-use super::{Heard, Subscription, WAITING};
+use super::{Heard, Queue, Subscription, Tell, queue};
 use crate::redis::Redis;
 
 const COMMAND: Duration = Duration::from_millis(250);
@@ -23,6 +23,8 @@ const UNRESPONSIVE: UnresponsiveConfig = UnresponsiveConfig {
     interval: Duration::from_millis(100),
 };
 const QUIT: Duration = Duration::from_secs(1);
+/// Until they lie in the queue. The client makes eight rings of this size, and fills all of each at once.
+const RING: usize = 512;
 
 #[derive(Debug)]
 pub(crate) struct Fred {
@@ -35,9 +37,8 @@ pub(crate) struct Fred {
 struct Running {
     config: Config,
     client: SubscriberClient,
-    messages: broadcast::Receiver<Message>,
-    changes: mpsc::Receiver<Heard>,
-    keeping: JoinHandle<()>,
+    queue: Queue,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Fred {
@@ -50,24 +51,10 @@ impl Fred {
 
 impl Subscription for Fred {
     async fn next(&mut self) -> Heard {
-        // Whoever listens renews what is lost for long.
-        let Some(Running { messages, changes, .. }) = &mut self.running else {
-            return std::future::pending().await;
-        };
-        loop {
-            let message = tokio::select! {
-                biased;
-                Some(change) = changes.recv() => return change,
-                message = messages.recv() => message,
-            };
-            match message {
-                Ok(Message { channel, value, .. }) => {
-                    let Some(payload) = value.as_bytes().map(<[u8]>::to_vec) else { continue };
-                    return Heard::Message { channel: channel.to_string(), payload };
-                }
-                Err(RecvError::Lagged(_)) => return Heard::Missed,
-                Err(RecvError::Closed) => return std::future::pending().await,
-            }
+        match &mut self.running {
+            Some(Running { queue, .. }) => queue.next().await,
+            // Whoever listens renews what is lost for long.
+            None => std::future::pending().await,
         }
     }
 
@@ -92,7 +79,7 @@ impl Running {
     fn start(config: Config, channels: Arc<[String]>) -> Running {
         let performance = PerformanceConfig {
             default_command_timeout: COMMAND,
-            broadcast_channel_capacity: WAITING,
+            broadcast_channel_capacity: RING,
             ..PerformanceConfig::default()
         };
         let connection = ConnectionConfig {
@@ -107,23 +94,36 @@ impl Running {
         };
         let policy = ReconnectPolicy::new_exponential(0, 20, 300, 2);
         let client = SubscriberClient::new(config.clone(), Some(performance), Some(connection), Some(policy));
-        let (tell, changes) = mpsc::channel(16);
-        let messages = client.message_rx();
+        let (tell, queue) = queue();
+        let hearing = tokio::spawn(hear(client.message_rx(), tell.clone()));
         let keeping = tokio::spawn(keep(client.clone(), channels, tell));
-        Running { config, client, messages, changes, keeping }
+        Running { config, client, queue, tasks: [hearing, keeping] }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.keeping.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
         let client = self.client.clone();
         tokio::spawn(async move { timeout(QUIT, client.quit()).await });
     }
 }
 
+async fn hear(mut messages: broadcast::Receiver<Message>, tell: Tell) {
+    loop {
+        match messages.recv().await {
+            Ok(Message { channel, value, .. }) => {
+                let Some(payload) = value.as_bytes().map(<[u8]>::to_vec) else { continue };
+                tell.message(Heard::Message { channel: channel.to_string(), payload });
+            }
+            Err(RecvError::Lagged(_)) => tell.missed(),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
 /// Subscribes at each connection, and asks now and then whether it is one still.
-async fn keep(client: SubscriberClient, channels: Arc<[String]>, tell: mpsc::Sender<Heard>) {
+async fn keep(client: SubscriberClient, channels: Arc<[String]>, tell: Tell) {
     let (mut connects, mut errors) = (client.reconnect_rx(), client.error_rx());
     let _runs_until_it_quits = client.connect();
     let mut pings = interval(PING_EVERY);
@@ -153,7 +153,7 @@ async fn keep(client: SubscriberClient, channels: Arc<[String]>, tell: mpsc::Sen
             (true, false) => Heard::Lost,
             (true, true) | (false, false) => continue,
         };
-        if tell.send(change).await.is_err() {
+        if !tell.change(change).await {
             return;
         }
     }

@@ -2,15 +2,14 @@
 //! answered in time ends it, and there is another.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::{PushInfo, PushKind, Value};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::{Heard, Subscription, WAITING};
+use super::{Heard, Queue, Subscription, Tell, queue};
 use crate::redis::Redis;
 
 const PING_EVERY: Duration = Duration::from_millis(100);
@@ -20,31 +19,22 @@ const BACKOFF: [u64; 5] = [20, 40, 80, 160, 300];
 
 #[derive(Debug)]
 pub(crate) struct Own {
-    heard: mpsc::Receiver<Heard>,
-    missed: Arc<AtomicBool>,
+    queue: Queue,
     renew: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
 impl Own {
     pub(crate) fn new(redis: Redis, channels: Vec<String>) -> Own {
-        let (tell, heard) = mpsc::channel(WAITING);
-        let (missed, renew) = (Arc::<AtomicBool>::default(), Arc::<Notify>::default());
-        let keeping = keep(redis, channels, tell, missed.clone(), renew.clone());
-        Own { heard, missed, renew, task: tokio::spawn(keeping) }
+        let ((tell, queue), renew) = (queue(), Arc::<Notify>::default());
+        let keeping = keep(redis, channels, tell, renew.clone());
+        Own { queue, renew, task: tokio::spawn(keeping) }
     }
 }
 
 impl Subscription for Own {
     async fn next(&mut self) -> Heard {
-        if self.missed.swap(false, Ordering::Relaxed) {
-            return Heard::Missed;
-        }
-        match self.heard.recv().await {
-            Some(heard) => heard,
-            // The task ends with this, or by a defect, which the log has: then it is as if nobody spoke.
-            None => std::future::pending().await,
-        }
+        self.queue.next().await
     }
 
     fn renew(&mut self) {
@@ -58,27 +48,19 @@ impl Drop for Own {
     }
 }
 
-async fn keep(
-    redis: Redis,
-    channels: Vec<String>,
-    tell: mpsc::Sender<Heard>,
-    missed: Arc<AtomicBool>,
-    renew: Arc<Notify>,
-) {
+async fn keep(redis: Redis, channels: Vec<String>, tell: Tell, renew: Arc<Notify>) {
     let mut failures = 0;
     loop {
-        let (tell_message, full) = (tell.clone(), missed.clone());
+        let telling = tell.clone();
         let pushed = Arc::new(move |push: &PushInfo| {
-            if let Some(message) = message(push)
-                && tell_message.try_send(message).is_err()
-            {
-                full.store(true, Ordering::Relaxed);
+            if let Some(message) = message(push) {
+                telling.message(message);
             }
         });
         let begun = timeout(SUBSCRIBE_TIMEOUT, redis.subscribe(&channels, pushed)).await;
         if let Ok(Ok(mut connection)) = begun {
             failures = 0;
-            let _gone = tell.send(Heard::Subscribed).await;
+            let _gone = tell.change(Heard::Subscribed).await;
             loop {
                 if timeout(PING_EVERY, renew.notified()).await.is_ok() {
                     break;
@@ -89,7 +71,7 @@ async fn keep(
                     break;
                 }
             }
-            let _gone = tell.send(Heard::Lost).await;
+            let _gone = tell.change(Heard::Lost).await;
         }
         let wait = BACKOFF[failures.min(BACKOFF.len() - 1)];
         failures += 1;
