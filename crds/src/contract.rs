@@ -16,6 +16,9 @@ pub const APP_URL_ENV: &str = "HYPERPAGE_URL";
 /// The same, where the password is in somebody's Secret: REDIS_URL refers to it.
 pub const APP_REDIS_PASSWORD_ENV: &str = "HYPERPAGE_REDIS_PASSWORD";
 
+/// What the original's channels begin with, and ours where nothing else is said.
+pub const CHANNEL_PREFIX: &str = "hyperpage:coord";
+
 /// Environment of the sidecar, as the operator writes it and `sidecar/src/config.rs` reads it.
 pub mod env {
     pub const LISTEN: &str = "HYPERPAGE_LISTEN";

@@ -93,6 +93,12 @@ pub struct Coordination {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub normal_per_minute: Option<i32>,
+    /// What the pods' channels begin with, and the keys of their leader and messages. Hyperpages that use the same on
+    /// one Redis elect one leader among all their pods. Absent: hyperpage:coord, as in the original; on an external
+    /// Redis, which others may use too, hyperpage:NAMESPACE:NAME, unless originalPeers is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 192), regex(pattern = "^[A-Za-z0-9._:-]+$"))]
+    pub channel_prefix: Option<String>,
     /// Whether pods of the original on the same Redis hear what is sent, and are heard: in plain text. Absent: no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original_peers: Option<bool>,
@@ -183,6 +189,7 @@ impl Default for Coordination {
             leader_profile: None,
             high_per_minute: None,
             normal_per_minute: None,
+            channel_prefix: None,
             original_peers: None,
         }
     }

@@ -1,6 +1,7 @@
 //! Every Redis key of the sidecar. A session's id cannot contain braces, so its sibling, whose hash tag is the
 //! session's whole key, is always in the session's slot, and one script may act on both.
 
+use crds::contract::CHANNEL_PREFIX;
 use sha2::{Digest, Sha256};
 
 use crate::session::SessionId;
@@ -72,18 +73,32 @@ impl UserKeys {
     }
 }
 
-/// The leader's lease, a string: JSON of whoever holds it.
-pub const LEASE: &str = "{hyperpage:coord}:lease";
-/// The highest term under which something was done.
-pub const FENCE: &str = "{hyperpage:coord}:fence";
-/// A hash: number and incarnation of the last message, and the bytes of the stream.
-pub const TOP: &str = "{hyperpage:coord}:top";
-/// The last messages.
-pub const STREAM: &str = "{hyperpage:coord}:stream";
-/// A hash: what each pod says of itself.
-pub const PODS: &str = "{hyperpage:coord}:pods";
-/// The leader, as the original's pods read it; never our truth.
-pub const MIRROR: &str = "hyperpage:leader";
+/// The keys of pods that are one app, by the prefix of their channels. One script may act on the first five.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupKeys {
+    /// `{hyperpage:coord}:lease`, a string: JSON of whoever leads.
+    pub(crate) lease: String,
+    /// `{hyperpage:coord}:fence`, a string: the highest term under which something was done.
+    pub(crate) fence: String,
+    /// `{hyperpage:coord}:top`, a hash: number and incarnation of the last message, and the bytes of the stream.
+    pub(crate) top: String,
+    /// `{hyperpage:coord}:stream`: the last messages.
+    pub(crate) stream: String,
+    /// `{hyperpage:coord}:pods`, a hash: what each pod says of itself.
+    pub(crate) pods: String,
+    /// `hyperpage:leader`, as the original's pods read it; never our truth. Those know no prefix but theirs.
+    pub(crate) mirror: String,
+}
+
+impl GroupKeys {
+    pub(crate) fn new(prefix: &str) -> GroupKeys {
+        let of = |what: &str| format!("{{{prefix}}}:{what}");
+        let mirror =
+            if prefix == CHANNEL_PREFIX { "hyperpage:leader".to_owned() } else { format!("{prefix}:leader") };
+        let [lease, fence, top, stream, pods] = ["lease", "fence", "top", "stream", "pods"].map(of);
+        GroupKeys { lease, fence, top, stream, pods, mirror }
+    }
+}
 
 /// `hyperpage:pod:POD:heartbeat`, as the original's pods read it.
 pub fn heartbeat(pod: &str) -> String {
@@ -129,6 +144,22 @@ mod tests {
         assert_eq!(
             keys.both(),
             ["hyperpage:session:mwpb19rt-psaxzqngk", "{hyperpage:session:mwpb19rt-psaxzqngk}:m"]
+        );
+    }
+
+    #[test]
+    fn the_default_group_has_the_names_that_the_original_reads_and_no_other_group_has_one_of_them() {
+        let all = |prefix: &str| {
+            let GroupKeys { lease, fence, top, stream, pods, mirror } = GroupKeys::new(prefix);
+            [lease, fence, top, stream, pods, mirror]
+        };
+        assert_eq!(all(CHANNEL_PREFIX)[0], "{hyperpage:coord}:lease");
+        assert_eq!(all(CHANNEL_PREFIX)[5], "hyperpage:leader");
+        let other = all("hyperpage:demo:shop");
+        assert!(other.iter().all(|key| !all(CHANNEL_PREFIX).contains(key)), "{other:?}");
+        assert!(
+            other[..5].iter().all(|key| key.starts_with("{hyperpage:demo:shop}:")),
+            "one slot: {other:?}"
         );
     }
 

@@ -10,9 +10,10 @@ use tests::scratch::Scratch;
 use tests::sidecar::{Settings, Sidecar};
 use tests::tls::Authority;
 
-use crate::bus::{hear, listen};
+use crate::bus::{hear, listen, pod};
 use crate::bus_faults::{insist, reach, told};
 use crate::common::RECOVERY;
+use crate::leader::{ELECTED, led};
 use crate::metrics::total;
 
 /// A pod for each client.
@@ -109,5 +110,30 @@ async fn pods_hear_each_other_through_tls_and_with_a_password() {
     for sidecar in sidecars {
         assert!(!sidecar.logs().contains("pass word"), "{}", sidecar.logs());
         sidecar.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn apps_with_prefixes_of_their_own_share_a_redis_and_neither_leader_nor_messages_nor_pods() {
+    let redis = RedisServer::start().await;
+    let start = async |name: &str| {
+        let settings = pod(&redis, name).env("POD_CHANNEL_PREFIX", format!("hyperpage:demo:{name}"));
+        Sidecar::start(&settings).await
+    };
+    let apps = [start("shop").await, start("blog").await];
+    let mut events = [listen(&apps[0]).await, listen(&apps[1]).await];
+    for (app, name) in apps.iter().zip(["shop", "blog"]) {
+        led(std::slice::from_ref(app), 0, ELECTED).await;
+        let pods = app.app.get("/v1/pods").await.expect(200).json();
+        let pods = pods["pods"].as_array().expect("a list");
+        assert_eq!((pods.len(), &pods[0]["pod"]), (1, &json!(name)), "{pods:?}");
+        insist(app, name).await;
+    }
+    for (events, name) in events.iter_mut().zip(["shop", "blog"]) {
+        assert_eq!(hear(events).await.json()["payload"], name, "what is heard first is its own");
+    }
+    for app in apps {
+        assert!(total(&app, "hyperpage_bus_rejected_total").await == 0.0);
+        app.stop().await;
     }
 }

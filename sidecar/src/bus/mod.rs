@@ -37,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Subscriber};
 use crate::coordination::Identity;
+use crate::key::GroupKeys;
 use crate::leader::Leader;
 use crate::redis::Redis;
 use budget::Budget;
@@ -82,7 +83,7 @@ impl Bus {
         let shared = Shared {
             channels: Channels::new(&settings.channel_prefix, &me, settings.compat()),
             me,
-            store: Store::new(redis.clone(), rules.lives),
+            store: Store::new(redis.clone(), settings.keys(), rules.lives),
             keys: Keys::new(settings.bus_keys_file.clone()),
             budget: Budget::new(settings.high_per_minute, settings.normal_per_minute),
             feed: Feed::default(),
@@ -108,7 +109,7 @@ impl Bus {
                 if fred {
                     listener.listen(Fred::new(redis, channels)).await;
                 } else {
-                    listener.listen(Own::new(redis, channels)).await;
+                    listener.listen(Own::new(redis, listening.0.store.keys.top.clone(), channels)).await;
                 }
             };
             stop.run_until_cancelled(async { tokio::join!(listen, listening.0.keys.watch()) }).await;
@@ -118,6 +119,10 @@ impl Bus {
 
     pub fn me(&self) -> &Identity {
         &self.0.me
+    }
+
+    pub(crate) fn group(&self) -> &GroupKeys {
+        &self.0.store.keys
     }
 
     /// Where whoever listens to this pod's events is told of other things, too.

@@ -4,7 +4,7 @@ use redis::Script;
 
 use super::position::{Life, Position, Top};
 use crate::coordination::Error;
-use crate::key;
+use crate::key::GroupKeys;
 use crate::redis::{Error as RedisError, Incarnation, Redis};
 
 /// Kept for those that were away for a while.
@@ -16,6 +16,7 @@ pub(super) const PAGE: usize = 64;
 #[derive(Debug)]
 pub(super) struct Store {
     redis: Redis,
+    pub(super) keys: GroupKeys,
     publish: Script,
     top: Script,
     read: Script,
@@ -55,9 +56,10 @@ pub(super) struct Page {
 }
 
 impl Store {
-    pub(super) fn new(redis: Redis, lives: bool) -> Store {
+    pub(super) fn new(redis: Redis, keys: GroupKeys, lives: bool) -> Store {
         Store {
             redis,
+            keys,
             publish: Script::new(include_str!("publish.lua")),
             top: Script::new(include_str!("top.lua")),
             read: Script::new(include_str!("read.lua")),
@@ -67,14 +69,14 @@ impl Store {
 
     /// Redis' clock, while it is known.
     pub(super) fn now_us(&self) -> Option<i64> {
-        self.redis.now_us(key::TOP)
+        self.redis.now_us(&self.keys.top)
     }
 
     /// What is said twice has two places; whoever hears it knows it by its id.
     pub(super) async fn publish(&self, saying: &Saying<'_>) -> Result<Said, Error> {
-        let Saying { channel, envelope, fence, pods, original } = saying;
+        let Saying { channel, envelope, fence, pods: with_pods, original } = saying;
         let met = self.met();
-        let deadline = self.redis.deadline_us(key::TOP).await.to_string();
+        let deadline = self.redis.deadline_us(&self.keys.top).await.to_string();
         let (term, nonce) =
             fence.map_or_else(Default::default, |fence| (fence.term.to_string(), fence.nonce.as_str()));
         let (theirs, plain) = original.unwrap_or_default();
@@ -88,11 +90,12 @@ impl Store {
             BYTES.as_bytes(),
             term.as_bytes(),
             nonce.as_bytes(),
-            if *pods { b"1" } else { b"" },
+            if *with_pods { b"1" } else { b"" },
             theirs.as_bytes(),
             plain.as_bytes(),
         ];
-        let keys = [key::TOP, key::STREAM, key::LEASE, key::FENCE, key::PODS];
+        let GroupKeys { lease, fence, top, stream, pods, mirror: _ } = &self.keys;
+        let keys = [top, stream, lease, fence, pods].map(String::as_str);
         let answer: Vec<String> = self.redis.run(&self.publish, &keys, &args).await.map_err(Error::write)?;
         let now = self.met();
         if now != met && now != Met::nothing() {
@@ -113,9 +116,10 @@ impl Store {
 
     pub(super) async fn top(&self, probe: &str) -> Result<Top, RedisError> {
         let met = self.met();
-        let deadline = self.redis.deadline_us(key::TOP).await.to_string();
+        let deadline = self.redis.deadline_us(&self.keys.top).await.to_string();
         let args = [deadline.as_bytes(), met.n.as_bytes(), met.run_id.as_bytes(), probe.as_bytes()];
-        let (n, run_id, seq): (u64, String, u64) = self.redis.run(&self.top, &[key::TOP], &args).await?;
+        let (n, run_id, seq): (u64, String, u64) =
+            self.redis.run(&self.top, &[&self.keys.top], &args).await?;
         Ok(Top { life: Life { n, run_id }, seq })
     }
 
@@ -124,7 +128,8 @@ impl Store {
         let (n, first) = (after.n.to_string(), after.seq.saturating_add(1).to_string());
         let count = PAGE.to_string();
         let args = [n.as_bytes(), first.as_bytes(), count.as_bytes()];
-        let answer: Vec<Vec<u8>> = self.redis.run(&self.read, &[key::TOP, key::STREAM], &args).await?;
+        let answer: Vec<Vec<u8>> =
+            self.redis.run(&self.read, &[&self.keys.top, &self.keys.stream], &args).await?;
         let mut words = answer.into_iter();
         let mut text = || words.next().and_then(|word| String::from_utf8(word).ok());
         let (Some(n), Some(run_id), Some(seq)) = (text(), text(), text()) else { return Ok(None) };
@@ -136,7 +141,7 @@ impl Store {
     }
 
     fn met(&self) -> Met {
-        match self.redis.incarnation(key::TOP).filter(|_| self.lives) {
+        match self.redis.incarnation(&self.keys.top).filter(|_| self.lives) {
             Some(Incarnation { n, run_id, since_us: _ }) => Met { n: n.to_string(), run_id },
             None => Met::nothing(),
         }

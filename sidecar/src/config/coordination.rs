@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use crds::contract::env;
+use crds::contract::{CHANNEL_PREFIX, env};
 
+use crate::key::GroupKeys;
 use crate::leader::{Profile, Timing};
 
 /// Messages per minute that an app may send, as the original documents them.
@@ -20,9 +21,10 @@ pub struct Coordination {
           default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true",
           value_parser = clap::builder::BoolishValueParser::new())]
     pub enabled: bool,
-    /// What the names of all channels begin with.
+    /// What the names of all channels begin with, and of the keys behind them. Apps on one Redis that have the same are one
+    /// app: they elect one leader, and hear each other.
     #[arg(long = "pod-channel-prefix", env = env::POD_CHANNEL_PREFIX, value_name = "PREFIX",
-          default_value = "hyperpage:coord")]
+          default_value = CHANNEL_PREFIX)]
     pub channel_prefix: String,
     /// How soon another pod leads when the leader is gone: less than a second, or half a minute as in the original.
     /// Unset: fast, but relaxed where LEADER_ELECTION_TIMEOUT or LEADER_HEARTBEAT_INTERVAL is set.
@@ -73,7 +75,7 @@ impl Default for Coordination {
     fn default() -> Coordination {
         Coordination {
             enabled: true,
-            channel_prefix: "hyperpage:coord".to_owned(),
+            channel_prefix: CHANNEL_PREFIX.to_owned(),
             profile: None,
             election_timeout: None,
             heartbeat_interval: None,
@@ -91,9 +93,9 @@ impl Coordination {
     pub(super) fn check(&self) -> Result<Option<String>, String> {
         let prefix = &self.channel_prefix;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-        if prefix.is_empty() || prefix.len() > 128 || !prefix.bytes().all(plain) {
+        if prefix.is_empty() || prefix.len() > 192 || !prefix.bytes().all(plain) {
             return Err(format!(
-                "{}: 1 to 128 letters, digits, '.', '_', ':' and '-'",
+                "{}: 1 to 192 letters, digits, '.', '_', ':' and '-'",
                 env::POD_CHANNEL_PREFIX
             ));
         }
@@ -116,6 +118,10 @@ impl Coordination {
                 env::LEADER_PROFILE
             )
         }))
+    }
+
+    pub(crate) fn keys(&self) -> GroupKeys {
+        GroupKeys::new(&self.channel_prefix)
     }
 
     /// Checked when it was parsed.

@@ -12,7 +12,6 @@ use super::step::{Action, Answer, Candidate, Event, Phase, Sight, State};
 use super::view::{Held, View};
 use super::{Leader, Metrics};
 use crate::clock::Boot;
-use crate::key;
 use crate::redis::{Error, Own, Redis, Seen};
 
 /// However long a lease lasts, a call that takes longer is given up.
@@ -27,6 +26,8 @@ const RESIGNED: &str = ",\"resigned\":true}";
 
 pub(super) struct Campaign {
     redis: Redis,
+    /// The lease.
+    key: String,
     candidate: Candidate,
     leader: Leader,
     metrics: Metrics,
@@ -43,12 +44,13 @@ type Raw = (u8, Option<Vec<u8>>, i64);
 impl Campaign {
     pub(super) fn new(
         redis: Redis,
+        key: String,
         candidate: Candidate,
         leader: Leader,
         metrics: Metrics,
         stop: CancellationToken,
     ) -> Campaign {
-        Campaign { redis, candidate, leader, metrics, stop, own: None, trouble: None, warned: None }
+        Campaign { redis, key, candidate, leader, metrics, stop, own: None, trouble: None, warned: None }
     }
 
     /// Ends after `stop`, or by a panic, which is a defect.
@@ -178,7 +180,7 @@ impl Campaign {
     async fn own(&mut self) -> Result<Own, Error> {
         match self.own.take() {
             Some(own) => Ok(own),
-            None => self.redis.own(key::LEASE).await,
+            None => self.redis.own(&self.key).await,
         }
     }
 

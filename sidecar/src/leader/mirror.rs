@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use super::{Leader, Metrics};
 use crate::clock::Boot;
 use crate::config;
-use crate::key::MIRROR;
 use crate::redis::{Error, Redis};
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -23,6 +22,7 @@ pub(super) struct Mirror {
     redis: Redis,
     leader: Leader,
     script: Script,
+    key: String,
     /// JSON.
     id: String,
     ahead_ms: String,
@@ -42,8 +42,9 @@ impl Mirror {
         let script = Script::new(include_str!("mirror.lua"));
         let id = serde_json::Value::from(pod).to_string();
         let ahead_ms = if settings.compat() { FAR_MS } else { 0 }.to_string();
+        let key = settings.keys().mirror;
         let channel = format!("{}:election", settings.channel_prefix);
-        Mirror { redis, leader, script, id, ahead_ms, channel, metrics, warned: None }
+        Mirror { redis, leader, script, key, id, ahead_ms, channel, metrics, warned: None }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
@@ -64,23 +65,24 @@ impl Mirror {
             };
             match self.write(held.term, announced != held.term).await {
                 Ok(()) => announced = held.term,
-                Err(error) => tracing::debug!(%error, "{MIRROR} could not be written"),
+                Err(error) => tracing::debug!(%error, "{} could not be written", self.key),
             }
             sleep(EVERY).await;
         }
     }
 
     async fn write(&mut self, term: u64, announce: bool) -> Result<(), Error> {
-        let deadline_us = self.redis.deadline_us(MIRROR).await.to_string();
+        let deadline_us = self.redis.deadline_us(&self.key).await.to_string();
         let (term, channel) = (term.to_string(), if announce { self.channel.as_str() } else { "" });
         let args = [&deadline_us, &self.id, &term, &self.ahead_ms, channel].map(str::as_bytes);
-        let foreign: i8 = self.redis.run(&self.script, &[MIRROR], &args).await?;
+        let foreign: i8 = self.redis.run(&self.script, &[&self.key], &args).await?;
         if foreign == 1 {
             self.metrics.foreign_mirrors.inc();
             if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
                 self.warned = Some(Instant::now());
                 tracing::warn!(
-                    "somebody else writes {MIRROR}: a pod that still runs the original's coordinator?"
+                    "somebody else writes {}: a pod that still runs the original's coordinator?",
+                    self.key
                 );
             }
         }

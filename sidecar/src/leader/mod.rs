@@ -67,7 +67,8 @@ impl Leader {
         let metrics = Metrics::new(registry);
         let leader = Leader::nobody(rules.clone());
         let candidate = Candidate { id: pod.to_owned(), seed: seed(), timing: settings.timing(), rules };
-        let campaign = Campaign::new(redis.clone(), candidate, leader.clone(), metrics.clone(), stop.clone());
+        let (key, telling) = (settings.keys().lease, leader.clone());
+        let campaign = Campaign::new(redis.clone(), key, candidate, telling, metrics.clone(), stop.clone());
         let mirror = Mirror::new(redis, leader.clone(), settings, pod, metrics);
         let work = async move {
             let stop = stop.child_token();

@@ -23,7 +23,7 @@ pub use view::{Change, GONE, Seen, View};
 use crate::bus::{Bus, Position};
 use crate::clock::{Boot, now_ms};
 use crate::coordination::Identity;
-use crate::key;
+use crate::key::{self, GroupKeys};
 use crate::redis::{Error, Redis};
 use crate::stream::Event;
 use lease::Lease;
@@ -119,7 +119,7 @@ impl Pods {
 
     /// Those of `rows`, as Redis had them a moment ago, who live, and those who did by what was read last.
     pub fn listed(&self, rows: &[(String, String)]) -> BTreeMap<String, Seen> {
-        let now_us = self.0.redis.now_us(key::PODS).unwrap_or_default();
+        let now_us = self.0.redis.now_us(&self.keys().pods).unwrap_or_default();
         let rows = rows.iter().map(|(process, row)| (process.as_str(), row.as_str()));
         let view = View::new(now_us, rows, Boot::now()).remembering(&self.0.view.borrow());
         view.there.into_iter().filter(|(_, seen)| seen.age <= GONE).collect()
@@ -127,15 +127,16 @@ impl Pods {
 
     /// Redis has lost who was there, or may have, so lately that not all have said so anew.
     pub fn may_forget(&self) -> bool {
-        let since = self.0.redis.incarnation(key::PODS).map(|incarnation| incarnation.since_us);
-        let age = self.0.redis.now_us(key::PODS).zip(since).map(|(now, since)| now.saturating_sub(since));
+        let since = self.0.redis.incarnation(&self.keys().pods).map(|incarnation| incarnation.since_us);
+        let age =
+            self.0.redis.now_us(&self.keys().pods).zip(since).map(|(now, since)| now.saturating_sub(since));
         age.is_none_or(|age| u128::try_from(age).unwrap_or_default() <= GONE.as_micros())
     }
 
     /// Who is there now, and what they have applied.
     pub async fn read(&self) -> Result<View, Error> {
         let sent = Boot::now();
-        let (now_us, rows) = self.0.redis.hash_at(key::PODS).await?;
+        let (now_us, rows) = self.0.redis.hash_at(&self.keys().pods).await?;
         let rows = rows.iter().map(|(process, row)| (process.as_str(), row.as_str()));
         Ok(View::new(now_us, rows, sent))
     }
@@ -157,7 +158,7 @@ impl Pods {
 
     /// Says that this process lives, and mostly reads who else does.
     async fn beat(&self, what: Beat) -> Result<(), Error> {
-        let Shared { redis, me, script, .. } = &*self.0;
+        let (Shared { redis, me, script, .. }, keys) = (&*self.0, self.keys());
         let row = Row {
             pod: me.pod.clone(),
             ready: !self.0.draining.is_cancelled() && !self.0.bus.is_deaf(),
@@ -165,11 +166,12 @@ impl Pods {
             cursor: *self.0.applied.borrow(),
         };
         let row = serde_json::to_vec(&row).expect("a row is JSON");
-        let (deadline, gone) = (redis.deadline_us(key::PODS).await.to_string(), GONE.as_micros().to_string());
+        let (deadline, gone) =
+            (redis.deadline_us(&keys.pods).await.to_string(), GONE.as_micros().to_string());
         let whole: &[u8] = if what == Beat::Quick { b"0" } else { b"1" };
         let args = [deadline.as_bytes(), me.process.as_bytes(), &row, gone.as_bytes(), whole];
         let sent = Boot::now();
-        let answer: Result<Vec<String>, Error> = redis.run(script, &[key::PODS, key::TOP], &args).await;
+        let answer: Result<Vec<String>, Error> = redis.run(script, &[&keys.pods, &keys.top], &args).await;
         let there = answer.inspect_err(|_| self.0.metrics.failed())?;
         let mut there = there.iter().map(String::as_str);
         let now_us = there.next().and_then(|now| now.parse().ok());
@@ -181,6 +183,10 @@ impl Pods {
             self.show(View::new(now_us, rows, sent));
         }
         Ok(())
+    }
+
+    fn keys(&self) -> &GroupKeys {
+        self.0.bus.group()
     }
 
     fn lease(&self) -> MutexGuard<'_, Lease> {

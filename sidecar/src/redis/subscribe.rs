@@ -13,15 +13,19 @@ use super::Redis;
 use super::dial::Connection;
 use super::error::{Error, words};
 use super::target::Target;
-use crate::key;
 
 /// Told what Redis says of its own accord, while the connection is read: it must not wait.
 pub(crate) type Pushed = Arc<dyn Fn(&PushInfo) + Send + Sync>;
 
 impl Redis {
-    /// It ends when it is dropped.
-    pub(crate) async fn subscribe(&self, channels: &[String], pushed: Pushed) -> Result<Connection, Error> {
-        let link = self.owner(key::TOP).ok_or_else(|| Error::unavailable("no node owns the key"))?;
+    /// On the node that owns `key`. It ends when it is dropped.
+    pub(crate) async fn subscribe(
+        &self,
+        key: &str,
+        channels: &[String],
+        pushed: Pushed,
+    ) -> Result<Connection, Error> {
+        let link = self.owner(key).ok_or_else(|| Error::unavailable("no node owns the key"))?;
         let mut connection = link.dial_listening(&pushed).await?;
         let subscribed = connection.subscribe(channels).await;
         subscribed.map_err(|error| Error::unavailable(words(&error)))?;

@@ -42,7 +42,7 @@ pub(super) fn container(valid: &Valid) -> Container {
             .into_iter()
             .chain(redis(valid))
             .chain(settings(sessions))
-            .chain(coordinated(coordination))
+            .chain(coordinated(valid))
             .collect(),
         ),
         resources: Some(security::resources(resources)),
@@ -103,9 +103,15 @@ fn settings(sessions: &Sessions) -> Vec<EnvVar> {
 }
 
 /// As [`settings`]. With a key the sidecar hears nothing in plain text, unless it is told to.
-fn coordinated(coordination: &Coordination) -> Vec<EnvVar> {
-    let Coordination { enabled, leader_profile, high_per_minute, normal_per_minute, original_peers } =
-        coordination;
+fn coordinated(valid: &Valid) -> Vec<EnvVar> {
+    let Coordination {
+        enabled,
+        leader_profile,
+        high_per_minute,
+        normal_per_minute,
+        channel_prefix,
+        original_peers,
+    } = &valid.sidecar.coordination;
     if !enabled {
         return vec![value(env::POD_COORDINATION_ENABLED, false.to_string())];
     }
@@ -116,9 +122,20 @@ fn coordinated(coordination: &Coordination) -> Vec<EnvVar> {
         leader_profile.map(|profile| value(env::LEADER_PROFILE, profile.as_str().into())),
         number(env::COORD_HIGH_PRIORITY_THRESHOLD, *high_per_minute),
         number(env::COORD_NORMAL_PRIORITY_THRESHOLD, *normal_per_minute),
+        channel_prefix
+            .clone()
+            .or_else(|| own_prefix(valid))
+            .map(|prefix| value(env::POD_CHANNEL_PREFIX, prefix)),
         compat.map(|compat| value(env::COORD_COMPAT, compat.into())),
     ];
     settings.into_iter().flatten().collect()
+}
+
+/// Two apps on one Redis are not to elect one leader, but to meet those of the original takes the original's names.
+fn own_prefix(valid: &Valid) -> Option<String> {
+    let external = matches!(valid.access, Access::External(_));
+    let meets = valid.sidecar.coordination.original_peers == Some(true);
+    (external && !meets).then(|| format!("hyperpage:{}:{}", valid.namespace, valid.name))
 }
 
 /// Where Redis is, and the files that say how to enter it: nothing secret is in the environment.

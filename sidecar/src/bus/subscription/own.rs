@@ -25,9 +25,9 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    pub(crate) fn new(redis: Redis, channels: Vec<String>) -> Own {
+    pub(crate) fn new(redis: Redis, key: String, channels: Vec<String>) -> Own {
         let ((tell, queue), renew) = (queue(), Arc::<Notify>::default());
-        let keeping = keep(redis, channels, tell, renew.clone());
+        let keeping = keep(redis, key, channels, tell, renew.clone());
         Own { queue, renew, task: tokio::spawn(keeping) }
     }
 }
@@ -48,7 +48,7 @@ impl Drop for Own {
     }
 }
 
-async fn keep(redis: Redis, channels: Vec<String>, tell: Tell, renew: Arc<Notify>) {
+async fn keep(redis: Redis, key: String, channels: Vec<String>, tell: Tell, renew: Arc<Notify>) {
     let mut failures = 0;
     loop {
         let telling = tell.clone();
@@ -57,7 +57,7 @@ async fn keep(redis: Redis, channels: Vec<String>, tell: Tell, renew: Arc<Notify
                 telling.message(message);
             }
         });
-        let begun = timeout(SUBSCRIBE_TIMEOUT, redis.subscribe(&channels, pushed)).await;
+        let begun = timeout(SUBSCRIBE_TIMEOUT, redis.subscribe(&key, &channels, pushed)).await;
         if let Ok(Ok(mut connection)) = begun {
             failures = 0;
             let _gone = tell.change(Heard::Subscribed).await;

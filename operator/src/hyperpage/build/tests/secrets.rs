@@ -169,3 +169,21 @@ fn what_is_said_of_coordination_reaches_the_sidecar_by_its_own_names() {
     let values = set.map(|name| variable(sidecar, name)["value"].as_str().unwrap_or_default().to_owned());
     assert_eq!(values, ["relaxed", "7", "0", "original"]);
 }
+
+/// What a Hyperpage says of itself, and where its Redis is.
+#[test]
+fn on_a_redis_that_others_use_the_pods_are_a_group_of_their_own_unless_it_is_said_otherwise() {
+    let external = json!({"mode": "External", "external": {"urlSecretRef": {"name": "u", "key": "k"}}});
+    let prefix = |redis: &Value, coordination: Value| {
+        let sidecar = json!({"coordination": coordination});
+        let all = children(&shop(json!({"app": {"image": "shop"}, "redis": redis, "sidecar": sidecar})));
+        let deployment = all.iter().find(|child| child["kind"] == "Deployment").unwrap();
+        let sidecar = &deployment["spec"]["template"]["spec"]["initContainers"][0];
+        variable(sidecar, "POD_CHANNEL_PREFIX")["value"].clone()
+    };
+    assert_eq!(prefix(&external, json!({})), "hyperpage:demo:shop");
+    assert_eq!(prefix(&external, json!({"originalPeers": true})), Value::Null, "theirs is the default");
+    let own = json!({"channelPrefix": "ours"});
+    assert_eq!((prefix(&external, own.clone()), prefix(&json!({}), own)), (json!("ours"), json!("ours")));
+    assert_eq!(prefix(&json!({}), json!({})), Value::Null, "nobody else is there");
+}
