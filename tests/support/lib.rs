@@ -3,6 +3,7 @@
 pub mod agreement;
 pub mod apiserver;
 pub mod audit;
+pub mod bench;
 pub mod binaries;
 pub mod browser;
 pub mod cluster;

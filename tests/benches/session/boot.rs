@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use tests::bench::{Yard, listening, started};
 use tests::http::{Http, Request};
 use tests::progress::progress;
 use tests::redis::RedisServer;
 
 use crate::Settings;
-use crate::contender::{Cache, Yard, listening, started};
+use crate::contender::{Cache, express};
 
 const TIMES: usize = 5;
 
@@ -20,11 +21,11 @@ pub(crate) struct Boot {
 
 pub(crate) async fn measure(settings: &Settings, redis: &RedisServer) -> Result<Vec<Boot>> {
     progress("from start to ready");
-    let yard = Yard::new(settings)?;
+    let yard = Yard::new(&settings.bin)?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..TIMES {
         let from = Instant::now();
-        let server = yard.spawn_sidecar(redis, Cache::On)?;
+        let server = yard.spawn_sidecar(redis, Cache::On.env())?;
         let admin = Http::new(server.admin.context("a sidecar")?);
         while !started(&admin).await {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -33,7 +34,7 @@ pub(crate) async fn measure(settings: &Settings, redis: &RedisServer) -> Result<
         ours.push(from.elapsed());
 
         let from = Instant::now();
-        let server = yard.express(redis, &yard.path("no-cookies"), 0)?;
+        let server = express(&yard, redis, &yard.path("no-cookies"), 0)?;
         listening(&server).await;
         let answer = Http::new(server.address).try_send(Request::new("GET", "/session")).await?;
         answer.expect(200);

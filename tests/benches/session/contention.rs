@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use tests::bench::{Server, Yard, listening};
 use tests::http::{Http, Request};
 use tests::progress::progress;
 use tests::redis::RedisServer;
 
 use crate::Settings;
-use crate::contender::{Cache, Server, Yard, lines, listening, seed};
+use crate::contender::{Cache, express, lines, seed};
 
 const WRITERS: usize = 8;
 
@@ -25,8 +26,8 @@ pub(crate) struct Contention {
 
 pub(crate) async fn measure(settings: &Settings, redis: &RedisServer) -> Result<Vec<Contention>> {
     progress("eight writers of one session");
-    let yard = Yard::new(settings)?;
-    let pods = [yard.sidecar(redis, Cache::On).await?, yard.sidecar(redis, Cache::On).await?];
+    let yard = Yard::new(&settings.bin)?;
+    let pods = [yard.sidecar(redis, Cache::On.env()).await?, yard.sidecar(redis, Cache::On.env()).await?];
     let id = seed(&pods[0], 1, &json!({})).await?.remove(0);
     let path = format!("/v1/sessions/{id}");
     let header = ("content-type", "application/merge-patch+json".to_owned());
@@ -38,7 +39,7 @@ pub(crate) async fn measure(settings: &Settings, redis: &RedisServer) -> Result<
     ours.retries = Some(retries);
 
     let file = yard.path("one-cookie");
-    let apps = [yard.express(redis, &file, 1)?, yard.express(redis, &file, 1)?];
+    let apps = [express(&yard, redis, &file, 1)?, express(&yard, redis, &file, 1)?];
     for app in &apps {
         listening(app).await;
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
+use tests::bench::Pacing;
 use tests::redis::RedisServer;
 
 #[derive(Parser)]
@@ -48,6 +49,14 @@ pub(crate) struct Settings {
 impl Settings {
     fn each(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
+    }
+
+    fn pacing(&self, pace: speed::Pace) -> Pacing {
+        let rate = match pace {
+            speed::Pace::Fast => None,
+            speed::Pace::Open(rate) => Some(rate),
+        };
+        Pacing { connections: self.connections, seconds: self.seconds, rate }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use tests::bench::Yard;
 use tests::http::Http;
 use tests::process::memory;
 use tests::progress::progress;
 use tests::redis::RedisServer;
 
 use crate::Settings;
-use crate::contender::{Cache, Yard, seed};
+use crate::contender::{Cache, seed};
 
 pub(crate) struct Weight {
     pub(crate) sessions: usize,
@@ -24,8 +25,8 @@ pub(crate) struct Weight {
 pub(crate) async fn measure(settings: &Settings) -> Result<Weight> {
     progress(&format!("{} sessions", settings.many));
     let redis = RedisServer::start().await;
-    let yard = Yard::new(settings)?;
-    let sidecar = yard.sidecar(&redis, Cache::On).await?;
+    let yard = Yard::new(&settings.bin)?;
+    let sidecar = yard.sidecar(&redis, Cache::On.env()).await?;
     let pid = sidecar.process.pid();
     let before = used(&redis).await?;
     let ids = seed(&sidecar, settings.many, &json!({})).await?;

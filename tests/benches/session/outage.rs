@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::json;
+use tests::bench::{Yard, listening};
 use tests::http::{Answer, Http, Request};
 use tests::progress::progress;
 use tests::random::Random;
 use tests::redis::RedisServer;
 
 use crate::Settings;
-use crate::contender::{Cache, Yard, lines, listening, seed};
+use crate::contender::{Cache, express, lines, seed};
 
 const WORKERS: usize = 8;
 const EACH: usize = 8;
@@ -54,16 +55,16 @@ pub(crate) async fn measure(settings: &Settings) -> Result<Vec<Outage>> {
 async fn suffer(settings: &Settings, side: Side, seconds: u64) -> Result<Outage> {
     let mut redis =
         RedisServer::with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"]).await;
-    let yard = Yard::new(settings)?;
+    let yard = Yard::new(&settings.bin)?;
     let (server, sessions) = match side {
         Side::Ours => {
-            let server = yard.sidecar(&redis, Cache::On).await?;
+            let server = yard.sidecar(&redis, Cache::On.env()).await?;
             let ids = seed(&server, WORKERS * EACH, &json!({})).await?;
             (server, ids)
         }
         Side::Express => {
             let file = yard.path("cookies");
-            let server = yard.express(&redis, &file, WORKERS * EACH)?;
+            let server = express(&yard, &redis, &file, WORKERS * EACH)?;
             listening(&server).await;
             (server, lines(&file)?)
         }

@@ -1,37 +1,22 @@
 //! Tables, and the targets beside the figures.
 
-use std::process::Command;
-
 use anyhow::Result;
-use tests::binaries::output;
+use tests::bench::{self, line, program, show, version};
 use tests::redis::RedisServer;
 
 use crate::Settings;
 use crate::boot::Boot;
-use crate::contender::{Field, program};
+use crate::contender::Field;
 use crate::contention::Contention;
 use crate::memory::Weight;
 use crate::outage::Outage;
 use crate::speed::{CASES, Case, Pace, Speed};
 
 pub(crate) async fn describe(settings: &Settings, field: &Field, redis: &RedisServer) -> Result<()> {
-    let said = |program: &std::path::Path, argument: &str| {
-        output(Command::new(program).arg(argument))
-            .map(|text| text.lines().next().unwrap_or_default().to_owned())
-    };
-    let file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let (cpu, load) = (file("/proc/cpuinfo"), file("/proc/loadavg"));
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let cores = std::thread::available_parallelism()?;
-    println!("{cores} cores{model}, load {} before", load.split(' ').next().unwrap_or_default());
-    let sidecar = said(&settings.bin.join("hyperpage-sidecar"), "--version")?;
-    println!(
-        "{sidecar}, {}, node {}",
-        said(&program("redis-server")?, "--version")?,
-        said(&program("node")?, "--version")?
-    );
+    bench::describe(&settings.bin.join("hyperpage-sidecar"))?;
+    println!("node {}", version(&program("node")?)?);
     match &settings.daprd {
-        Some(daprd) => println!("daprd {}", said(daprd, "--version")?),
+        Some(daprd) => println!("daprd {}", version(daprd)?),
         None => println!("without daprd: DAPRD=/path/to/daprd adds it"),
     }
     let size: u64 = redis.command(&["STRLEN", &format!("hyperpage:session:{}", field.ids[0])]).await?;
@@ -58,8 +43,6 @@ fn name(case: Case) -> &'static str {
 }
 
 pub(crate) fn speed(settings: &Settings, speed: &Speed) {
-    let show =
-        |value: Option<f64>, digits: usize| value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
     println!(
         "\nclosed loop{:20} {:>9} {:>8} {:>8} {:>8} {:>8}",
         "", "per s", "CPU us", "p50 ms", "p99 ms", "RSS MB"
@@ -186,8 +169,4 @@ pub(crate) fn targets(settings: &Settings, speed: &Speed, weight: &Weight) {
     value("PATCH at the lowest rate: p99", of(Write, slow, "p99"), "ms", "< 10 ms");
     value("RSS without L1, under load", of(ReadRedis, Pace::Fast, "rss"), "MB", "<= 10 MB");
     line("a default session in Redis (MEMORY USAGE)", &format!("{} B", weight.one), "< 1024 B");
-}
-
-fn line(what: &str, figure: &str, target: &str) {
-    println!("{what:54} {figure:>10}   {target}");
 }

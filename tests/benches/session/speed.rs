@@ -6,11 +6,12 @@ use std::fmt::Write as _;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use tests::bench::{Server, Words, median, program};
 use tests::progress::progress;
 use tests::redis::RedisServer;
 
 use crate::Settings;
-use crate::contender::{Field, Server, program};
+use crate::contender::Field;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Case {
@@ -34,14 +35,11 @@ pub(crate) enum Pace {
 
 /// Of each metric the median over the rounds.
 #[derive(Default)]
-pub(crate) struct Speed(HashMap<(Case, Pace), Vec<HashMap<String, f64>>>);
+pub(crate) struct Speed(HashMap<(Case, Pace), Vec<Words>>);
 
 impl Speed {
     pub(crate) fn figure(&self, case: Case, pace: Pace, metric: &str) -> Option<f64> {
-        let mut values: Vec<f64> =
-            self.0.get(&(case, pace))?.iter().filter_map(|round| round.get(metric).copied()).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len().checked_sub(1)? / 2).copied()
+        median(self.0.get(&(case, pace))?, metric)
     }
 }
 
@@ -67,12 +65,12 @@ pub(crate) async fn measure(settings: &Settings, field: &Field, redis: &RedisSer
             let file = field.yard.path(&format!("{case:?}"));
             std::fs::write(&file, requests(field, case))?;
             for pace in &paces {
-                let words = load(settings, server, &file, *pace)?;
+                let words = field.yard.load(server, &file, &settings.pacing(*pace))?;
                 speed.0.entry((case, *pace)).or_default().push(words);
             }
         }
         let rate = benchmark(settings, redis, &field.ids[0])?;
-        let rate = HashMap::from([("rate".to_owned(), rate)]);
+        let rate = Words::from([("rate".to_owned(), rate)]);
         speed.0.entry((Case::Benchmark, Pace::Fast)).or_default().push(rate);
     }
     Ok(speed)
@@ -119,25 +117,6 @@ fn requests(field: &Field, case: Case) -> String {
         Case::Benchmark => {}
     }
     text
-}
-
-fn load(
-    settings: &Settings,
-    server: &Server,
-    file: &std::path::Path,
-    pace: Pace,
-) -> Result<HashMap<String, f64>> {
-    let mut command = Command::new(settings.bin.join("examples/load"));
-    command.arg(server.address.to_string()).arg(file);
-    command.args(["--connections", &settings.connections.to_string()]);
-    command.args(["--seconds", &settings.each().as_secs_f64().to_string()]);
-    command.args(["--watch", &server.process.pid().to_string()]);
-    if let Pace::Open(rate) = pace {
-        command.args(["--rate", &rate.to_string()]);
-    }
-    let words = tests::binaries::output(&mut command)?;
-    let pairs = words.split_whitespace().filter_map(|word| word.split_once('='));
-    pairs.map(|(name, value)| Ok((name.to_owned(), value.parse()?))).collect()
 }
 
 fn benchmark(settings: &Settings, redis: &RedisServer, id: &str) -> Result<f64> {
