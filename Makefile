@@ -24,5 +24,5 @@ test:       ## everything, or LEVEL=unit|sidecar|operator|cluster|chaos
 	@tests/test.sh
 soak:       ## sessions under faults for DURATION=30m, their availability; MUTANTS=1: how soon each mutant is caught
 	@tests/chaos/soak.sh
-bench:      ## figures beside their targets; BENCH=sidecar|fleet|operator: one part
+bench:      ## figures beside their targets; BENCH=sidecar|coordination|fleet|operator: one part
 	@tests/benches/bench.sh

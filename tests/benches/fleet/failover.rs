@@ -21,7 +21,7 @@ pub(crate) async fn kills(fleet: &mut Fleet, redis: &RedisServer, kills: usize) 
         fleet.pods[leader].kill();
         leading(fleet, redis, term).await?;
         took.push(start.elapsed().as_secs_f64() * 1e3);
-        fleet.replace(leader, redis).await;
+        fleet.replace(leader, redis).await?;
     }
     Ok(took)
 }

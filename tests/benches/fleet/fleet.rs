@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
+use tests::bench::Yard;
 use tests::eventually::{check, eventually};
 use tests::process;
 use tests::redis::RedisServer;
@@ -16,7 +17,7 @@ const TOGETHER: usize = 8;
 const LONGEST: Duration = Duration::from_secs(120);
 
 pub(crate) struct Fleet {
-    program: String,
+    pub(crate) yard: Yard,
     pub(crate) pods: Vec<Sidecar>,
     /// From the first start to the last port.
     pub(crate) started: Duration,
@@ -38,10 +39,10 @@ pub(crate) struct Rest {
 
 impl Fleet {
     pub(crate) async fn start(settings: &Settings, redis: &RedisServer) -> Result<Fleet> {
-        let program = settings.sidecar.to_str().context("a path that is text")?;
+        let yard = Yard::new(&settings.bin)?;
         let start = Instant::now();
-        let pods = futures::stream::iter(0..settings.pods).map(|number| start_one(program, number, redis));
-        let pods: Vec<_> = pods.buffered(TOGETHER).collect().await;
+        let pods = futures::stream::iter(0..settings.pods).map(|number| start_one(&yard, number, redis));
+        let pods: Vec<_> = pods.buffered(TOGETHER).try_collect().await?;
         let (started, start) = (start.elapsed(), Instant::now());
         for pod in &pods {
             eventually("all pods are listed", LONGEST, async || {
@@ -50,13 +51,24 @@ impl Fleet {
             })
             .await;
         }
-        let (discovered, program) = (start.elapsed(), program.to_owned());
-        Ok(Fleet { program, pods, started, discovered })
+        Ok(Fleet { yard, pods, started, discovered: start.elapsed() })
     }
 
     /// Another process in the place of one that is gone.
-    pub(crate) async fn replace(&mut self, number: usize, redis: &RedisServer) {
-        self.pods[number] = start_one(&self.program, number, redis).await;
+    pub(crate) async fn replace(&mut self, number: usize, redis: &RedisServer) -> Result<()> {
+        self.pods[number] = start_one(&self.yard, number, redis).await?;
+        Ok(())
+    }
+
+    pub(crate) fn cpu_ms(&self) -> Result<f64> {
+        self.pods.iter().map(|pod| process::cpu_ms(pod.pid())).sum()
+    }
+
+    /// Of all, and the most of one, in MB.
+    pub(crate) fn rss(&self) -> Result<(f64, f64)> {
+        let memory = self.pods.iter().map(|pod| Ok(process::memory(pod.pid())?.rss));
+        let memory: Vec<f64> = memory.collect::<Result<_>>()?;
+        Ok((memory.iter().sum(), memory.iter().copied().fold(0.0, f64::max)))
     }
 
     pub(crate) async fn rest(&self, redis: &RedisServer, seconds: u64) -> Result<Rest> {
@@ -65,27 +77,26 @@ impl Fleet {
             let count = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
             Ok(count.context("Redis counts commands")?.trim().parse()?)
         };
-        let used = || self.pods.iter().map(|pod| process::cpu_ms(pod.pid())).sum::<Result<f64>>();
-        let (commands, cpu, redis_cpu) = (asked().await?, used()?, process::cpu_ms(redis.pid())?);
+        let (commands, cpu, redis_cpu) = (asked().await?, self.cpu_ms()?, process::cpu_ms(redis.pid())?);
         let start = Instant::now();
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         let passed = start.elapsed().as_secs_f64();
-        let (cpu, redis_cpu) = (used()? - cpu, process::cpu_ms(redis.pid())? - redis_cpu);
-        let memory = self.pods.iter().map(|pod| Ok(process::memory(pod.pid())?.rss));
-        let memory: Vec<f64> = memory.collect::<Result<_>>()?;
-        let count = self.pods.len() as f64;
+        let (cpu, redis_cpu) = (self.cpu_ms()? - cpu, process::cpu_ms(redis.pid())? - redis_cpu);
+        let ((rss, rss_max_mb), count) = (self.rss()?, self.pods.len() as f64);
         Ok(Rest {
             pods: self.pods.len(),
             millicores: cpu / passed / count,
             redis_millicores: redis_cpu / passed,
-            rss_mb: memory.iter().sum::<f64>() / count,
-            rss_max_mb: memory.iter().copied().fold(0.0, f64::max),
+            rss_mb: rss / count,
+            rss_max_mb,
             commands: (asked().await? - commands) / passed,
         })
     }
 }
 
-async fn start_one(program: &str, number: usize, redis: &RedisServer) -> Sidecar {
-    let env = Env::redis(redis.url()).program(program);
-    Sidecar::start(&env.env("POD_NAME", format!("pod-{number:03}"))).await
+async fn start_one(yard: &Yard, number: usize, redis: &RedisServer) -> Result<Sidecar> {
+    let program = yard.binary("hyperpage-sidecar");
+    let env = Env::redis(redis.url()).program(program.to_str().context("a path that is text")?);
+    let pod = yard.pod(&format!("pod-{number:03}"))?;
+    Ok(Sidecar::start(&pod.into_iter().fold(env, |env, (name, value)| env.env(name, value))).await)
 }
