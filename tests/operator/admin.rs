@@ -172,7 +172,7 @@ async fn a_stop_finishes_what_is_under_way_and_writes_nothing_after_it() {
         assert_eq!(begun("services"), begun("deployments"), "{name} was left half-way");
     }
     let again = Operator::start(&server, "operator-b").unwrap();
-    again.leads(&server, Duration::from_secs(5)).await;
+    again.leads(&server, SOON).await;
     for name in &names {
         until_replicas(&scene, name, 3).await;
     }

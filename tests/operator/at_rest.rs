@@ -20,7 +20,7 @@ const HYPERPAGES: usize = 10;
 async fn pair(server: &ApiServer, names: [&str; 2]) -> [Operator; 2] {
     let pair = names.map(|name| Operator::start(server, name).unwrap());
     eventually("one of them leads", SOON, async || {
-        let holder = holder(server)?;
+        let holder = holder(server).await?;
         anyhow::ensure!(names.contains(&holder.as_str()), "{holder:?}");
         anyhow::Ok(())
     })
@@ -89,7 +89,7 @@ async fn after_closed_watches(server: &mut ApiServer) -> Vec<Entry> {
     let mark = server.audit().mark().unwrap();
     server.restart().await.unwrap();
     let server = &*server;
-    let leader = holder(server).unwrap();
+    let leader = holder(server).await.unwrap();
     let again = async || {
         let entries = server.audit().since(mark, OPERATOR)?;
         let watched =
@@ -101,6 +101,6 @@ async fn after_closed_watches(server: &mut ApiServer) -> Vec<Entry> {
     drop(work);
     let entries = rest(server, mark).await;
     // Had it lost its Lease, this would be the restart of an operator once more.
-    assert_eq!(holder(server).unwrap(), leader);
+    assert_eq!(holder(server).await.unwrap(), leader);
     entries
 }

@@ -1,7 +1,5 @@
 //! Hyperpages that cannot work say why, and do not keep the others from it.
 
-use std::time::Duration;
-
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ResourceQuota, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -166,7 +164,7 @@ async fn a_hyperpage_stored_before_its_rule_says_which_field_and_others_go_on() 
     scene.apply("good", shop()).await.unwrap();
     until_replicas(&scene, "good", 3).await;
     for (name, _, words) in outdated() {
-        let stalled = eventually("Stalled tells what is wrong", Duration::from_secs(60), async || {
+        let stalled = eventually("Stalled tells what is wrong", SOON, async || {
             let all = conditions(&scene.hyperpages().get(name).await?);
             let stalled = all.iter().find(|it| it.type_ == "Stalled" && it.status == "True").cloned();
             stalled.ok_or_else(|| anyhow::anyhow!("{}", summary(&all)))

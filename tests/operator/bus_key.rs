@@ -1,7 +1,6 @@
 //! The key that pods seal their messages with: made once, kept, and read in one place only.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
@@ -123,7 +122,7 @@ async fn a_deleted_bus_key_is_noticed_by_a_pod_that_does_not_start_and_made_agai
     scene.delete::<Secret>(BUS).await.unwrap();
     let pod = scene.pods("shop", "app").await.unwrap().swap_remove(0);
     scene.delete::<Pod>(&pod.name_any()).await.unwrap();
-    let second = eventually("another key", Duration::from_secs(60), async || {
+    let second = eventually("another key", SOON, async || {
         let found = scene.api::<Secret>().get(BUS).await.map_err(|error| error.to_string())?;
         check(found.uid() != first.uid(), &found.metadata.name).map(|()| found)
     })
@@ -177,7 +176,7 @@ async fn a_strangers_secret_in_the_place_of_the_bus_key_is_left_alone_and_named(
     scene.apply("shop", shop()).await.unwrap();
     scene.wait("shop", "Stalled", "True", SOON).await;
     scene.delete::<Secret>(BUS).await.unwrap();
-    scene.wait("shop", "Stalled", "False", Duration::from_secs(90)).await;
+    scene.wait("shop", "Stalled", "False", SOON * 2).await;
     made(&scene).await;
 }
 

@@ -40,7 +40,7 @@ async fn a_strangers_service_is_left_alone_and_named() {
     assert_eq!(after, before);
     // Once the name is free, it is taken without anybody's help.
     scene.delete::<Service>("shop").await.unwrap();
-    scene.wait("shop", "Stalled", "False", Duration::from_secs(90)).await;
+    scene.wait("shop", "Stalled", "False", SOON * 2).await;
     until(&scene, "shop", "our own Service", |service: &Service| {
         check(!service.owner_references().is_empty(), service.owner_references())
     })
@@ -174,7 +174,7 @@ async fn somebody_who_keeps_rewriting_a_child_is_named_and_not_hammered() {
     fighting.abort();
     // A minute after the fight has ended, without anybody's help; nobody else need wait for that.
     drop(turn);
-    scene.wait("shop", "Stalled", "False", Duration::from_secs(150)).await;
+    scene.wait("shop", "Stalled", "False", SOON * 2).await;
     until(&scene, "shop", "put back", |service: &Service| check(service.spec == whole, &service.spec)).await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, stream};
@@ -130,7 +130,7 @@ async fn run(server: &ApiServer, last: usize) -> Result<Run> {
         () = door.shut(last) => true,
     };
     first.process.signal("KILL")?;
-    first.process.exited(Duration::from_secs(10)).await?;
+    first.process.exited(SOON).await?;
     let before = password(&scene).await?;
     let writes = door.writes();
     let door = Door::open(scene.client.clone()).await?;

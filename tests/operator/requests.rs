@@ -36,7 +36,7 @@ pub(crate) fn autoscaled() -> Value {
 /// Waits until two seconds have brought no request but those of a settled operator.
 pub(crate) async fn settled(server: &ApiServer) {
     let audit = server.audit();
-    eventually("the operator has settled", Duration::from_secs(60), async || {
+    eventually("the operator has settled", SOON, async || {
         let busy = unquiet(&audit.during(Duration::from_secs(2), OPERATOR).await?);
         anyhow::ensure!(busy.is_empty(), "{busy:?}");
         anyhow::Ok(())

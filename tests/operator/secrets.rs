@@ -142,7 +142,7 @@ async fn put(scene: &Scene, name: &str, data: Value) {
 }
 
 /// The operator looks again after a while that doubles, up to a minute.
-const RETRIED: Duration = Duration::from_secs(100);
+const RETRIED: Duration = SOON.saturating_mul(2);
 
 #[tokio::test]
 async fn a_given_password_is_waited_for_by_name_judged_and_never_repeated() {
@@ -255,7 +255,7 @@ async fn owner_uid(scene: &Scene) -> String {
 }
 
 async fn event(scene: &Scene, begins: &str) -> String {
-    eventually(begins, Duration::from_secs(60), async || {
+    eventually(begins, SOON, async || {
         let events = scene.events("shop").await?;
         let found = events.iter().find(|event| event.starts_with(begins)).cloned();
         found.ok_or_else(|| anyhow::anyhow!("{events:?}"))
@@ -283,7 +283,7 @@ async fn a_secret_restored_with_a_dead_owner_is_adopted_and_outlives_the_garbage
     event(&scene, "Normal PasswordAdopted").await;
     // Nothing collects garbage until here.
     server.start_controllers().unwrap();
-    eventually("the garbage collector is at work", Duration::from_secs(90), async || {
+    eventually("the garbage collector is at work", SOON, async || {
         let gone = scene.api::<Secret>().get_opt("gone-hp-redis").await;
         check(matches!(gone, Ok(None)), gone.is_ok())
     })

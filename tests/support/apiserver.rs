@@ -17,6 +17,8 @@ use crate::binaries::{self, kubernetes, output, workspace};
 use crate::eventually::eventually;
 use crate::leash::Leash;
 
+/// One of several servers that start on a busy machine takes half a minute to compute what it can do.
+const SLOW: Duration = Duration::from_secs(120);
 const ADMIN: &str = "admin";
 const CONTROLLERS: &str = "system:kube-controller-manager";
 /// Those that children of a Hyperpage meet. Without metrics the HPA still raises to minReplicas.
@@ -74,7 +76,7 @@ impl ApiServer {
 
     async fn ready(&self) {
         let ready = "healthz/poststarthook/rbac/bootstrap-roles";
-        eventually("the API server is ready", Duration::from_secs(60), async || {
+        eventually("the API server is ready", SLOW, async || {
             self.server.alive()?;
             // The file appears with the server's own certificate.
             let client = self.admin().await?;
@@ -89,7 +91,7 @@ impl ApiServer {
     /// Ends it at once, and with it every watch; what it stored stays, and so do its address and its clients.
     pub async fn restart(&mut self) -> Result<()> {
         self.server.signal("KILL")?;
-        self.server.exited(Duration::from_secs(10)).await?;
+        self.server.exited(SLOW).await?;
         self.server = apiserver(&self.dir, self.etcd, self.port, &self.gates)?;
         self.ready().await;
         Ok(())
@@ -144,7 +146,8 @@ impl ApiServer {
 
     /// As the administrator; what it prints, or an error with both outputs.
     pub fn kubectl<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Result<String> {
-        output(kubectl(&self.kubeconfig(ADMIN)).args(args))
+        let patient = format!("--request-timeout={}s", SLOW.as_secs());
+        output(kubectl(&self.kubeconfig(ADMIN)).arg(patient).args(args))
     }
 
     /// Applies a file of any number of objects.
@@ -169,7 +172,7 @@ pub fn kubectl(kubeconfig: &Path) -> Command {
 pub async fn client_of(kubeconfig: &Path) -> Result<Client> {
     let file = Kubeconfig::read_from(kubeconfig)?;
     let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
-    config.read_timeout = Some(Duration::from_secs(30));
+    config.read_timeout = Some(SLOW);
     config.default_retry = false;
     Ok(Client::try_from(config)?)
 }

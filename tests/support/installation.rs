@@ -5,6 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -63,7 +65,7 @@ pub async fn install_objects(server: &ApiServer, mut items: Vec<Value>) -> Resul
     server.kubectl([
         "wait",
         "--for=condition=Established",
-        "--timeout=30s",
+        "--timeout=120s",
         "crd/hyperpages.hyperpage.dev",
     ])?;
     Ok(())
@@ -109,7 +111,7 @@ impl Operator {
     /// Where it serves probes and metrics.
     pub async fn admin(&self) -> Http {
         let what = format!("{} says where it listens", self.identity);
-        let address = eventually(&what, Duration::from_secs(10), async || {
+        let address = eventually(&what, Duration::from_secs(60), async || {
             self.process.alive()?;
             let log = self.process.log();
             let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -123,7 +125,7 @@ impl Operator {
     pub async fn leads(&self, server: &ApiServer, within: Duration) {
         eventually(&format!("{} leads", self.identity), within, async || {
             self.process.alive()?;
-            let holder = holder(server)?;
+            let holder = holder(server).await?;
             anyhow::ensure!(holder == self.identity, "{holder:?} leads");
             anyhow::Ok(())
         })
@@ -132,7 +134,8 @@ impl Operator {
 }
 
 /// Who holds the operator's Lease; empty when nobody does.
-pub fn holder(server: &ApiServer) -> Result<String> {
-    let path = "jsonpath={.spec.holderIdentity}";
-    server.kubectl(["get", "lease", "hyperpage-operator", "-n", NAMESPACE, "--ignore-not-found", "-o", path])
+pub async fn holder(server: &ApiServer) -> Result<String> {
+    let leases: Api<Lease> = Api::namespaced(server.admin().await?, NAMESPACE);
+    let spec = leases.get_opt("hyperpage-operator").await?.and_then(|lease| lease.spec);
+    Ok(spec.and_then(|spec| spec.holder_identity).unwrap_or_default())
 }

@@ -53,7 +53,7 @@ impl ReplicaTrace {
     pub async fn end(self) -> Result<Vec<i32>> {
         let mark = serde_json::json!({"metadata": {"annotations": {END: "yes"}}});
         self.deployments.patch(&self.name, &Default::default(), &kube::api::Patch::Merge(&mark)).await?;
-        let mut trace = tokio::time::timeout(std::time::Duration::from_secs(10), self.task).await???;
+        let mut trace = tokio::time::timeout(std::time::Duration::from_secs(60), self.task).await???;
         trace.dedup();
         Ok(trace)
     }
