@@ -123,7 +123,7 @@ fn said(part: &Part, ask: &Ask, template: &PodTemplateSpec) -> String {
     settled::hash(&said)
 }
 
-/// As an operator built it that had no newer part yet, if that runs and its user wants nothing else since.
+/// As an earlier operator built it, if that runs and its user wants nothing else since.
 fn older(
     part: &Part,
     ask: &Ask,
@@ -131,8 +131,8 @@ fn older(
     template: &PodTemplateSpec,
 ) -> Option<PodTemplateSpec> {
     let live = live.filter(|live| !is_asked(part, ask, live))?;
-    let older = older::without_bus(template)?;
-    (live.annotations.get(annotation::TEMPLATE) == Some(&said(part, ask, &older))).then_some(older)
+    let runs = live.annotations.get(annotation::TEMPLATE)?;
+    older::each(template).into_iter().find(|older| said(part, ask, older) == *runs)
 }
 
 /// By a value of the annotation that has not been acted upon.

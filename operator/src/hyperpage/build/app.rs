@@ -11,9 +11,9 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Container, ContainerPort, EnvVar, EnvVarSource, Lifecycle, LifecycleHandler, PodSpec,
-            PodTemplateSpec, Probe, SecretKeySelector, SleepAction, TCPSocketAction,
-            TopologySpreadConstraint,
+            Affinity, Container, ContainerPort, EnvVar, EnvVarSource, Lifecycle, LifecycleHandler,
+            PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, SecretKeySelector,
+            SleepAction, TCPSocketAction, TopologySpreadConstraint, WeightedPodAffinityTerm,
         },
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
@@ -82,10 +82,8 @@ fn pod(valid: &Valid) -> PodSpec {
         enable_service_links: Some(false),
         security_context: Some(security::pod()),
         termination_grace_period_seconds: Some(valid.app.termination_grace_period_seconds.into()),
-        topology_spread_constraints: Some(vec![
-            spread(valid, "topology.kubernetes.io/zone"),
-            spread(valid, "kubernetes.io/hostname"),
-        ]),
+        affinity: Some(over_zones(valid)),
+        topology_spread_constraints: Some(vec![spread(valid, NODE)]),
         ..PodSpec::default()
     }
 }
@@ -179,14 +177,38 @@ fn drain(seconds: i32) -> Option<Lifecycle> {
     })
 }
 
-/// Pods of one revision only: counting those that leave would let a roll pack the new ones on one node.
+/// By which pods are spread. Of one revision only: counting those that leave would let a roll pack the new ones on one
+/// node.
+const REVISION: &str = "pod-template-hash";
+const NODE: &str = "kubernetes.io/hostname";
+pub(super) const ZONE: &str = "topology.kubernetes.io/zone";
+
 fn spread(valid: &Valid, topology_key: &str) -> TopologySpreadConstraint {
     TopologySpreadConstraint {
         topology_key: topology_key.into(),
         max_skew: 1,
         when_unsatisfiable: "ScheduleAnyway".into(),
         label_selector: Some(label_selector(valid, Component::App)),
-        match_label_keys: Some(vec!["pod-template-hash".into()]),
+        match_label_keys: Some(vec![REVISION.into()]),
         ..TopologySpreadConstraint::default()
     }
+}
+
+/// No second constraint: the scheduler takes no account of any of them on a node that lacks the label of one, and where
+/// there is one zone nodes are rarely labelled with it.
+fn over_zones(valid: &Valid) -> Affinity {
+    let elsewhere = WeightedPodAffinityTerm {
+        weight: 100,
+        pod_affinity_term: PodAffinityTerm {
+            topology_key: ZONE.into(),
+            label_selector: Some(label_selector(valid, Component::App)),
+            match_label_keys: Some(vec![REVISION.into()]),
+            ..PodAffinityTerm::default()
+        },
+    };
+    let apart = PodAntiAffinity {
+        preferred_during_scheduling_ignored_during_execution: Some(vec![elsewhere]),
+        ..PodAntiAffinity::default()
+    };
+    Affinity { pod_anti_affinity: Some(apart), ..Affinity::default() }
 }

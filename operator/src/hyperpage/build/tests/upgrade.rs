@@ -1,7 +1,7 @@
 use crds::Hyperpage;
 use k8s_openapi::api::{apps::v1::Deployment, apps::v1::StatefulSet};
 
-use super::super::older::without_bus;
+use super::super::older;
 use super::{PASSWORD, build, defaults, specs, stored};
 use crate::{
     children::{Child, Detail, Rollout},
@@ -48,8 +48,8 @@ fn an_operator_with_other_default_images_changes_no_example() {
     assert!(specs.len() >= 6 && changed > 0, "{changed}");
 }
 
-/// The Deployment of an operator that knew no bus, and the one that this operator makes of it for another spec.
-fn upgraded(text: &str, change: impl FnOnce(&mut Hyperpage)) -> [Deployment; 2] {
+/// The Deployment of an operator so many steps ago, and the one that this operator makes of it for another spec.
+fn upgraded(text: &str, steps: usize, change: impl FnOnce(&mut Hyperpage)) -> [Deployment; 2] {
     let mut hyperpage = stored(serde_yaml::from_str(text).unwrap());
     let built = |hyperpage: &Hyperpage| {
         let valid = validate(hyperpage, &defaults()).unwrap();
@@ -57,7 +57,7 @@ fn upgraded(text: &str, change: impl FnOnce(&mut Hyperpage)) -> [Deployment; 2] 
     };
     let (mut old, ask) = built(&hyperpage);
     let spec = old.spec.as_mut().unwrap();
-    spec.template = without_bus(&spec.template).unwrap();
+    spec.template = older::each(&spec.template).swap_remove(steps - 1);
     let old = sticky::sidecar(old, &ask, None);
     change(&mut hyperpage);
     let (new, ask) = built(&hyperpage);
@@ -65,17 +65,28 @@ fn upgraded(text: &str, change: impl FnOnce(&mut Hyperpage)) -> [Deployment; 2] 
     [old, new]
 }
 
+/// What it has then is in the text of the Deployment; each step that is older has less.
+const PARTS: [&str; 2] = ["podAntiAffinity", "hp-bus"];
+
 #[test]
-fn pods_from_before_the_bus_get_it_with_their_next_change_and_not_sooner() {
-    let mounts = |deployment: &Deployment| serde_json::to_string(deployment).unwrap().contains("hp-bus");
+fn what_newer_operators_add_comes_with_the_next_change_of_the_pods_and_not_sooner() {
     for text in specs().values() {
-        let [old, new] = upgraded(text, |_| {});
-        assert!(!mounts(&old));
-        assert_eq!(new, old, "an upgrade of the operator restarts nothing");
-        assert!(mounts(&upgraded(text, |it| it.spec.app.image = "another".to_owned())[1]));
-        let profile = Some(crds::LeaderProfile::Relaxed);
-        assert!(mounts(&upgraded(text, |it| it.spec.sidecar.coordination.leader_profile = profile)[1]));
-        let upgrade = ("hyperpage.dev/upgrade-sidecar".to_owned(), "now".to_owned());
-        assert!(mounts(&upgraded(text, |it| it.metadata.annotations = Some([upgrade].into()))[1]));
+        for steps in 1..=PARTS.len() {
+            let whole = |deployment: &Deployment| {
+                let text = serde_json::to_string(deployment).unwrap();
+                PARTS[..steps].iter().all(|part| text.contains(part))
+            };
+            let [old, new] = upgraded(text, steps, |_| {});
+            let older = serde_json::to_string(&old).unwrap();
+            assert!(PARTS[..steps].iter().all(|part| !older.contains(part)));
+            assert_eq!(new, old, "an upgrade of the operator restarts nothing");
+            assert!(whole(&upgraded(text, steps, |it| it.spec.app.image = "another".to_owned())[1]));
+            let profile = Some(crds::LeaderProfile::Relaxed);
+            let coordination = |it: &mut Hyperpage| it.spec.sidecar.coordination.leader_profile = profile;
+            assert!(whole(&upgraded(text, steps, coordination)[1]));
+            let upgrade = ("hyperpage.dev/upgrade-sidecar".to_owned(), "now".to_owned());
+            let annotation = |it: &mut Hyperpage| it.metadata.annotations = Some([upgrade].into());
+            assert!(whole(&upgraded(text, steps, annotation)[1]));
+        }
     }
 }
