@@ -63,6 +63,25 @@ pub(crate) async fn next(events: &mut Events, within: Duration) -> Next {
 }
 
 #[tokio::test]
+async fn whoever_listens_before_his_sidecar_does_is_told_that_he_may_have_missed_something() {
+    let redis = RedisServer::start().await;
+    let proxy = Proxy::start(redis.port()).await;
+    proxy.set(Mode::Cut);
+    let late = Sidecar::spawn(&pod(&redis, "late").env("REDIS_URL", proxy.url())).await;
+    let mut events = Events::open(late.app_address, "/v1/events", None).await;
+    assert_eq!(events.expect(&["hello"], PROMPT).await.id, None);
+    let other = Sidecar::start(&pod(&redis, "other")).await;
+    let missed = say(&other, json!("missed")).await;
+    proxy.set(Mode::Pass);
+    let resync = hear(&mut events).await;
+    assert_eq!((resync.name.as_str(), resync.id.as_deref()), ("resync", missed["position"].as_str()));
+    let heard = say(&other, json!("heard")).await;
+    assert_eq!(hear(&mut events).await.id.as_deref(), heard["position"].as_str());
+    late.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
 async fn a_message_is_heard_by_all_pods_in_one_order_and_a_targeted_one_by_its_pod() {
     let redis = RedisServer::start().await;
     let sidecars = pods(&redis, ["pod-a", "pod-b", "pod-c"]).await;

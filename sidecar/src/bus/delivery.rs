@@ -66,9 +66,10 @@ impl Shared {
         self.advance(*at);
     }
 
-    /// What came before is nothing to this process.
+    /// What came before is nothing to this process. Whoever has begun to listen to it may have missed some of that.
     pub(super) fn begin(&self, at: Position) {
-        self.feed.begin(at);
+        self.tell(&Told::Resync { to: at });
+        self.feed.begin(at, resync(Some(at), "begun"));
         self.advance(at);
     }
 

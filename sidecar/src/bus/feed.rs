@@ -46,6 +46,8 @@ pub(super) struct Reader {
     feed: Feed,
     next: u64,
     news: watch::Receiver<u64>,
+    /// The last message that was told when he came.
+    pub(super) from: Option<Position>,
 }
 
 /// What a reader finds.
@@ -76,28 +78,25 @@ impl Default for Feed {
 impl Feed {
     /// Something that is in no order but that of its happening.
     pub fn tell(&self, event: Event) {
-        self.push(event, None);
+        self.push(event, None, None);
     }
 
     /// Something at its place in the order of messages; all before it was told.
     pub(super) fn tell_at(&self, event: Event, at: Position) {
-        self.push(event, Some(at));
+        self.push(event, Some(at), Some(at));
     }
 
-    /// Whoever has had this has missed nothing.
-    pub(super) fn begin(&self, at: Position) {
-        self.ring().at = Some(at);
+    /// Whoever has had this has missed nothing. Whoever listens already may have, and is told so.
+    pub(super) fn begin(&self, at: Position, event: Event) {
+        self.push(event, None, Some(at));
     }
 
-    pub(super) fn at(&self) -> Option<Position> {
-        self.ring().at
-    }
-
-    fn push(&self, event: Event, at: Option<Position>) {
+    /// `place`: where the event stands in the order of messages; `told`: how far that is told now.
+    fn push(&self, event: Event, place: Option<Position>, told: Option<Position>) {
         let mut ring = self.ring();
         ring.bytes += weight(&event);
-        ring.events.push_back(Entry { event: Arc::new(event), at });
-        ring.at = at.or(ring.at);
+        ring.events.push_back(Entry { event: Arc::new(event), at: place });
+        ring.at = told.or(ring.at);
         while ring.events.len() > EVENTS || ring.bytes > BYTES {
             let Some(Entry { event, .. }) = ring.events.pop_front() else { break };
             ring.bytes -= weight(&event);
@@ -116,7 +115,7 @@ impl Feed {
     /// From now on.
     pub(super) fn listen(&self) -> Reader {
         let ring = self.ring();
-        self.reader(ring.first + ring.events.len() as u64)
+        self.reader(ring.first + ring.events.len() as u64, ring.at)
     }
 
     /// After what he had last.
@@ -130,27 +129,29 @@ impl Feed {
                 .iter()
                 .rposition(|entry| entry.at.is_some())
                 .map_or(end, |place| ring.first + place as u64 + 1);
-            return Resumed::Here(self.reader(after));
+            return Resumed::Here(self.reader(after, ring.at));
         }
         let Some(at) = ring.at.filter(|at| at.n == last.n && at.seq > last.seq) else {
-            return Resumed::Lost(self.reader(end));
+            return Resumed::Lost(self.reader(end, ring.at));
         };
         if let Some(place) = ring.events.iter().position(|entry| entry.at == Some(last)) {
-            return Resumed::Here(self.reader(ring.first + place as u64 + 1));
+            return Resumed::Here(self.reader(ring.first + place as u64 + 1, ring.at));
         }
         let first = ring.events.iter().enumerate().find_map(|(place, entry)| Some((place, entry.at?)));
         match first {
             // A reader who was told of a gap had its end last; one within it has missed the same.
-            Some((place, until)) => Resumed::Behind { reader: self.reader(ring.first + place as u64), until },
+            Some((place, until)) => {
+                Resumed::Behind { reader: self.reader(ring.first + place as u64, ring.at), until }
+            }
             None => {
                 let until = Position { seq: at.seq + 1, ..at };
-                Resumed::Behind { reader: self.reader(end), until }
+                Resumed::Behind { reader: self.reader(end, ring.at), until }
             }
         }
     }
 
-    fn reader(&self, next: u64) -> Reader {
-        Reader { feed: self.clone(), next, news: self.0.count.subscribe() }
+    fn reader(&self, next: u64, from: Option<Position>) -> Reader {
+        Reader { feed: self.clone(), next, news: self.0.count.subscribe(), from }
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
@@ -246,7 +247,12 @@ mod tests {
     async fn who_comes_back_goes_on_where_he_was_or_learns_what_he_cannot_have_here() {
         let feed = Feed::default();
         assert!(matches!(feed.resume(at(1)), Resumed::Lost(_)));
-        feed.begin(at(10));
+        let mut early = feed.listen();
+        feed.begin(at(10), Event { name: "resync", id: None, data: "r".to_owned() });
+        assert_eq!(
+            (next(&mut early).await.as_str(), early.from, feed.listen().from),
+            ("- r", None, Some(at(10)))
+        );
         assert!(matches!(feed.resume(at(10)), Resumed::Here(_)));
         assert!(matches!(feed.resume(at(11)), Resumed::Lost(_)));
         let Resumed::Behind { until, .. } = feed.resume(at(7)) else { panic!("it is older") };

@@ -10,7 +10,7 @@ use super::feed::{Found, Reader, Resumed};
 use super::position::Position;
 use super::recent::Recent;
 use super::store::Page;
-use super::{Bus, Shared};
+use super::Bus;
 use crate::coordination::Identity;
 use crate::stream::Event;
 
@@ -72,9 +72,9 @@ impl Listening {
     }
 
     fn hello(&mut self) -> Vec<Event> {
-        let Shared { me: Identity { pod, process }, feed, .. } = &*self.bus.0;
+        let Identity { pod, process } = &self.bus.0.me;
         let data = json!({ "pod": pod, "process": process }).to_string();
-        let at = feed.at();
+        let at = self.reader.from;
         // Who resumes is where he was, until he is told more.
         let id = if self.resumed.is_none() { at.map(|at| at.to_string()) } else { None };
         let mut events = vec![Event { name: "hello", id, data }];
