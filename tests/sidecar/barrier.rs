@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tests::events::{Event, Events};
 use tests::eventually::{check, eventually};
 use tests::http::Answer;
+use tests::proxy::{Mode, Proxy};
 use tests::redis::RedisServer;
 use tests::sidecar::{Settings, Sidecar};
 
@@ -24,7 +25,11 @@ struct App {
 
 impl App {
     async fn open(sidecar: &Sidecar) -> App {
-        let mut events = Events::open(sidecar.app_address, "/v1/events?acks=true", None).await;
+        App::again(sidecar, None).await
+    }
+
+    async fn again(sidecar: &Sidecar, last: Option<&str>) -> App {
+        let mut events = Events::open(sidecar.app_address, "/v1/events?acks=true", last).await;
         let hello = events.expect(&["hello"], PROMPT).await.json();
         App { events, stream: hello["stream"].as_u64().unwrap() }
     }
@@ -36,6 +41,18 @@ impl App {
     async fn apply(&self, sidecar: &Sidecar, event: &Event) -> Answer {
         let ack = json!({ "stream": self.stream, "id": event.id });
         sidecar.app.post("/v1/events/acks", &ack.to_string()).await
+    }
+
+    /// Applies what comes until it may serve.
+    async fn serves(&mut self, sidecar: &Sidecar) {
+        eventually("it may serve", RECOVERY, async || {
+            let event = self.events.expect(&["lease", "message", "gap", "resync"], RECOVERY).await;
+            if event.name != "lease" {
+                self.apply(sidecar, &event).await.expect(204);
+            }
+            check(event.name == "lease" && event.json()["validMs"] != 0, event)
+        })
+        .await;
     }
 
     /// Until when it may serve, by CLOCK_MONOTONIC in ms.
@@ -177,6 +194,30 @@ async fn right_after_redis_lost_who_was_there_nothing_is_said_to_be_applied() {
         check(answer.status == 200 && answer.json()["processes"] == 3, answer)
     })
     .await;
+    stop(pods).await;
+}
+
+#[tokio::test]
+async fn an_app_that_comes_back_is_told_what_it_missed_before_it_may_serve() {
+    let (redis, mut pods) = pods().await;
+    let mut app = App::open(&pods[1]).await;
+    pods[0].app.post(INVALIDATE, r#"{"keys":["a"]}"#).await.expect(202);
+    let last = app.heard().await.id;
+    pods.remove(1).kill();
+    pods[0].app.post(INVALIDATE, r#"{"keys":["b"]}"#).await.expect(202);
+    let proxy = Proxy::start(redis.port()).await;
+    let again = Sidecar::start(&Settings::redis(proxy.url()).env("POD_NAME", "b")).await;
+    let mut other = App::open(&again).await;
+    other.serves(&again).await;
+    // It may let its app serve, and cannot tell it what that missed.
+    proxy.set(Mode::Stall);
+    let mut back = App::again(&again, last.as_deref()).await;
+    let first = back.events.expect(&["lease", "message", "gap", "resync"], RECOVERY).await;
+    assert_ne!(first.name, "lease", "{first:?}");
+    proxy.set(Mode::Pass);
+    back.apply(&again, &first).await.expect(204);
+    back.serves(&again).await;
+    again.stop().await;
     stop(pods).await;
 }
 

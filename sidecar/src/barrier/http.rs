@@ -12,6 +12,7 @@ use axum::routing::post;
 use futures::{Stream as Events, StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Laggard, Stream};
@@ -58,13 +59,13 @@ pub(crate) fn acknowledged(
 ) -> impl Events<Item = Event> + Send + use<> {
     let bus = coordination.bus();
     // First: what comes meanwhile comes by the stream, and whoever is new has nothing that it could be about.
-    let events = bus.events(last);
+    let (events, told_all) = bus.events_from(last);
     let cursor = bus.cursor();
     // Who says that he knows more than there is will be told to begin anew.
     let known = last.map_or(cursor, |last| Some(last).filter(|last| Some(*last) <= cursor));
     let stream = coordination.barrier().join(known.unwrap_or_default());
     let id = stream.id;
-    stream::select(events.map(move |event| named(event, id)), leases(stream))
+    stream::select(events.map(move |event| named(event, id)), leases(stream, told_all))
 }
 
 fn named(event: Event, stream: u64) -> Event {
@@ -76,15 +77,17 @@ fn named(event: Event, stream: u64) -> Event {
     Event { data: data.to_string(), ..event }
 }
 
-fn leases(stream: Stream) -> impl Events<Item = Event> + Send {
+/// None before the app is `told_all` that came while it was away: it may have kept what that was about.
+fn leases(stream: Stream, told_all: watch::Receiver<bool>) -> impl Events<Item = Event> + Send {
     let mut ticks = interval(LEASE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    stream::unfold((stream, ticks), |(stream, mut ticks)| async move {
+    stream::unfold((stream, ticks, told_all), |(stream, mut ticks, mut told_all)| async move {
+        told_all.wait_for(|all| *all).await.ok()?;
         ticks.tick().await;
         let left = stream.lease().map_or(Duration::ZERO, |until| until.since(Boot::now()));
         let left = u64::try_from(left.as_millis()).unwrap_or_default();
         let data = json!({ "validMs": left, "untilMonotonicMs": monotonic_ms() + left }).to_string();
-        Some((Event { name: "lease", id: None, data }, (stream, ticks)))
+        Some((Event { name: "lease", id: None, data }, (stream, ticks, told_all)))
     })
 }
 

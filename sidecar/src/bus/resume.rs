@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
 use serde_json::json;
+use tokio::sync::watch;
 
+use super::Bus;
 use super::delivery::{gap, resync};
 use super::feed::{Found, Reader, Resumed};
 use super::position::Position;
 use super::recent::Recent;
 use super::store::Page;
-use super::Bus;
 use crate::coordination::Identity;
 use crate::stream::Event;
 
@@ -32,6 +33,8 @@ struct Listening {
     phase: Phase,
     /// What hello says of where he is, and what he is to do.
     resumed: Option<Resumption>,
+    /// He has been told all that came before he did.
+    here: watch::Sender<bool>,
 }
 
 enum Resumption {
@@ -42,6 +45,14 @@ enum Resumption {
 
 impl Bus {
     pub(crate) fn events(&self, last: Option<Position>) -> impl Stream<Item = Event> + Send + use<> {
+        self.events_from(last).0
+    }
+
+    /// And when all is told that came before.
+    pub(crate) fn events_from(
+        &self,
+        last: Option<Position>,
+    ) -> (impl Stream<Item = Event> + Send + use<>, watch::Receiver<bool>) {
         let (reader, resumed) = match last.map(|last| (last, self.0.feed.resume(last))) {
             None => (self.0.feed.listen(), None),
             Some((_, Resumed::Here(reader))) => (reader, Some(Resumption::Here)),
@@ -50,12 +61,13 @@ impl Bus {
             }
             Some((_, Resumed::Lost(reader))) => (reader, Some(Resumption::Lost)),
         };
-        let listening = Listening { bus: self.clone(), reader, phase: Phase::Hello, resumed };
+        let (here, told_all) = watch::channel(false);
+        let listening = Listening { bus: self.clone(), reader, phase: Phase::Hello, resumed, here };
         let told = stream::unfold(listening, |mut listening| async move {
             let events = listening.next().await;
             Some((stream::iter(events), listening))
         });
-        told.flatten()
+        (told.flatten(), told_all)
     }
 }
 
@@ -64,10 +76,13 @@ impl Listening {
         match std::mem::replace(&mut self.phase, Phase::Here) {
             Phase::Hello => self.hello(),
             Phase::Behind { after, until, known } => self.behind(after, until, known).await,
-            Phase::Here => match self.reader.next().await {
-                Found::Event(event) => vec![Arc::unwrap_or_clone(event)],
-                Found::Lagged(at) => vec![resync(at, "lagged")],
-            },
+            Phase::Here => {
+                self.here.send_replace(true);
+                match self.reader.next().await {
+                    Found::Event(event) => vec![Arc::unwrap_or_clone(event)],
+                    Found::Lagged(at) => vec![resync(at, "lagged")],
+                }
+            }
         }
     }
 
