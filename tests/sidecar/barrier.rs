@@ -197,6 +197,52 @@ async fn right_after_redis_lost_who_was_there_nothing_is_said_to_be_applied() {
     stop(pods).await;
 }
 
+/// How long Redis' present data are there.
+async fn age(redis: &RedisServer) -> Option<Duration> {
+    let record: Option<String> = redis.command(&["GET", "hyperpage:inc"]).await.unwrap();
+    let (seconds, micros): (u64, u64) = redis.command(&["TIME"]).await.unwrap();
+    let since = record?.rsplit(' ').next().and_then(|since| since.parse().ok()).unwrap();
+    Some(Duration::from_micros(seconds * 1_000_000 + micros).saturating_sub(Duration::from_micros(since)))
+}
+
+#[tokio::test]
+async fn who_was_not_known_then_is_not_made_known_by_waiting() {
+    let (redis, pods) = pods().await;
+    let mut app = App::open(&pods[1]).await;
+    let older = async |than: Duration| {
+        eventually("Redis' data are older", GONE + RECOVERY, async || {
+            let age = age(&redis).await;
+            check(age > Some(than), age)
+        })
+        .await;
+    };
+    // On a slow machine it may be published too late to be of interest.
+    for _ in 0..10 {
+        redis.command::<()>(&["FLUSHALL"]).await.unwrap();
+        older(Duration::from_secs(2)).await;
+        let path = format!("{APPLIED}&timeoutMs=1500");
+        let asked = pods[0].app.post(&path, r#"{"keys":["a"]}"#);
+        let applied = async {
+            let mut event = app.heard().await;
+            while event.name != "message" {
+                app.apply(&pods[1], &event).await.expect(204);
+                event = app.heard().await;
+            }
+            let heard_at = age(&redis).await;
+            older(GONE + Duration::from_millis(50)).await;
+            app.apply(&pods[1], &event).await.expect(204);
+            heard_at
+        };
+        let (answer, heard_at) = tokio::join!(asked, applied);
+        if heard_at < Some(GONE) {
+            let told = answer.expect(207).json();
+            assert!(told["reason"].is_string(), "{told}");
+            return stop(pods).await;
+        }
+    }
+    panic!("this machine is too slow for this test");
+}
+
 #[tokio::test]
 async fn an_app_that_comes_back_is_told_what_it_missed_before_it_may_serve() {
     let (redis, mut pods) = pods().await;

@@ -124,10 +124,11 @@ pub(crate) async fn publish(
     let Published { id, position, pods } = coordination.bus().publish_for_app(outgoing).await?;
     let sent = json!({ "id": id, "position": position.to_string() });
     let Some(within) = within else { return Ok(told(StatusCode::ACCEPTED, sent)) };
-    let listed = coordination.pods().listed(&pods);
+    // It is the list that may be short, however long it is waited for afterwards.
+    let (listed, forgetful) = (coordination.pods().listed(&pods), coordination.pods().may_forget());
     let within = within.min(ANSWER.saturating_sub(start.elapsed()));
     let behind = coordination.barrier().wait(position, &listed, within).await;
-    Ok(judged(sent, &listed, behind, coordination.pods().may_forget()))
+    Ok(judged(sent, &listed, behind, forgetful || coordination.pods().may_forget()))
 }
 
 /// `forgetful`: Redis may have lost who was there.
