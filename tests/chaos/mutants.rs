@@ -4,7 +4,7 @@ use tests::history::{Invariant, Rule, check};
 
 use crate::faults::Family;
 use crate::run::run;
-use crate::sound::{say, seeds, soak};
+use crate::sound::{say, seeds, tries};
 
 /// Seen by `invariant` within five pinned seeds under the faults of `family`, or the checker is blind.
 async fn caught(mutant: &'static str, family: Family, invariant: Invariant) {
@@ -13,8 +13,7 @@ async fn caught(mutant: &'static str, family: Family, invariant: Invariant) {
 
 /// By a rule that is `named` for it, with the seeds from `first` on.
 async fn caught_by(mutant: &'static str, family: Family, first: u64, named: impl Fn(Rule) -> bool) {
-    let runs = if soak().is_some() { 50 } else { 5 };
-    let seeds = seeds(first..=first + runs - 1);
+    let seeds = seeds(first..=first + tries() - 1);
     for (number, seed) in seeds.iter().enumerate() {
         let history = run(*seed, family, Some(mutant)).await;
         let found = check(&history);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tests::history::{Event, Fault, Loss, Outcome};
-use tests::proxy::Mode;
+use tests::proxy::{Mode, Proxy};
 use tests::random::Random;
 
 use crate::faults::Kind;
@@ -93,29 +93,29 @@ async fn happen(
     let one = |effect: &str| (Some(victim), effect.to_owned(), None);
     let all = |effect: String| (None, effect, None);
     match kind {
-        Kind::Cut => hold(world, victim, Mode::Cut, for_a_while).await,
-        Kind::LongCut => hold(world, victim, Mode::Cut, for_a_while + 1300).await,
+        Kind::Cut => hold(&node.proxy, Mode::Cut, for_a_while).await,
+        Kind::LongCut => hold(&node.proxy, Mode::Cut, for_a_while + 1300).await,
         Kind::LongCutThenMute => {
-            hold(world, victim, Mode::Cut, for_a_while + 1300).await;
-            hold(world, victim, ANSWERS_LOST, 300).await;
+            hold(&node.proxy, Mode::Cut, for_a_while + 1300).await;
+            hold(&node.proxy, ANSWERS_LOST, 300).await;
         }
         Kind::LongCutThenDelay => {
-            hold(world, victim, Mode::Cut, for_a_while + 1300).await;
-            hold(world, victim, Mode::Delay(Duration::from_millis(15)), 1200).await;
+            hold(&node.proxy, Mode::Cut, for_a_while + 1300).await;
+            hold(&node.proxy, Mode::Delay(Duration::from_millis(15)), 1200).await;
         }
-        Kind::Mute => hold(world, victim, ANSWERS_LOST, for_a_while).await,
-        Kind::BlackHole => hold(world, victim, Mode::BlackHole, for_a_while).await,
+        Kind::Mute => hold(&node.proxy, ANSWERS_LOST, for_a_while).await,
+        Kind::BlackHole => hold(&node.proxy, Mode::BlackHole, for_a_while).await,
         Kind::Delay => {
             let delay = Duration::from_millis(20 + random.below(300));
-            hold(world, victim, Mode::Delay(delay), for_a_while).await;
+            hold(&node.proxy, Mode::Delay(delay), for_a_while).await;
         }
         Kind::Stall => {
             // Calls are under way when it begins, and it ends when others have seen that a write has not come.
-            hold(world, victim, Mode::Delay(Duration::from_millis(80)), 250).await;
-            hold(world, victim, Mode::Stall, for_a_while + 900).await;
+            hold(&node.proxy, Mode::Delay(Duration::from_millis(80)), 250).await;
+            hold(&node.proxy, Mode::Stall, for_a_while + 900).await;
         }
         // Whoever wrote has given up when it ends, and others have seen that the write has not come.
-        Kind::StallWrites => hold(world, victim, Mode::StallAt(WRITES), for_a_while + 2400).await,
+        Kind::StallWrites => hold(&node.proxy, Mode::StallAt(WRITES), for_a_while + 2400).await,
         Kind::HalfOpen => node.proxy.half_open(),
         Kind::HalfClose => node.proxy.half_close(),
         Kind::PauseRedis => {
@@ -160,8 +160,8 @@ async fn happen(
     one("")
 }
 
-async fn hold(world: &World, victim: usize, mode: Mode, ms: u64) {
-    let proxy = &world.nodes[victim].proxy;
+/// That for so long, and then nothing.
+pub(crate) async fn hold(proxy: &Proxy, mode: Mode, ms: u64) {
     proxy.set(mode);
     pause(ms).await;
     proxy.set(Mode::Pass);

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tests::eventually::{check, eventually};
+use tests::proxy::Proxy;
 use tests::redis::{MASTER_NAME, RedisServer, Sentinels};
+use tests::sidecar::Settings;
 use tokio::time::{sleep, timeout};
 
 const FAILOVER: Duration = Duration::from_secs(30);
@@ -43,9 +45,20 @@ impl Servers {
     }
 
     /// Where sidecars are to ask for the master, if they are not told where it is.
-    pub(crate) fn sentinels(&self) -> Option<String> {
+    fn sentinels(&self) -> Option<String> {
         let urls: Vec<_> = self.sentinels.iter().map(RedisServer::url).collect();
         (!urls.is_empty()).then(|| format!("{}/{MASTER_NAME}", urls.join(",")))
+    }
+
+    /// Of a sidecar that reaches a server through `proxy`; sentinels send it past that.
+    pub(crate) fn settings(&self, proxy: &Proxy) -> Settings {
+        let settings = match self.sentinels() {
+            Some(url) => Settings::redis(url)
+                .env("HYPERPAGE_REDIS_MODE", "sentinel")
+                .env("HYPERPAGE_REDIS_WAIT_REPLICAS", "1"),
+            None => Settings::redis(proxy.url()),
+        };
+        settings.program(env!("CARGO_BIN_EXE_chaos-node"))
     }
 
     pub(crate) fn master(&self) -> &RedisServer {

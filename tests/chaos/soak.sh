@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 main() {
-    local seconds tests=(chaos_sessions) mutants
+    local seconds tests=(chaos_sessions chaos_pods) mutants
     if [[ -n ${NODES:-} ]]; then
         tests/cluster/up.sh
         cargo test --locked --workspace --test cluster -- --nocapture coordination::

@@ -25,6 +25,11 @@ fn number(name: &str) -> Option<u64> {
     Some(number.unwrap_or_else(|| panic!("{name} is a number, not {value:?}")))
 }
 
+/// As many as a mutant has to be caught in.
+pub(crate) fn tries() -> u64 {
+    if soak().is_some() { 50 } else { 5 }
+}
+
 /// `SEED` from the environment, or the pinned ones.
 pub(crate) fn seeds(pinned: std::ops::RangeInclusive<u64>) -> Vec<u64> {
     match number("SEED") {
@@ -40,36 +45,34 @@ pub(crate) fn soak() -> Option<Duration> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chaos_sessions_keep_every_promise_under_faults_that_lose_no_data() {
-    judge(runs(RUNS, &Family::LOSSLESS)).await;
+    judge(RUNS, &Family::LOSSLESS).await;
 }
 
 /// What the repair of sidecars that live promises.
 #[tokio::test(flavor = "multi_thread")]
 async fn chaos_sessions_come_back_after_a_loss_of_data() {
-    judge(runs(LOSING, &Family::LOSING)).await;
+    judge(LOSING, &Family::LOSING).await;
 }
 
 /// As many as are pinned, or fresh ones for as long as was asked.
-fn runs(pinned: u64, families: &'static [Family]) -> impl FnMut() -> Option<(u64, Family)> {
+pub(crate) fn runs(pinned: u64) -> impl FnMut() -> Option<u64> {
     let (begun, soak) = (Instant::now(), soak());
     let mut pinned = seeds(1..=pinned).into_iter();
     let mut fresh = u64::from(std::process::id()) * 100_000..;
-    move || {
-        let seed = match soak {
-            Some(duration) => fresh.next().filter(|_| begun.elapsed() < duration),
-            None => pinned.next(),
-        };
-        seed.map(|seed| (seed, Family::of(seed, families)))
+    move || match soak {
+        Some(duration) => fresh.next().filter(|_| begun.elapsed() < duration),
+        None => pinned.next(),
     }
 }
 
 /// Runs all, prints what they did, and fails with the first violation of each.
-async fn judge(mut next: impl FnMut() -> Option<(u64, Family)>) {
-    let begun = Instant::now();
+async fn judge(pinned: u64, families: &[Family]) {
+    let (begun, mut next) = (Instant::now(), runs(pinned));
     let (mut totals, mut bad, mut runs) = (Totals::default(), Vec::new(), JoinSet::new());
     loop {
         while runs.len() < 8 {
-            let Some((seed, family)) = next() else { break };
+            let Some(seed) = next() else { break };
+            let family = Family::of(seed, families);
             let on = Handle::current();
             runs.spawn_blocking(move || (seed, family, on.block_on(run(seed, family, None))));
         }

@@ -167,16 +167,10 @@ pub(crate) struct Node {
 impl Node {
     async fn start(number: usize, redis: &Servers, family: Family, mutant: Option<&'static str>) -> Node {
         let proxy = Proxy::start(redis.master().port()).await;
-        let settings = match redis.sentinels() {
-            Some(url) => Settings::redis(url)
-                .env("HYPERPAGE_REDIS_MODE", "sentinel")
-                .env("HYPERPAGE_REDIS_WAIT_REPLICAS", "1"),
-            None => Settings::redis(proxy.url()),
-        };
         let forgetful = family.forgets_deletes().then_some("short-tombstone");
         let rules: Vec<_> = [mutant, forgetful].into_iter().flatten().collect();
-        let settings = settings
-            .program(env!("CARGO_BIN_EXE_chaos-node"))
+        let settings = redis
+            .settings(&proxy)
             .env("POD_NAME", format!("pod-{number}"))
             .env("SESSION_DEFAULT_TTL_SECONDS", family.life_seconds().to_string())
             .env("SESSION_ALLOW_CLIENT_IDS", "true")

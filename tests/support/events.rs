@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 const OPEN: Duration = Duration::from_secs(10);
@@ -53,14 +54,34 @@ impl Events {
     }
 
     async fn with(address: SocketAddr, path: &str, header: Option<(&str, &str)>) -> Events {
+        let opened = Events::ask(address, path, header).await;
+        let response = opened.expect("in time").expect("an answer");
+        assert_eq!(response.status(), 200, "{response:?}");
+        assert_eq!(response.headers()["content-type"], "text/event-stream", "{response:?}");
+        Events::of(response)
+    }
+
+    /// None: there is no stream now.
+    pub async fn try_open(address: SocketAddr, path: &str, last: Option<&str>) -> Option<Events> {
+        let asked = Events::ask(address, path, last.map(|last| ("last-event-id", last))).await;
+        let response = asked.ok()?.ok()?;
+        (response.status() == 200).then(|| Events::of(response))
+    }
+
+    async fn ask(
+        address: SocketAddr,
+        path: &str,
+        header: Option<(&str, &str)>,
+    ) -> Result<reqwest::Result<reqwest::Response>, Elapsed> {
         let client = reqwest::Client::builder().no_proxy().build().expect("plain HTTP needs nothing");
         let mut request = client.get(format!("http://{address}{path}"));
         if let Some((name, value)) = header {
             request = request.header(name, value);
         }
-        let response = tokio::time::timeout(OPEN, request.send()).await.expect("in time").expect("an answer");
-        assert_eq!(response.status(), 200, "{response:?}");
-        assert_eq!(response.headers()["content-type"], "text/event-stream", "{response:?}");
+        tokio::time::timeout(OPEN, request.send()).await
+    }
+
+    fn of(response: reqwest::Response) -> Events {
         Events { response, buffer: Vec::new(), comments: 0 }
     }
 

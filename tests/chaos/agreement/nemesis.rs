@@ -1,14 +1,18 @@
 //! Breaks things, one after the other, and mends each.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tests::agreement::Fault;
+use tests::http::Request;
 use tests::proxy::Mode;
 use tests::random::Random;
 
 use super::faults::Kind;
+use super::totals::CALLS;
 use super::world::{NODES, World, now};
-use crate::nemesis::pause;
+use crate::nemesis::{hold, pause};
 
 /// Load lasts so long at least, and until enough has happened.
 const LENGTH: Duration = Duration::from_secs(5);
@@ -16,23 +20,24 @@ const LENGTH: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(40);
 pub(super) const FAULTS: usize = 3;
 
-/// What happened, in words; nothing for what did not.
-pub(super) type Struck = Vec<(&'static str, bool)>;
-
-pub(super) async fn run(world: &Arc<World>, mut random: Random) -> Struck {
+pub(super) async fn run(world: &Arc<World>, mut random: Random) -> Vec<Fault> {
     let kinds = world.family.kinds();
     let mut turn = random.below(kinds.len() as u64) as usize;
-    let (begun, mut struck) = (now(), Struck::new());
-    let enough = |struck: &Struck| struck.iter().filter(|(_, happened)| *happened).count() >= FAULTS;
+    let (begun, mut struck) = (now(), Vec::<Fault>::new());
+    let enough = |struck: &[Fault]| {
+        let happened = struck.iter().filter(|fault| fault.happened).count();
+        happened >= FAULTS && world.calls.load(Ordering::SeqCst) >= CALLS
+    };
     while now() - begun < LENGTH || (!enough(&struck) && now() - begun < LONGEST) {
         pause(if world.family.unseats() { 1_500 } else { 300 } + random.below(400)).await;
         let kind = kinds[turn % kinds.len()];
         turn += 1;
-        if kind == Kind::FailOver && struck.iter().any(|(name, _)| *name == kind.name()) {
+        if kind == Kind::FailOver && struck.iter().any(|fault| fault.name == kind.name()) {
             continue;
         }
+        let (name, begun) = (kind.name(), now());
         let happened = happen(world, kind, &mut random).await;
-        struck.push((kind.name(), happened));
+        struck.push(Fault { name, begun, ended: now(), happened });
     }
     struck
 }
@@ -45,10 +50,10 @@ async fn happen(world: &Arc<World>, kind: Kind, random: &mut Random) -> bool {
     let for_a_while = 150 + random.below(1_100);
     let node = &world.nodes[victim];
     match kind {
-        Kind::Cut => hold(world, victim, Mode::Cut, for_a_while).await,
-        Kind::BlackHole => hold(world, victim, Mode::BlackHole, for_a_while).await,
-        Kind::Delay => hold(world, victim, Mode::Delay(Duration::from_millis(for_a_while / 5)), 900).await,
-        Kind::Stall => hold(world, victim, Mode::Stall, for_a_while).await,
+        Kind::Cut => hold(&node.proxy, Mode::Cut, for_a_while).await,
+        Kind::BlackHole => hold(&node.proxy, Mode::BlackHole, for_a_while).await,
+        Kind::Delay => hold(&node.proxy, Mode::Delay(Duration::from_millis(for_a_while / 5)), 900).await,
+        Kind::Stall => hold(&node.proxy, Mode::Stall, for_a_while).await,
         Kind::HalfOpen => node.proxy.half_open(),
         Kind::PauseRedis => {
             let redis = world.redis.lock().await;
@@ -95,18 +100,10 @@ async fn kill(world: &Arc<World>, victim: usize) {
 /// The one that says that it leads.
 async fn leader(world: &Arc<World>) -> Option<usize> {
     for (number, node) in world.nodes.iter().enumerate() {
-        let http = tests::http::Http::new(node.present().address);
-        let answer = http.try_send(tests::http::Request::new("GET", "/v1/leader")).await;
+        let answer = node.present().http.try_send(Request::new("GET", "/v1/leader")).await;
         if answer.is_ok_and(|answer| answer.status == 200 && answer.json()["isLeader"] == true) {
             return Some(number);
         }
     }
     None
-}
-
-async fn hold(world: &World, victim: usize, mode: Mode, ms: u64) {
-    let proxy = &world.nodes[victim].proxy;
-    proxy.set(mode);
-    pause(ms).await;
-    proxy.set(Mode::Pass);
 }

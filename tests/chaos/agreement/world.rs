@@ -1,15 +1,21 @@
-//! Sidecars with a proxy each before one Redis, and what was seen of them so far.
+//! Sidecars with a proxy each before one Redis, and what was seen of them and of their apps so far.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use sidecar::clock::Boot;
-use tests::agreement::{Claim, Win};
+use tests::agreement::{Barrier, Claim, Published, Win};
+use tests::http::Http;
 use tests::proxy::Proxy;
 use tests::sidecar::{Settings, Sidecar};
+use tokio_util::sync::CancellationToken;
 
+use super::cache::KEYS;
 use super::claims::claims;
 use super::faults::Family;
+use super::heard::Heard;
 use crate::servers::{Servers, Setup};
 
 pub(super) const NODES: usize = 3;
@@ -19,6 +25,14 @@ pub(super) struct World {
     pub(super) redis: tokio::sync::Mutex<Servers>,
     pub(super) nodes: Vec<Node>,
     pub(super) seen: Mutex<Seen>,
+    /// What apps keep copies of: each key's version, as their database has it.
+    pub(super) versions: [AtomicU64; KEYS],
+    /// How often apps have called.
+    pub(super) calls: AtomicUsize,
+    /// Apps call nobody any more.
+    pub(super) quiet: CancellationToken,
+    /// Nor do they listen.
+    pub(super) over: CancellationToken,
 }
 
 /// What is not of one listener.
@@ -26,23 +40,31 @@ pub(super) struct World {
 pub(super) struct Seen {
     pub(super) wins: Vec<Win>,
     pub(super) claims: Vec<Claim>,
+    pub(super) published: Vec<Published>,
+    pub(super) barriers: Vec<Barrier>,
+    /// By operation and outcome.
+    pub(super) calls: BTreeMap<(&'static str, &'static str), usize>,
+    /// Answers that no fault explains.
+    pub(super) strange: Vec<String>,
 }
 
-/// One pod: a sidecar, and its way to Redis.
+/// One pod: a sidecar, its way to Redis, and its app.
 pub(super) struct Node {
     number: usize,
     settings: Settings,
     /// Sentinels send sidecars past it.
     pub(super) proxy: Proxy,
     pub(super) sidecar: tokio::sync::Mutex<Sidecar>,
-    /// The present process: its name, and where its app finds it.
     present: RwLock<Process>,
+    pub(super) heard: Mutex<Heard>,
 }
 
+/// The present process: its name, and where its app finds it.
 #[derive(Debug, Clone)]
 pub(super) struct Process {
     pub(super) name: String,
     pub(super) address: std::net::SocketAddr,
+    pub(super) http: Http,
     generation: usize,
 }
 
@@ -61,8 +83,21 @@ impl World {
         let redis = Servers::start(setup).await;
         let nodes = futures::future::join_all((0..NODES).map(|number| Node::start(number, &redis, mutant)));
         let nodes = nodes.await;
-        let (redis, seen) = (tokio::sync::Mutex::new(redis), Mutex::default());
-        World { family, redis, nodes, seen }
+        World {
+            family,
+            redis: tokio::sync::Mutex::new(redis),
+            nodes,
+            seen: Mutex::default(),
+            versions: Default::default(),
+            calls: AtomicUsize::new(0),
+            quiet: CancellationToken::new(),
+            over: CancellationToken::new(),
+        }
+    }
+
+    pub(super) fn called(&self, operation: &'static str, outcome: &'static str) {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        *self.seen.lock().unwrap().calls.entry((operation, outcome)).or_default() += 1;
     }
 
     /// What a process said of its leases, when it is gone or the run is over.
@@ -74,25 +109,26 @@ impl World {
     }
 }
 
+/// As sidecars name it.
+pub(super) fn pod(number: usize) -> String {
+    format!("pod-{number}")
+}
+
 impl Node {
     async fn start(number: usize, redis: &Servers, mutant: Option<&'static str>) -> Node {
         let proxy = Proxy::start(redis.master().port()).await;
-        let settings = match redis.sentinels() {
-            Some(url) => Settings::redis(url)
-                .env("HYPERPAGE_REDIS_MODE", "sentinel")
-                .env("HYPERPAGE_REDIS_WAIT_REPLICAS", "1"),
-            None => Settings::redis(proxy.url()),
-        };
-        let settings = settings
-            .program(env!("CARGO_BIN_EXE_chaos-node"))
-            .env("POD_NAME", format!("pod-{number}"))
+        let settings = redis
+            .settings(&proxy)
+            .env("POD_NAME", pod(number))
             .env("HYPERPAGE_LOG_LEVEL", "debug")
+            .env("COORD_COMPAT", "off")
             .env("COORD_HIGH_PRIORITY_THRESHOLD", "0")
             .env("COORD_NORMAL_PRIORITY_THRESHOLD", "0")
             .env("MUTANT", mutant.unwrap_or_default());
         let sidecar = Sidecar::spawn(&settings).await;
         let present = RwLock::new(Process::new(number, 0, &sidecar));
-        Node { number, settings, proxy, sidecar: tokio::sync::Mutex::new(sidecar), present }
+        let sidecar = tokio::sync::Mutex::new(sidecar);
+        Node { number, settings, proxy, sidecar, present, heard: Mutex::default() }
     }
 
     pub(super) fn present(&self) -> Process {
@@ -110,6 +146,7 @@ impl Node {
 
 impl Process {
     fn new(number: usize, generation: usize, sidecar: &Sidecar) -> Process {
-        Process { name: format!("pod-{number}.{generation}"), address: sidecar.app_address, generation }
+        let (name, address) = (format!("{}.{generation}", pod(number)), sidecar.app_address);
+        Process { name, address, http: Http::new(address), generation }
     }
 }

@@ -21,13 +21,24 @@ fn claim(process: &str, term: u64, from: u64, until: u64) -> Claim {
     Claim { process: process.to_owned(), term, nonce: format!("{process}{term}"), from, until }
 }
 
-fn message(seq: u64, at: u64) -> Told {
-    let position = Position { n: 1, seq };
-    Told { at: ms(at), what: What::Message { position, id: format!("m{seq}") } }
+fn at(seq: u64) -> Position {
+    Position { n: 1, seq }
 }
 
-fn missed(at: u64) -> Told {
-    Told { at: ms(at), what: What::Missed }
+fn told(at: u64, what: What) -> Told {
+    Told { at: ms(at), what }
+}
+
+fn message(seq: u64, at: u64) -> Told {
+    told(at, What::Message { position: self::at(seq), id: format!("m{seq}") })
+}
+
+fn gap(from: u64, to: u64, at: u64) -> Told {
+    told(at, What::Gap { from: self::at(from), to: self::at(to) })
+}
+
+fn resync(to: u64, at: u64) -> Told {
+    told(at, What::Resync { to: Some(self::at(to)) })
 }
 
 fn listener(told: &[Told]) -> Listener {
@@ -35,7 +46,8 @@ fn listener(told: &[Told]) -> Listener {
 }
 
 fn published(seq: u64, invoked: u64) -> Published {
-    Published { position: Position { n: 1, seq }, invoked: ms(invoked), ok: ms(invoked + 1) }
+    let (invoked, ok) = (ms(invoked), ms(invoked + 1));
+    Published { id: format!("m{seq}"), position: at(seq), to: None, invoked, ok }
 }
 
 fn sound() -> History {
@@ -49,7 +61,7 @@ fn sound() -> History {
         published: vec![published(1, 10), published(2, 20), published(5, 50)],
         heard: BTreeMap::from([(
             "c".to_owned(),
-            listener(&[message(1, 11), message(2, 21), missed(30), message(5, 51)]),
+            listener(&[message(1, 11), message(2, 21), gap(3, 4, 30), message(5, 51)]),
         )]),
         barriers: vec![Barrier { key: 1, version: 4, ok: ms(100) }],
         reads: vec![
@@ -57,6 +69,7 @@ fn sound() -> History {
             Read { process: "c".to_owned(), key: 1, version: 4, invoked: ms(101) },
             Read { process: "c".to_owned(), key: 2, version: 1, invoked: ms(101) },
         ],
+        faults: Vec::new(),
         exclusive: true,
         settled: true,
     }
@@ -112,35 +125,52 @@ fn the_want_of_a_leader_is_seen() {
     objects(&History { settled: false, ..sound() }, Rule::Leaderless);
 }
 
+fn heard(told: &[Told], published: &[Published]) -> History {
+    let heard = BTreeMap::from([("c".to_owned(), listener(told))]);
+    History { heard, published: published.to_vec(), ..sound() }
+}
+
 #[test]
 fn messages_out_of_order_missing_or_twice_are_seen() {
-    let with = |told: &[Told]| {
-        let heard = BTreeMap::from([("c".to_owned(), listener(told))]);
-        History { heard, published: Vec::new(), ..sound() }
-    };
+    let with = |told: &[Told]| heard(told, &[]);
+    let accepts = |told: &[Told]| assert!(check(&with(told)).is_empty(), "{:?}", check(&with(told)));
+    let place = |seq, now| told(now, What::Place(at(seq)));
     objects(&with(&[message(2, 1), message(1, 2)]), Rule::Order);
+    objects(&with(&[message(2, 1), gap(2, 3, 2)]), Rule::Order);
     objects(&with(&[message(1, 1), message(3, 2)]), Rule::Gap);
-    assert!(check(&with(&[message(1, 1), missed(2), message(3, 2)])).is_empty());
-    let again =
-        Told { what: What::Message { position: Position { n: 1, seq: 2 }, id: "m1".to_owned() }, at: ms(2) };
-    objects(&with(&[message(1, 1), again]), Rule::Twice);
-    let elsewhere =
-        Told { what: What::Message { position: Position { n: 2, seq: 2 }, id: "x".to_owned() }, at: ms(2) };
-    objects(&with(&[message(1, 1), elsewhere]), Rule::Gap);
+    objects(&with(&[message(1, 1), gap(3, 4, 2)]), Rule::Gap);
+    objects(&with(&[message(1, 1), gap(2, 2, 2), message(4, 3)]), Rule::Gap);
+    objects(&with(&[message(1, 1), resync(3, 2), message(5, 3)]), Rule::Gap);
+    accepts(&[message(1, 1), gap(2, 2, 2), place(3, 2), message(4, 3)]);
+    accepts(&[message(1, 1), resync(7, 2), message(8, 3)]);
+    accepts(&[message(1, 1), told(2, What::Resync { to: None }), message(9, 3)]);
+    let again = told(2, What::Message { position: at(2), id: "m1".to_owned() });
+    objects(&with(&[message(1, 1), again.clone()]), Rule::Twice);
+    accepts(&[message(1, 1), told(1, What::Began), again]);
+    let elsewhere = What::Message { position: Position { n: 2, seq: 2 }, id: "x".to_owned() };
+    objects(&with(&[message(1, 1), told(2, elsewhere)]), Rule::Gap);
 }
 
 #[test]
 fn an_acknowledged_message_that_never_came_is_seen_unless_it_is_said_to_be_missing() {
-    let with = |told: &[Told]| {
-        let heard = BTreeMap::from([("c".to_owned(), listener(told))]);
-        History { heard, published: vec![published(2, 20)], ..sound() }
-    };
+    let with = |told: &[Told]| heard(told, &[published(2, 20)]);
     objects(&with(&[message(1, 11)]), Rule::Lost);
-    objects(&with(&[message(1, 11), missed(19)]), Rule::Lost);
-    assert!(check(&with(&[message(1, 11), missed(20)])).is_empty());
+    objects(&with(&[message(1, 11), resync(1, 19)]), Rule::Lost);
+    objects(&with(&[resync(1, 20)]), Rule::Lost);
+    objects(&with(&[gap(1, 1, 30)]), Rule::Lost);
+    for told in [gap(1, 2, 19), resync(2, 20), resync(1, 21)] {
+        assert!(check(&with(&[told])).is_empty());
+    }
     let mut late = with(&[]);
     late.heard.get_mut("c").unwrap().from = ms(21);
     assert!(check(&late).is_empty(), "it did not listen yet");
+    for (to, expected) in [("c", 1), ("d", 0)] {
+        let meant = Published { to: Some(to.to_owned()), ..published(2, 20) };
+        assert_eq!(check(&heard(&[message(1, 11)], &[meant])).len(), expected, "it is for {to}");
+    }
+    // It had to be sent twice.
+    let again = told(21, What::Message { position: at(1), id: "m2".to_owned() });
+    assert!(check(&with(&[again])).is_empty());
 }
 
 #[test]

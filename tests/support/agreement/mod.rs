@@ -3,9 +3,11 @@
 mod barrier;
 mod leader;
 mod messages;
+mod print;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// What was seen of one run.
@@ -16,10 +18,11 @@ pub struct History {
     /// What leaders had done, as each listener heard of it, in its order.
     pub effects: BTreeMap<String, Vec<Effect>>,
     pub published: Vec<Published>,
-    /// By process: a new one has a name of its own.
+    /// By app.
     pub heard: BTreeMap<String, Listener>,
     pub barriers: Vec<Barrier>,
     pub reads: Vec<Read>,
+    pub faults: Vec<Fault>,
     /// Whether two leaders at once are excluded by more than the fence.
     pub exclusive: bool,
     /// When all was well again, all named one leader.
@@ -56,18 +59,38 @@ pub struct Effect {
 /// Acknowledged.
 #[derive(Debug, Clone)]
 pub struct Published {
+    pub id: String,
     pub position: Position,
+    /// The app that it is for; all, if none is named.
+    pub to: Option<String>,
     pub invoked: Duration,
     pub ok: Duration,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     pub n: u64,
     pub seq: u64,
 }
 
-/// What one process was told.
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.n, self.seq)
+    }
+}
+
+impl FromStr for Position {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Position, String> {
+        let read = |text: &str| text.parse().ok();
+        let position =
+            text.split_once('-').and_then(|(n, seq)| Some(Position { n: read(n)?, seq: read(seq)? }));
+        position.ok_or_else(|| format!("no position: {text}"))
+    }
+}
+
+/// What one app was told, by whichever process was its sidecar.
 #[derive(Debug, Clone, Default)]
 pub struct Listener {
     /// Since when it surely listened, and until when.
@@ -84,12 +107,23 @@ pub struct Told {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
+    /// Another process speaks from now on; it does not know what messages the one before told of.
+    Began,
     Message {
         position: Position,
         id: String,
     },
-    /// Something is missing, and it is said so.
-    Missed,
+    /// What is there is nothing to this app.
+    Place(Position),
+    /// These, and all between, are said to be lost.
+    Gap {
+        from: Position,
+        to: Position,
+    },
+    /// Anything may be lost up to here, or to a place that is not said.
+    Resync {
+        to: Option<Position>,
+    },
 }
 
 /// 200: all have applied that a key has this version, or serve nothing.
@@ -107,6 +141,15 @@ pub struct Read {
     pub key: usize,
     pub version: u64,
     pub invoked: Duration,
+}
+
+/// What the nemesis did, or tried to.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    pub name: &'static str,
+    pub begun: Duration,
+    pub ended: Duration,
+    pub happened: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
