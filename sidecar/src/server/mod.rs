@@ -25,6 +25,8 @@ use turn::Turn;
 
 /// When fewer places than this part of all are free, nobody keeps one for a request to come.
 const SCARCE: usize = 8;
+/// After the stop, for a request that was sent before it and is not read yet.
+const UNREAD: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -36,7 +38,7 @@ pub struct Limits {
     pub drain: Duration,
 }
 
-/// Ends after `stop`: no new connection, no new request, and those in flight within `limits.drain`.
+/// Ends after `stop`: no new connection, no request after the next of each, and those in flight within `limits.drain`.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let connections = TaskTracker::new();
     let free = Arc::new(Semaphore::new(limits.connections));
@@ -84,12 +86,12 @@ async fn connection(
     _place: OwnedSemaphorePermit,
 ) {
     let Answering { router, turn, places } = answering;
-    let (router, places) = (TowerToHyperService::new(router), &places);
+    let (router, places, stop) = (TowerToHyperService::new(router), &places, &stop);
     let service = service_fn(|request: Request<Incoming>| {
         let (serving, answer) = (turn.begin(), router.call(request));
         async move {
             let mut response = answer.await?;
-            if places.are_scarce() {
+            if places.are_scarce() || stop.is_cancelled() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(serving.until_sent(response))
@@ -100,9 +102,13 @@ async fn connection(
     server.header_read_timeout(None).max_buf_size(limits.head_bytes);
     let connection = server.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let ended = match stop.run_until_cancelled(connection.as_mut()).await {
-        Some(ended) => ended,
-        None => {
+    let before_its_last_answer = async {
+        stop.cancelled().await;
+        tokio::time::sleep(UNREAD).await;
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = before_its_last_answer => {
             connection.as_mut().graceful_shutdown();
             let Ok(ended) = timeout(limits.drain, connection).await else {
                 tracing::warn!("a request in flight was given up");

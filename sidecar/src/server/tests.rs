@@ -137,3 +137,23 @@ async fn an_answer_that_goes_on_while_its_body_comes_is_not_half_a_head() {
     shown_out(&mut socket).await;
     server.stop().await;
 }
+
+/// The stop is known before anybody has looked into the socket.
+#[tokio::test]
+async fn a_request_that_was_sent_before_the_stop_is_answered_and_is_the_last() {
+    let server = Server::start(16, Patience { idle: SOON, head: SOON, answer: SOON }).await;
+    let mut sockets = [server.connect().await, server.connect().await, server.connect().await];
+    for socket in &mut sockets {
+        answer(socket).await;
+    }
+    for socket in &mut sockets {
+        socket.write_all(REQUEST).await.unwrap();
+    }
+    server.stop.cancel();
+    for socket in &mut sockets {
+        let mut told = String::new();
+        timeout(SOON, socket.read_to_string(&mut told)).await.expect("the connection ends").unwrap();
+        assert!(told.ends_with("served") && told.contains("connection: close"), "{told}");
+    }
+    server.stop().await;
+}
