@@ -14,8 +14,10 @@ const LOOK: Duration = Duration::from_millis(100);
 const PACE: Duration = Duration::from_millis(2);
 /// A hundred sidecars begin within this.
 const START: Duration = Duration::from_millis(500);
-/// After the last request and before the connection goes.
-const LAST: Duration = Duration::from_secs(2);
+/// After the last request and before the connection goes: so long without a change that has reached Redis.
+const STALLED: Duration = Duration::from_secs(2);
+/// However well it goes: of the 30 s that Kubernetes gives a pod, its app may have taken most.
+const LAST: Duration = Duration::from_secs(10);
 
 impl Sessions {
     pub(super) async fn tend(&self) {
@@ -126,10 +128,25 @@ impl Sessions {
                 sleep(LOOK / 10).await;
             }
         };
-        let _in_time = timeout(LAST, last).await;
+        tokio::select! {
+            () = last => {}
+            () = self.stalled() => {}
+        }
         let changes = journal.depth(Instant::now()).entries;
         if changes > 0 {
             tracing::warn!(changes, "stopping while Redis is away: journaled changes are lost");
+        }
+    }
+
+    /// Ends when nothing of the journal reaches Redis any more, or the time is over.
+    async fn stalled(&self) {
+        let (start, mut since, mut least) = (Instant::now(), Instant::now(), usize::MAX);
+        while since.elapsed() < STALLED && start.elapsed() < LAST {
+            let waiting = self.0.away.journal.depth(Instant::now()).entries;
+            if waiting < least {
+                (since, least) = (Instant::now(), waiting);
+            }
+            sleep(LOOK).await;
         }
     }
 }
