@@ -100,20 +100,26 @@ impl Shared {
         Ok(Published { id, position, pods })
     }
 
-    /// One that may have been told is told again: by its id it is known.
+    /// One that may have been told is told again: by its id it is known. One that came too late, too.
     async fn say(&self, saying: &Saying<'_>) -> Result<Said, Error> {
         let start = Instant::now();
-        let mut unknown = None;
+        let mut failed = None;
         for _ in 0..ATTEMPTS {
             match self.store.publish(saying).await {
-                Err(error @ Error::OutcomeUnknown { .. }) => unknown = Some(error),
-                Err(Error::Unavailable { .. }) if unknown.is_some() => {}
-                said => return said,
+                Ok(said) => return Ok(said),
+                Err(error @ Error::OutcomeUnknown { .. }) => failed = Some(error),
+                Err(error @ Error::Unavailable { .. }) => failed = failed.or(Some(error)),
+                // An attempt before this one may have been told all the same.
+                Err(error) => {
+                    return Err(failed
+                        .filter(|it| matches!(it, Error::OutcomeUnknown { .. }))
+                        .unwrap_or(error));
+                }
             }
             if start.elapsed() > PATIENCE {
                 break;
             }
         }
-        Err(unknown.unwrap_or_else(|| Error::Unavailable { reason: "no attempt was made".to_owned() }))
+        Err(failed.unwrap_or_else(|| Error::Unavailable { reason: "no attempt was made".to_owned() }))
     }
 }
