@@ -3,6 +3,7 @@
 //! It reads whole commands from the client, so that a fault begins between two commands; what Redis answers
 //! is passed on as it comes.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
@@ -35,7 +36,7 @@ pub enum Mode {
     Deaf,
     /// Whoever subscribes, or has subscribed, gets nothing more from Redis; commands arrive, and others are answered.
     Hush,
-    /// Redis gets nothing; each command but the greeting is answered with these bytes.
+    /// Redis does nothing; each command but the greeting is answered with these bytes.
     Answer(&'static [u8]),
 }
 
@@ -123,6 +124,8 @@ struct Connection {
     dead: AtomicBool,
     mute: AtomicBool,
     listens: AtomicBool,
+    /// What is said in Redis' place, once Redis has said what comes before it.
+    answers: Mutex<VecDeque<&'static [u8]>>,
     to_client: Mutex<OwnedWriteHalf>,
 }
 
@@ -143,7 +146,8 @@ impl Connection {
         let (from_redis, to_redis) = redis.into_split();
         let mut half_closed = shared.half_closed.subscribe();
         let [dead, mute, listens] = [false; 3].map(AtomicBool::new);
-        let this = Connection { number, shared, dead, mute, listens, to_client: Mutex::new(to_client) };
+        let (answers, to_client) = (Mutex::default(), Mutex::new(to_client));
+        let this = Connection { number, shared, dead, mute, listens, answers, to_client };
         tokio::select! {
             end = this.requests(from_client, to_redis, mode.clone()) => end,
             end = this.replies(from_redis, mode.clone()) => end,
@@ -176,10 +180,11 @@ impl Connection {
                 }
                 match settled {
                     Mode::BlackHole => {}
-                    // Redis itself says the error, so that it comes in its turn among other answers.
+                    // Redis itself says it, so that it comes in its turn among other answers.
                     Mode::Refuse(error) if is_data(&command) => redis.write_all(&saying(error)).await?,
                     Mode::Answer(reply) if !is_greeting(&command) => {
-                        self.to_client.lock().await.write_all(reply).await?;
+                        self.answers.lock().await.push_back(reply);
+                        redis.write_all(ECHO).await?;
                     }
                     Mode::Deaf if holds(&command, "TRACKING") => redis.write_all(NO_TRACKING).await?,
                     Mode::Pass
@@ -205,6 +210,7 @@ impl Connection {
                 buffer.clear();
                 continue;
             }
+            let rest = self.answered(&mut buffer).await;
             match settled {
                 Mode::BlackHole => {}
                 Mode::Hush if self.listens.load(Ordering::SeqCst) => {}
@@ -221,9 +227,23 @@ impl Connection {
                     self.to_client.lock().await.write_all(&buffer).await?;
                 }
             }
-            buffer.clear();
+            buffer = rest;
         }
         Ok(())
+    }
+
+    /// Puts what is to be said in the places that Redis has kept for it. Returns what may be half of such a place.
+    async fn answered(&self, buffer: &mut Vec<u8>) -> Vec<u8> {
+        let mut answers = self.answers.lock().await;
+        while let Some(answer) = answers.front() {
+            let Some(at) = buffer.windows(ECHOED.len()).position(|bytes| bytes == ECHOED) else {
+                let half = (1..ECHOED.len()).rev().find(|length| buffer.ends_with(&ECHOED[..*length]));
+                return buffer.split_off(buffer.len() - half.unwrap_or_default());
+            };
+            buffer.splice(at..at + ECHOED.len(), answer.iter().copied());
+            answers.pop_front();
+        }
+        Vec::new()
     }
 
     async fn delayed(&self, mode: &mut watch::Receiver<Mode>) -> Mode {
@@ -255,6 +275,8 @@ fn is_greeting(command: &[u8]) -> bool {
     [b"HELLO".as_slice(), b"AUTH", b"CLIENT", b"SELECT"].contains(&name(command).as_slice())
 }
 
+const ECHO: &[u8] = b"*2\r\n$4\r\nECHO\r\n$22\r\nin the proxy's place..\r\n";
+const ECHOED: &[u8] = b"$22\r\nin the proxy's place..\r\n";
 const NO_TRACKING: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$3\r\nOFF\r\n";
 
 fn is_data(command: &[u8]) -> bool {
