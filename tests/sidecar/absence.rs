@@ -121,14 +121,17 @@ async fn a_flush_by_a_stranger_logs_nobody_out_within_the_window() {
     sidecar.stop().await;
 }
 
+/// Fewer prove nothing, however long a busy machine needs for them.
+const MISSES: usize = 100;
+
 /// The read that finds nothing is answered before anybody has seen the flush, thousands of times.
 #[tokio::test]
 async fn no_read_that_races_a_flush_is_told_absence() {
     let redis = RedisServer::start().await;
     let sidecar = Sidecar::start(&settings(redis.url())).await;
-    let mut asked = 0;
-    let end = Instant::now() + Duration::from_secs(4);
-    while Instant::now() < end {
+    let (mut asked, begun) = (0, Instant::now());
+    while asked < MISSES || begun.elapsed() < Duration::from_secs(4) {
+        assert!(begun.elapsed() < Duration::from_secs(120), "{asked} misses prove nothing");
         let id = new_session(&sidecar).await;
         let path = format!("/v1/sessions/{id}");
         let reads = async {
@@ -144,7 +147,7 @@ async fn no_read_that_races_a_flush_is_told_absence() {
         assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
         asked += statuses.iter().filter(|status| **status == 503).count();
     }
-    assert!(asked > 100, "{asked} misses prove nothing");
+    println!("{asked} misses in {:?}", begun.elapsed());
     sidecar.stop().await;
 }
 

@@ -1,8 +1,10 @@
 //! What is about more than one session, on one Redis and on a Cluster.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tests::eventually::{check, eventually};
 use tests::http::Request;
 use tests::redis::RedisCluster;
 use tests::sidecar::{Settings, Sidecar};
@@ -203,29 +205,47 @@ async fn import_brings_back_nobody_who_has_signed_out_since() {
     sidecar.stop().await;
 }
 
+const KEPT_OUT: [&str; 2] = ["unavailable", "unknown"];
+
 #[tokio::test]
 async fn import_fills_every_node_of_a_cluster_and_says_what_an_outage_kept_out() {
     let mut cluster = RedisCluster::start().await;
     let settings = Settings::cluster(&cluster);
     let sidecar = Sidecar::start(&settings).await;
     let lines: Vec<String> = (0..3000).map(|n| line(&format!("s-{n}"), &exported(n))).collect();
-    let results = import(&sidecar, "", &lines).await;
-    assert!(statuses(&results).iter().all(|status| *status == "created"));
+    // What a busy machine has kept out is brought again; what it did not hear of may be there.
+    let mut left = lines.clone();
+    eventually("all of them are in", Duration::from_secs(60), async || {
+        let results = import(&sidecar, "", &left).await;
+        let again = left.len() < lines.len();
+        left = left
+            .iter()
+            .zip(statuses(&results))
+            .filter(|(_, status)| KEPT_OUT.contains(status))
+            .map(|(line, _)| line.clone())
+            .collect();
+        let others: BTreeSet<&str> =
+            statuses(&results).into_iter().filter(|status| !KEPT_OUT.contains(status)).collect();
+        assert!(
+            others.iter().all(|status| *status == "created" || again && *status == "exists"),
+            "{others:?}"
+        );
+        check(left.is_empty(), left.len())
+    })
+    .await;
     let mut stored = 0;
     for node in &cluster.nodes {
         let keys: Vec<String> = node.command(&["KEYS", "hyperpage:session:*"]).await.unwrap();
         assert!(keys.len() > 500);
         stored += keys.len();
     }
-    assert_eq!((stored, results.len()), (3000, 3000));
+    assert_eq!(stored, 3000);
     for node in &mut cluster.nodes {
         node.kill();
     }
     let results = import(&sidecar, "", &lines[..20]).await;
-    assert!(
-        statuses(&results).iter().all(|status| ["unavailable", "unknown"].contains(status)),
-        "{results:?}"
-    );
+    assert_eq!(results.len(), 20);
+    assert!(statuses(&results).iter().all(|status| KEPT_OUT.contains(status)), "{results:?}");
     sidecar.stop().await;
 }
 

@@ -13,13 +13,14 @@ pub async fn eventually<T, E: Debug>(
     mut look: impl AsyncFnMut() -> Result<T, E>,
 ) -> T {
     let start = Instant::now();
+    let mut last = String::new();
     loop {
         // A look that hangs is a look that failed: the deadline holds for it too.
         let left = within.saturating_sub(start.elapsed()).max(PAUSE);
-        let last = match tokio::time::timeout(left, look()).await {
+        last = match tokio::time::timeout(left, look()).await {
             Ok(Ok(found)) => return found,
             Ok(Err(error)) => format!("{error:?}"),
-            Err(_) => "no answer".to_owned(),
+            Err(_) => format!("no answer; {last}"),
         };
         assert!(start.elapsed() < within, "not within {within:?}: {what}; last seen: {last}");
         tokio::time::sleep(PAUSE).await;

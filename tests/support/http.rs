@@ -1,10 +1,14 @@
 //! A small HTTP client: whole answers with how long they took.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::described::described;
 
@@ -58,7 +62,7 @@ impl Request {
 }
 
 impl Http {
-    pub fn new(address: std::net::SocketAddr) -> Http {
+    pub fn new(address: SocketAddr) -> Http {
         let client = reqwest::Client::builder().timeout(HANG).no_proxy().build();
         Http {
             base: format!("http://{address}"),
@@ -132,7 +136,41 @@ fn panicking(what: &str, error: &reqwest::Error) -> ! {
     panic!("no answer to {what}: {error:?}")
 }
 
+/// What so many are answered whose connections were there before any of them asked.
+pub async fn at_one_moment(address: SocketAddr, request: &Request, count: usize) -> Vec<Answer> {
+    let Request { method, path, headers, body } = request;
+    let body = body.as_deref().unwrap_or_default();
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}");
+    let bytes = [format!("{head}content-length: {}\r\n\r\n", body.len()).as_bytes(), body].concat();
+    let mut sockets = Vec::new();
+    for _ in 0..count {
+        sockets.push(TcpStream::connect(address).await.expect("the kernel accepts it"));
+    }
+    let start = Instant::now();
+    for socket in &mut sockets {
+        socket.write_all(&bytes).await.expect("it was not closed yet");
+    }
+    let answers = sockets.into_iter().map(async |mut socket| {
+        let mut told = String::new();
+        timeout(HANG, socket.read_to_string(&mut told)).await.expect("in time").expect("whole");
+        Answer::parse(&told, start.elapsed())
+    });
+    futures::future::join_all(answers).await
+}
+
 impl Answer {
+    /// All that came on a connection that ends with it.
+    fn parse(told: &str, elapsed: Duration) -> Answer {
+        let (head, body) = told.split_once("\r\n\r\n").expect("a whole head");
+        let (status, headers) = head.split_once("\r\n").expect("a status and headers");
+        let status = status.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let headers = headers.lines().filter_map(|line| line.split_once(": "));
+        let headers = headers.filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)));
+        let headers: Vec<(HeaderName, HeaderValue)> = headers.collect();
+        Answer { status, headers: headers.into_iter().collect(), body: body.to_owned(), elapsed }
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
