@@ -7,16 +7,14 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
-use tests::apiserver::ApiServer;
 use tests::eventually::{check, eventually};
-use tests::installation::Operator;
 use tests::kube::Scene;
 use tests::leaks::leaks;
 use tests::nodes::{self, Nodes};
 use tests::scratch::Scratch;
 use tests::sidecar::{Settings, Sidecar};
 
-use crate::world::{SOON, shop, until, until_replicas, with, world};
+use crate::world::{SOON, event, readable, shop, until, until_replicas, with, world};
 
 pub(crate) const BUS: &str = "shop-hp-bus";
 
@@ -44,30 +42,6 @@ async fn absent(scene: &Scene) {
 
 pub(crate) async fn bus_key(scene: &Scene) -> Value {
     scene.hyperpages().get("shop").await.unwrap().data["status"]["sidecar"]["busKey"].clone()
-}
-
-pub(crate) async fn event(scene: &Scene, begins: &str) {
-    eventually(begins, SOON, async || {
-        let events = scene.events("shop").await?;
-        let found = events.iter().any(|event| event.starts_with(begins));
-        anyhow::ensure!(found, "{events:?}");
-        anyhow::Ok(())
-    })
-    .await;
-}
-
-/// Everything of the namespace but Secrets, and what was said about it.
-pub(crate) fn readable(
-    server: &ApiServer,
-    operators: &[&Operator],
-    namespace: &str,
-) -> Vec<(String, String)> {
-    let kinds = "hyperpages,deployments,statefulsets,replicasets,configmaps,services,serviceaccounts,pods,\
-        events.events.k8s.io";
-    let objects = server.kubectl(["get", kinds, "-n", namespace, "-o", "json", "--show-managed-fields"]);
-    let logs = operators.iter().map(|it| (it.identity.clone(), it.process.log()));
-    let texts = [("objects", objects.expect("kubectl get")), ("the API server's log", server.log())];
-    texts.map(|(name, text)| (name.to_owned(), text)).into_iter().chain(logs).collect()
 }
 
 pub(crate) fn key(line: &str) -> &str {

@@ -17,9 +17,9 @@ use tests::kube::Scene;
 use tests::leaks::leaks;
 use tests::nodes::Nodes;
 
-use crate::bus_key::{BUS, bus_key, event, key, lines, readable, template};
+use crate::bus_key::{BUS, bus_key, key, lines, template};
 use crate::requests::settled;
-use crate::world::{SOON, bare, machine, scene, shop, until};
+use crate::world::{SOON, bare, event, machine, readable, scene, shop, until};
 
 const ROTATE: &str = "hyperpage.dev/rotate-bus-key";
 const ROTATED: &str = "hyperpage.dev/rotated-bus-key";

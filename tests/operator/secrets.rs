@@ -18,7 +18,7 @@ use tests::kube::Scene;
 use tests::leaks::leaks;
 use tests::nodes::{self, Nodes};
 
-use crate::world::{SOON, World, machine, scene, shop, until, until_replicas, with, world};
+use crate::world::{SOON, event, machine, readable, scene, shop, until, until_replicas, with, world};
 
 async fn password(scene: &Scene) -> (String, Secret) {
     until(scene, "shop-hp-redis", "a password", |secret: &Secret| {
@@ -27,19 +27,6 @@ async fn password(scene: &Scene) -> (String, Secret) {
         text.map(|text| (text, secret.clone())).ok_or_else(|| "no password".to_owned())
     })
     .await
-}
-
-/// Everything of the namespace but the Secret, and what the operator said.
-fn readable(world: &World, namespace: &str) -> Vec<(String, String)> {
-    let kinds = "hyperpages,deployments,statefulsets,replicasets,configmaps,services,serviceaccounts,pods,\
-        events.events.k8s.io,horizontalpodautoscalers";
-    let objects =
-        world.server.kubectl(["get", kinds, "-n", namespace, "-o", "json", "--show-managed-fields"]);
-    vec![
-        ("objects".to_owned(), objects.expect("kubectl get")),
-        ("the operator's log".to_owned(), world.operator.process.log()),
-        ("the API server's log".to_owned(), world.server.log()),
-    ]
 }
 
 #[tokio::test]
@@ -63,7 +50,7 @@ async fn the_password_is_made_once_and_read_nowhere_else() {
     let (_, after) = password(&scene).await;
     assert_eq!(after, secret);
 
-    let mut texts = readable(&world, "t-password");
+    let mut texts = readable(&world.server, &[&world.operator], "t-password");
     assert_eq!(leaks(&first, &texts), Vec::<&str>::new());
     // The checker finds it as the Secret itself holds it.
     let raw =
@@ -169,7 +156,10 @@ async fn a_given_password_is_waited_for_by_name_judged_and_never_repeated() {
     scene.wait("shop", "Ready", "True", RETRIED).await;
     assert!(scene.api::<Secret>().get_opt("shop-hp-redis").await.unwrap().is_none(), "made for nothing");
     for secret in ["horse/battery", "horse-battery"] {
-        assert_eq!(leaks(secret, &readable(&world, "t-given")), Vec::<&str>::new());
+        assert_eq!(
+            leaks(secret, &readable(&world.server, &[&world.operator], "t-given")),
+            Vec::<&str>::new()
+        );
     }
     // There and back.
     scene.apply("shop", shop()).await.unwrap();
@@ -234,7 +224,10 @@ async fn an_external_redis_replaces_ours_once_its_secrets_are_there_and_the_app_
     assert_eq!(status, json!({"mode": "External"}));
     scene.apply("slow", external).await.unwrap();
     scene.wait("slow", "RedisReady", "Unknown", SOON).await;
-    assert_eq!(leaks("external-horse-battery", &readable(&world, "t-external")), Vec::<&str>::new());
+    assert_eq!(
+        leaks("external-horse-battery", &readable(&world.server, &[&world.operator], "t-external")),
+        Vec::<&str>::new()
+    );
 }
 
 /// As a backup brings it back.
@@ -252,15 +245,6 @@ fn owners(secret: &Secret) -> Vec<String> {
 
 async fn owner_uid(scene: &Scene) -> String {
     scene.hyperpages().get("shop").await.unwrap().uid().unwrap()
-}
-
-async fn event(scene: &Scene, begins: &str) -> String {
-    eventually(begins, SOON, async || {
-        let events = scene.events("shop").await?;
-        let found = events.iter().find(|event| event.starts_with(begins)).cloned();
-        found.ok_or_else(|| anyhow::anyhow!("{events:?}"))
-    })
-    .await
 }
 
 /// Kubernetes deletes what a dead owner left within a second: whoever restores such a Secret loses it, unless it

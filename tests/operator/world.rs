@@ -142,3 +142,27 @@ pub(crate) async fn until_replicas(scene: &Scene, name: &str, want: i32) -> Depl
     })
     .await
 }
+
+/// Waits until one was recorded that begins so, and gives it.
+pub(crate) async fn event(scene: &Scene, begins: &str) -> String {
+    eventually(begins, SOON, async || {
+        let events = scene.events("shop").await?;
+        let found = events.iter().find(|event| event.starts_with(begins)).cloned();
+        found.ok_or_else(|| anyhow::anyhow!("{events:?}"))
+    })
+    .await
+}
+
+/// Everything of the namespace but Secrets, and what was said about it.
+pub(crate) fn readable(
+    server: &ApiServer,
+    operators: &[&Operator],
+    namespace: &str,
+) -> Vec<(String, String)> {
+    let kinds = "hyperpages,deployments,statefulsets,replicasets,configmaps,services,serviceaccounts,pods,\
+        events.events.k8s.io,horizontalpodautoscalers";
+    let objects = server.kubectl(["get", kinds, "-n", namespace, "-o", "json", "--show-managed-fields"]);
+    let logs = operators.iter().map(|it| (it.identity.clone(), it.process.log()));
+    let texts = [("objects", objects.expect("kubectl get")), ("the API server's log", server.log())];
+    texts.map(|(name, text)| (name.to_owned(), text)).into_iter().chain(logs).collect()
+}
