@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use axum::routing::post;
 use futures::{Stream as Events, StreamExt, stream};
 use serde::Deserialize;
@@ -19,7 +21,7 @@ use super::{Laggard, Stream};
 use crate::app::App;
 use crate::bus::{Outgoing, Position, Published};
 use crate::clock::{Boot, monotonic_ms};
-use crate::coordination::{Coordination, Error, text};
+use crate::coordination::{Coordination, Error, answer, text};
 use crate::pods::Seen;
 use crate::stream::Event;
 
@@ -91,21 +93,28 @@ fn leases(stream: Stream, told_all: watch::Receiver<bool>) -> impl Events<Item =
     })
 }
 
-/// How long the answer to a message waits for those who are told.
+/// How long the answer to a message waits for those who are told; None: not at all.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiting(Option<Duration>);
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Waiting {
+struct Asked {
     wait: Option<String>,
     timeout_ms: Option<u64>,
 }
 
-impl Waiting {
-    /// None: not at all.
-    fn within(&self) -> Result<Option<Duration>, Error> {
-        match (self.wait.as_deref(), self.timeout_ms) {
-            (None, None) => Ok(None),
+impl FromRequestParts<App> for Waiting {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Waiting, Error> {
+        let Ok(Query(Asked { wait, timeout_ms })) = Query::try_from_uri(&parts.uri) else {
+            return Err(Error::InvalidRequest("timeoutMs is a whole number"));
+        };
+        match (wait.as_deref(), timeout_ms) {
+            (None, None) => Ok(Waiting(None)),
             (Some("applied"), ms) if ms.is_none_or(|ms| ms <= LONGEST_MS) => {
-                Ok(Some(Duration::from_millis(ms.unwrap_or(USUAL_MS))))
+                Ok(Waiting(Some(Duration::from_millis(ms.unwrap_or(USUAL_MS)))))
             }
             _ => Err(Error::InvalidRequest("wait is applied, and timeoutMs at most 1500")),
         }
@@ -116,16 +125,15 @@ impl Waiting {
 pub(crate) async fn publish(
     coordination: &Coordination,
     outgoing: Outgoing,
-    waiting: &Waiting,
+    Waiting(within): Waiting,
 ) -> Result<Response, Error> {
     let start = Instant::now();
-    let within = waiting.within()?;
     let outgoing = Outgoing { ack: within.is_some(), ..outgoing };
     let Published { id, position, pods } = coordination.bus().publish_for_app(outgoing).await?;
     let sent = json!({ "id": id, "position": position.to_string() });
-    let Some(within) = within else { return Ok(told(StatusCode::ACCEPTED, sent)) };
+    let Some(within) = within else { return Ok(answer(StatusCode::ACCEPTED, sent)) };
     // It is the list that may be short, however long it is waited for afterwards.
-    let (listed, forgetful) = (coordination.pods().listed(&pods), coordination.pods().may_forget());
+    let (listed, forgetful) = (coordination.pods().listed(pods), coordination.pods().may_forget());
     let within = within.min(ANSWER.saturating_sub(start.elapsed()));
     let behind = coordination.barrier().wait(position, &listed, within).await;
     Ok(judged(sent, &listed, behind, forgetful || coordination.pods().may_forget()))
@@ -142,7 +150,7 @@ fn judged(
     sent["applied"] = applied.into();
     if applied {
         sent["processes"] = listed.len().into();
-        return told(StatusCode::OK, sent);
+        return answer(StatusCode::OK, sent);
     }
     let laggards = behind.into_iter().map(|Laggard { process, pod, cursor }| {
         json!({ "pod": pod, "process": process, "position": cursor.map(|cursor| cursor.to_string()) })
@@ -151,9 +159,5 @@ fn judged(
     if forgetful {
         sent["reason"] = "Redis was replaced a moment ago; who else was there is not known".into();
     }
-    told(StatusCode::MULTI_STATUS, sent)
-}
-
-fn told(status: StatusCode, body: Value) -> Response {
-    (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
+    answer(StatusCode::MULTI_STATUS, sent)
 }

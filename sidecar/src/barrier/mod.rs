@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use consumers::Consumers;
 pub(crate) use http::{Waiting, acknowledged, publish, router};
@@ -54,8 +55,13 @@ pub struct Stream {
 }
 
 impl Barrier {
-    /// `applied` tells the row of this pod what it has applied.
-    pub fn new(bus: Bus, pods: Pods, applied: watch::Sender<Option<Position>>) -> Barrier {
+    /// `applied` tells the row of this pod what it has applied. The caller runs the future, which ends after `stop`.
+    pub fn new(
+        bus: Bus,
+        pods: Pods,
+        applied: watch::Sender<Option<Position>>,
+        stop: CancellationToken,
+    ) -> (Barrier, impl Future<Output = ()> + Send + use<>) {
         let shared = Shared { bus, pods, state: Mutex::default(), changed: Notify::new(), applied };
         let barrier = Barrier(Arc::new(shared));
         let told = Arc::downgrade(&barrier.0);
@@ -64,11 +70,12 @@ impl Barrier {
                 Barrier(shared).tells(what);
             }
         });
-        barrier
+        (barrier.clone(), async move {
+            stop.run_until_cancelled(barrier.run()).await;
+        })
     }
 
-    /// Ends when it is dropped.
-    pub async fn run(self) {
+    async fn run(&self) {
         let mut delivered = self.0.bus.applied();
         loop {
             self.tell();

@@ -44,10 +44,9 @@ impl Channels {
     }
 
     pub(super) fn is_original(&self, channel: &str) -> bool {
-        let of = |Original { all, mine, election }: &Original| {
-            [all, mine, election].contains(&&channel.to_owned())
-        };
-        self.original.as_ref().is_some_and(of)
+        self.original.as_ref().is_some_and(|Original { all, mine, election }| {
+            [all, mine, election].into_iter().any(|known| known == channel)
+        })
     }
 
     /// Where the original's pods are told, if they are.

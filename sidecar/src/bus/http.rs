@@ -49,11 +49,10 @@ struct Asked {
 
 async fn send(
     coordination: Coordination,
-    waiting: Result<Query<Waiting>, QueryRejection>,
+    waiting: Waiting,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
-    let Query(waiting) = waiting.map_err(|_| Error::InvalidRequest("timeoutMs is a whole number"))?;
     let text = text(&headers, body).await?;
     let Asked { kind, payload, priority, target, term } =
         serde_json::from_str(&text).map_err(|_| Error::InvalidRequest(SHAPE))?;
@@ -66,12 +65,12 @@ async fn send(
     }
     let fence = term.map(|term| fence(&coordination, term)).transpose()?;
     let outgoing = Outgoing { kind, payload, priority, target, fence, ack: false };
-    barrier::publish(&coordination, outgoing, &waiting).await
+    barrier::publish(&coordination, outgoing, waiting).await
 }
 
 fn fence(coordination: &Coordination, term: u64) -> Result<Fence, Error> {
     let held = coordination.leader().held(Boot::now()).filter(|held| held.term == term);
-    held.map(|held| Fence { term, nonce: held.nonce }).ok_or(Error::StaleTerm)
+    held.map(Fence::from).ok_or(Error::StaleTerm)
 }
 
 #[derive(Deserialize)]

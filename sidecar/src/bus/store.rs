@@ -5,6 +5,7 @@ use redis::Script;
 use super::position::{Life, Position, Top};
 use crate::coordination::Error;
 use crate::key::GroupKeys;
+use crate::leader::Held;
 use crate::redis::{Error as RedisError, Incarnation, Redis};
 
 /// Kept for those that were away for a while.
@@ -39,6 +40,12 @@ pub(super) struct Saying<'a> {
 pub struct Fence {
     pub term: u64,
     pub nonce: String,
+}
+
+impl From<Held> for Fence {
+    fn from(Held { term, nonce, until: _ }: Held) -> Fence {
+        Fence { term, nonce }
+    }
 }
 
 /// Where it stands, and the pods' rows where they were asked for.

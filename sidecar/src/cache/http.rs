@@ -2,8 +2,6 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Query;
-use axum::extract::rejection::QueryRejection;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::post;
@@ -45,18 +43,17 @@ impl Dropped {
 
 async fn invalidate(
     coordination: Coordination,
-    waiting: Result<Query<Waiting>, QueryRejection>,
+    waiting: Waiting,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
-    let Query(waiting) = waiting.map_err(|_| Error::InvalidRequest("timeoutMs is a whole number"))?;
     let dropped = Dropped::parse(&text(&headers, body).await?)?;
     let internal = |error: serde_json::Error| Error::Internal { reason: error.to_string() };
     let payload = serde_json::value::to_raw_value(&dropped).map_err(internal)?;
     // The original's are high: what is stale is worse than what is late.
     let (kind, priority) = (Kind::CacheInvalidate, Priority::High);
     let outgoing = Outgoing { kind, payload, priority, target: None, fence: None, ack: false };
-    barrier::publish(&coordination, outgoing, &waiting).await
+    barrier::publish(&coordination, outgoing, waiting).await
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
-//! Bodies of requests.
+//! Bodies of requests and answers.
 
 use axum::body::Body;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 
 use super::Error;
 use crate::session;
@@ -17,4 +19,9 @@ pub(crate) async fn text(headers: &HeaderMap, body: Body) -> Result<String, Erro
         session::Error::SlowBody => Error::SlowBody,
         _ => Error::InvalidRequest("the body is not the JSON of one value"),
     })
+}
+
+/// What is so now, and may not be in a moment.
+pub(crate) fn answer(status: StatusCode, body: Value) -> Response {
+    (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
 }

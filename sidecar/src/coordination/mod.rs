@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use body::text;
+pub(crate) use body::{answer, text};
 pub(crate) use error::Error;
 #[cfg(test)]
 pub(crate) use error::every_error;
@@ -77,14 +77,8 @@ impl Coordination {
             Bus::new(redis.clone(), settings, me.clone(), leader.clone(), rules.bus, registry, stop.clone());
         let (applied, cursor) = watch::channel(None);
         let (pods, living) = Pods::new(redis, bus.clone(), draining, cursor, registry, stop.clone());
-        let barrier = Barrier::new(bus.clone(), pods.clone(), applied);
+        let (barrier, watching) = Barrier::new(bus.clone(), pods.clone(), applied, stop.clone());
         let telling = leader::tell(leader.clone(), bus.feed().clone(), stop.clone());
-        let watching = {
-            let (barrier, stop) = (barrier.clone(), stop.clone());
-            async move {
-                stop.run_until_cancelled(barrier.run()).await;
-            }
-        };
         let work = async move {
             tokio::join!(
                 telling,

@@ -2,17 +2,17 @@
 //! longer, and who has heard a later leader does not listen to an earlier one.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::Leader;
 use super::view::Held;
-use crate::bus::{Fence, Kind, Outgoing, Priority, Published};
+use crate::bus::{Kind, Outgoing, Priority, Published};
 use crate::clock::Boot;
-use crate::coordination::{Coordination, Error, text};
+use crate::coordination::{Coordination, Error, answer, text};
 
 const SHAPE: &str = "send {operation, data?, term?}: operation is cache_warmup, bg_job_balance or cleanup, term is the leader's";
 
@@ -51,7 +51,8 @@ pub(super) async fn coordinate(
     let text = text(&headers, body).await?;
     let Asked { operation, data, term } =
         serde_json::from_str(&text).map_err(|_| Error::InvalidRequest(SHAPE))?;
-    let Held { term, nonce, until: _ } = held(coordination.leader(), term)?;
+    let held = held(coordination.leader(), term)?;
+    let term = held.term;
     let payload = Payload { operation, data, coordinator: &coordination.bus().me().pod };
     let payload = to_raw_value(&payload).map_err(|error| Error::Internal { reason: error.to_string() })?;
     let outgoing = Outgoing {
@@ -59,12 +60,12 @@ pub(super) async fn coordinate(
         payload,
         priority: Priority::High,
         target: None,
-        fence: Some(Fence { term, nonce }),
+        fence: Some(held.into()),
         ack: false,
     };
     let Published { id, position, pods: _ } = coordination.bus().publish_for_app(outgoing).await?;
     let body = json!({ "id": id, "position": position.to_string(), "term": term });
-    Ok((StatusCode::ACCEPTED, [(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response())
+    Ok(answer(StatusCode::ACCEPTED, body))
 }
 
 /// An app that began under another term is told so, whoever leads now.

@@ -1,15 +1,15 @@
 //! `GET /v1/pods`.
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderName, StatusCode};
+use axum::response::Response;
 use axum::routing::get;
 use serde_json::{Value, json};
 
 use super::view::{GONE, Seen, View};
 use crate::app::App;
 use crate::clock::Boot;
-use crate::coordination::{Coordination, Error, Identity};
+use crate::coordination::{Coordination, Error, Identity, answer};
 
 const STALE: HeaderName = HeaderName::from_static("x-hyperpage-stale-ms");
 
@@ -19,14 +19,12 @@ pub(crate) fn router() -> Router<App> {
 
 /// Who was there when Redis last said so; marked, once that is so long ago that pods may have come and gone unseen.
 async fn list(coordination: Coordination) -> Result<Response, Error> {
-    let pods = coordination.pods();
-    let view = pods.watch().borrow().clone();
+    let view = coordination.pods().view();
     let now = Boot::now();
     if view.read.is_none() {
         return Err(Error::Unavailable { reason: "no list of pods was read yet".to_owned() });
     }
-    let mut response = axum::Json(body(&view, pods.me(), now)).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut response = answer(StatusCode::OK, body(&view, coordination.bus().me(), now));
     let age = view.age(now);
     if age > GONE {
         let ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);

@@ -42,11 +42,7 @@ impl Metrics {
             self.pods.get_or_create(&State { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         for change in changes {
-            let what = match change {
-                Change::Joined { .. } => "joined",
-                Change::Left { .. } => "left",
-            };
-            self.changes.get_or_create(&What { what }).inc();
+            self.changes.get_or_create(&What { what: change.what() }).inc();
         }
     }
 

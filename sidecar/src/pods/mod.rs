@@ -7,7 +7,7 @@ mod row;
 mod view;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 pub(crate) use http::router;
@@ -43,9 +43,8 @@ pub struct Pods(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     redis: Redis,
-    me: Identity,
     script: Script,
-    view: watch::Sender<Arc<View>>,
+    view: RwLock<Arc<View>>,
     at_once: Notify,
     lease: Mutex<Lease>,
     /// What the app has applied.
@@ -77,9 +76,8 @@ impl Pods {
     ) -> (Pods, impl Future<Output = ()> + Send + use<>) {
         let shared = Shared {
             redis,
-            me: bus.me().clone(),
             script: Script::new(include_str!("beat.lua")),
-            view: watch::Sender::default(),
+            view: RwLock::default(),
             at_once: Notify::new(),
             lease: Mutex::default(),
             applied,
@@ -94,13 +92,9 @@ impl Pods {
         })
     }
 
-    /// Who is there; changes with each reading.
-    pub fn watch(&self) -> watch::Receiver<Arc<View>> {
-        self.0.view.subscribe()
-    }
-
-    pub fn me(&self) -> &Identity {
-        &self.0.me
+    /// As it was read last.
+    pub fn view(&self) -> Arc<View> {
+        self.0.view.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Others are to hear of this process now.
@@ -118,10 +112,9 @@ impl Pods {
     }
 
     /// Those of `rows`, as Redis had them a moment ago, who live, and those who did by what was read last.
-    pub fn listed(&self, rows: &[(String, String)]) -> BTreeMap<String, Seen> {
+    pub fn listed(&self, rows: Vec<(String, String)>) -> BTreeMap<String, Seen> {
         let now_us = self.0.redis.now_us(&self.keys().pods).unwrap_or_default();
-        let rows = rows.iter().map(|(process, row)| (process.as_str(), row.as_str()));
-        let view = View::new(now_us, rows, Boot::now()).remembering(&self.0.view.borrow());
+        let view = View::new(now_us, rows, Boot::now()).remembering(&self.view());
         view.there.into_iter().filter(|(_, seen)| seen.age <= GONE).collect()
     }
 
@@ -137,7 +130,6 @@ impl Pods {
     pub async fn read(&self) -> Result<View, Error> {
         let sent = Boot::now();
         let (now_us, rows) = self.0.redis.hash_at(&self.keys().pods).await?;
-        let rows = rows.iter().map(|(process, row)| (process.as_str(), row.as_str()));
         Ok(View::new(now_us, rows, sent))
     }
 
@@ -149,7 +141,7 @@ impl Pods {
             if told && heartbeat.is_none_or(|last| Boot::now().since(last) >= HEARTBEAT_EVERY) {
                 heartbeat = self.heartbeat().await.is_ok().then(Boot::now);
             }
-            let due = self.0.view.borrow().read.map_or(Boot::default(), |read| read + EVERY);
+            let due = self.view().read.map_or(Boot::default(), |read| read + EVERY);
             let wait = if told { due.since(Boot::now()) } else { AGAIN };
             // However often it is asked, who else is there is read once a second.
             asked = timeout(wait, self.0.at_once.notified()).await.is_ok() && Boot::now() < due;
@@ -158,10 +150,11 @@ impl Pods {
 
     /// Says that this process lives, and mostly reads who else does.
     async fn beat(&self, what: Beat) -> Result<(), Error> {
-        let (Shared { redis, me, script, .. }, keys) = (&*self.0, self.keys());
+        let (Shared { redis, bus, script, .. }, keys) = (&*self.0, self.keys());
+        let Identity { pod, process } = bus.me();
         let row = Row {
-            pod: me.pod.clone(),
-            ready: !self.0.draining.is_cancelled() && !self.0.bus.is_deaf(),
+            pod: pod.clone(),
+            ready: !self.0.draining.is_cancelled() && !bus.is_deaf(),
             leaving: what == Beat::Last,
             cursor: *self.0.applied.borrow(),
         };
@@ -169,11 +162,10 @@ impl Pods {
         let (deadline, gone) =
             (redis.deadline_us(&keys.pods).await.to_string(), GONE.as_micros().to_string());
         let whole: &[u8] = if what == Beat::Quick { b"0" } else { b"1" };
-        let args = [deadline.as_bytes(), me.process.as_bytes(), &row, gone.as_bytes(), whole];
+        let args = [deadline.as_bytes(), process.as_bytes(), &row, gone.as_bytes(), whole];
         let sent = Boot::now();
         let answer: Result<Vec<String>, Error> = redis.run(script, &[&keys.pods, &keys.top], &args).await;
-        let there = answer.inspect_err(|_| self.0.metrics.failed())?;
-        let mut there = there.iter().map(String::as_str);
+        let mut there = answer.inspect_err(|_| self.0.metrics.failed())?.into_iter();
         let now_us = there.next().and_then(|now| now.parse().ok());
         let top = there.next().and_then(|top| top.parse().ok());
         let (now_us, top) = now_us.zip(top).ok_or_else(|| unexpected("no time, or no top"))?;
@@ -194,16 +186,14 @@ impl Pods {
     }
 
     fn show(&self, view: View) {
-        let before = self.0.view.borrow().clone();
+        let before = self.view();
         let view = view.remembering(&before);
         let changes = view.changes(&before);
         self.0.metrics.seen(&view, &changes);
-        self.0.view.send_replace(Arc::new(view));
+        *self.0.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
         for change in changes {
-            let (what, pod, process) = match change {
-                Change::Joined { pod, process } => ("joined", pod, process),
-                Change::Left { pod, process } => ("left", pod, process),
-            };
+            let what = change.what();
+            let Change { joined: _, pod, process } = change;
             tracing::info!(pod, process, "a pod has {what}");
             let data = json!({ "change": what, "pod": pod, "process": process }).to_string();
             self.0.bus.feed().tell(Event { name: "pods", id: None, data });
@@ -212,10 +202,11 @@ impl Pods {
 
     /// For pods of the original, which nothing of ours reads.
     async fn heartbeat(&self) -> Result<(), Error> {
-        let Shared { redis, me, .. } = &*self.0;
-        let pod = serde_json::Value::from(me.pod.as_str());
+        let Shared { redis, bus, .. } = &*self.0;
+        let name = &bus.me().pod;
+        let pod = serde_json::Value::from(name.as_str());
         let text = format!(r#"{{"timestamp":{},"podId":{pod}}}"#, now_ms());
-        redis.set_for(&key::heartbeat(&me.pod), text.as_bytes(), HEARTBEAT_LIFE_S).await
+        redis.set_for(&key::heartbeat(name), text.as_bytes(), HEARTBEAT_LIFE_S).await
     }
 
     /// Best effort: whoever hears nothing waits until the row is old.

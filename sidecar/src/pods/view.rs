@@ -27,24 +27,32 @@ pub struct Seen {
     pub age: Duration,
 }
 
+/// A process that was not there before, or is no longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    Joined { pod: String, process: String },
-    Left { pod: String, process: String },
+pub struct Change {
+    pub joined: bool,
+    pub pod: String,
+    pub process: String,
+}
+
+impl Change {
+    pub(super) fn what(&self) -> &'static str {
+        if self.joined { "joined" } else { "left" }
+    }
 }
 
 impl View {
     /// `rows` are those that Redis had at `now_us` of its clock; `sent` is when it was asked. What is no row is
     /// nobody's.
-    pub(super) fn new<'a>(
+    pub(super) fn new(
         now_us: i64,
-        rows: impl IntoIterator<Item = (&'a str, &'a str)>,
+        rows: impl IntoIterator<Item = (impl Into<String>, impl AsRef<str>)>,
         sent: Boot,
     ) -> View {
         let seen = rows.into_iter().filter_map(|(process, value)| {
-            let Written { at_us, row } = Written::parse(value)?;
+            let Written { at_us, row } = Written::parse(value.as_ref())?;
             let age = u64::try_from(now_us.saturating_sub(at_us)).unwrap_or_default();
-            Some((process.to_owned(), Seen { row, age: Duration::from_micros(age) }))
+            Some((process.into(), Seen { row, age: Duration::from_micros(age) }))
         });
         View { there: seen.collect(), read: Some(sent) }
     }
@@ -80,22 +88,23 @@ impl View {
         }
         let (was, is): (BTreeMap<_, _>, BTreeMap<_, _>) =
             (before.present().collect(), self.present().collect());
-        let of = |process: &String, seen: &Seen| (seen.row.pod.clone(), process.clone());
-        let joined = is.iter().filter(|(process, _)| !was.contains_key(*process)).map(|(process, seen)| {
-            let (pod, process) = of(process, seen);
-            Change::Joined { pod, process }
-        });
-        let left = was.iter().filter(|(process, _)| !is.contains_key(*process)).map(|(process, seen)| {
-            let (pod, process) = of(process, seen);
-            Change::Left { pod, process }
-        });
-        left.chain(joined).collect()
+        let change = |joined, process: &String, seen: &Seen| Change {
+            joined,
+            pod: seen.row.pod.clone(),
+            process: process.clone(),
+        };
+        let left = was.iter().filter(|(process, _)| !is.contains_key(*process));
+        let joined = is.iter().filter(|(process, _)| !was.contains_key(*process));
+        let left = left.map(|(process, seen)| change(false, process, seen));
+        left.chain(joined.map(|(process, seen)| change(true, process, seen))).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOBODY: [(&str, &str); 0] = [];
 
     fn view(rows: &[(&str, &str)]) -> View {
         View::new(5_000_000, rows.iter().copied(), Boot::at(Duration::from_secs(9)))
@@ -115,7 +124,7 @@ mod tests {
         let at = |seconds| Boot::at(Duration::from_secs(seconds));
         let b = ("2", r#"9000000 {"pod":"b","ready":true}"#);
         let before = View::new(10_000_000, [b], at(100));
-        let after = |before: &View, seconds| View::new(0, [], at(seconds)).remembering(before);
+        let after = |before: &View, seconds| View::new(0, NOBODY, at(seconds)).remembering(before);
         let later = after(&before, 102);
         assert_eq!(later.there["2"].age, Duration::from_secs(3));
         assert!(after(&later, 103).there.is_empty());
@@ -124,7 +133,7 @@ mod tests {
         assert!(after(&after(&outage, 202), 203).there.is_empty());
         let heard = View::new(12_000_000, [("2", r#"12000000 {"pod":"b","ready":true}"#)], at(102));
         assert_eq!(heard.remembering(&before).there["2"].age, Duration::ZERO);
-        assert!(View::new(0, [], at(1)).remembering(&View::default()).there.is_empty());
+        assert!(View::new(0, NOBODY, at(1)).remembering(&View::default()).there.is_empty());
     }
 
     #[test]
@@ -133,8 +142,10 @@ mod tests {
         let leaving = ("1", r#"4 {"pod":"a","ready":false,"leaving":true}"#);
         // A container that was restarted: the same pod, another process.
         let again = ("3", r#"4 {"pod":"a","ready":true}"#);
-        let joined = |pod: &str, process: &str| Change::Joined { pod: pod.into(), process: process.into() };
-        let left = |pod: &str, process: &str| Change::Left { pod: pod.into(), process: process.into() };
+        let change =
+            |joined, pod: &str, process: &str| Change { joined, pod: pod.into(), process: process.into() };
+        let joined = |pod, process| change(true, pod, process);
+        let left = |pod, process| change(false, pod, process);
         assert_eq!(view(&[a, b]).changes(&View::default()), []);
         assert_eq!(view(&[a, b]).changes(&view(&[a])), [joined("b", "2")]);
         assert_eq!(view(&[a, b]).changes(&view(&[a, b])), []);

@@ -94,6 +94,10 @@ pub(super) struct Ask<'a> {
 }
 
 impl Ask<'_> {
+    pub(super) fn plain(commands: Pipeline) -> Self {
+        Ask { script: None, commands, asking: false, seen: false, confirm: None }
+    }
+
     pub(super) fn packed(&self) -> Cow<'_, Pipeline> {
         if !self.asking {
             return Cow::Borrowed(&self.commands);

@@ -164,8 +164,7 @@ impl Redis {
     pub async fn get_at(&self, key: &str) -> Result<(Option<(Vec<u8>, i64)>, Option<Arc<Epoch>>), Error> {
         let mut commands = redis::pipe();
         commands.cmd("GET").arg(key).cmd("PTTL").arg(key);
-        let ask = Ask { script: None, commands, asking: false, seen: false, confirm: None };
-        let (value, Answer { epoch, .. }) = self.call(key, ask).await?;
+        let (value, Answer { epoch, .. }) = self.call(key, Ask::plain(commands)).await?;
         let (bytes, left_ms): (Option<Vec<u8>>, i64) = value;
         // -2: it went between the two, and was there when it was read.
         let left_ms = if left_ms == -2 { 0 } else { left_ms };
@@ -176,17 +175,16 @@ impl Redis {
     pub async fn set_for(&self, key: &str, value: &[u8], seconds: u32) -> Result<(), Error> {
         let mut commands = redis::pipe();
         commands.cmd("SET").arg(key).arg(value).arg("EX").arg(seconds);
-        let ask = Ask { script: None, commands, asking: false, seen: false, confirm: None };
-        self.call::<Value>(key, ask).await.map(|_ok| ())
+        self.call::<Value>(key, Ask::plain(commands)).await.map(|_ok| ())
     }
 
     /// The hash at `key`, and Redis TIME in us, right before.
     pub async fn hash_at(&self, key: &str) -> Result<(i64, Vec<(String, String)>), Error> {
         let mut commands = redis::pipe();
         commands.cmd("TIME").cmd("HGETALL").arg(key);
-        let ask = Ask { script: None, commands, asking: false, seen: false, confirm: None };
-        let ((time, hash), _) = self.call::<((i64, i64), Vec<(String, String)>)>(key, ask).await?;
-        Ok((time.0.saturating_mul(1_000_000).saturating_add(time.1), hash))
+        type Rows = Vec<(String, String)>;
+        let ((time, rows), _) = self.call::<((i64, i64), Rows)>(key, Ask::plain(commands)).await?;
+        Ok((time.0.saturating_mul(1_000_000).saturating_add(time.1), rows))
     }
 
     /// From the next connection on, `listener` is told what somebody else changes, while that connection is read.
