@@ -46,9 +46,15 @@ pub(crate) async fn listen(sidecar: &Sidecar) -> Events {
     .await
 }
 
+/// Once: what was refused had no effect, and a busy machine may refuse for a moment.
 pub(crate) async fn say(sidecar: &Sidecar, what: Value) -> Value {
     let message = json!({ "type": "broadcast", "payload": what });
-    sidecar.app.post("/v1/messages", message).await.expect(202).json()
+    eventually("it is said", 3 * RECOVERY, async || {
+        let answer = sidecar.app.post("/v1/messages", &message).await;
+        let refused = answer.status == 503 && answer.code() == "COORDINATION_UNAVAILABLE";
+        if refused { Err(answer) } else { Ok(answer.expect(202).json()) }
+    })
+    .await
 }
 
 const OF_MESSAGES: [&str; 3] = ["message", "gap", "resync"];
