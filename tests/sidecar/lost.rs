@@ -70,6 +70,38 @@ async fn a_failover_that_loses_the_last_write_is_told_it_again() {
     sidecar.stop().await;
 }
 
+/// It answers, and takes no write before a replica follows it: so nobody can say either what it may have lost.
+#[tokio::test]
+async fn what_a_promoted_replica_lacks_comes_before_what_is_new() {
+    let mut world = world(|settings| settings).await;
+    let (sidecar, redis) = (&world.sidecar, &mut world.redis);
+    let (id, _) = new_v1(sidecar, r#"{"a":1}"#).await;
+    let replicated = redis.session(&id).await.unwrap();
+    sidecar.app.patch(&v1(&id), r#"{"b":2}"#).await.expect(200);
+    world.proxy.set(Mode::Cut);
+    redis.restart_empty().await;
+    redis.command::<()>(&["SET", &format!("hyperpage:session:{id}"), &replicated]).await.unwrap();
+    redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await.unwrap();
+    world.proxy.set(Mode::Pass);
+    eventually("it is connected and no record is written", RECOVERY, async || {
+        let ready = sidecar.admin.get("/readyz").await.expect(200).json();
+        check(ready["redis"]["connected"] == true && !ready["redis"]["warning"].is_null(), ready)
+    })
+    .await;
+    sidecar.app.patch(&v1(&id), r#"{"c":3}"#).await.expect(503);
+    redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await.unwrap();
+    eventually("the next write is taken", RECOVERY, async || {
+        let patched = sidecar.app.patch(&v1(&id), r#"{"c":3}"#).await;
+        check(patched.status == 200, patched)
+    })
+    .await;
+    let after = redis.session(&id).await.unwrap();
+    assert!([r#""a":1"#, r#""b":2"#, r#""c":3"#].iter().all(|member| after.contains(member)), "{after}");
+    assert_eq!(total(sidecar, "sessions_forked_total").await, 0.0);
+    assert_eq!(total(sidecar, "sessions_ring_restored_total").await, 1.0);
+    world.sidecar.stop().await;
+}
+
 /// Somebody has written to the new incarnation before we could tell it: what was meant for any state is laid over that,
 /// what was meant for one is reported alone.
 #[tokio::test]

@@ -24,7 +24,7 @@ impl Sessions {
     /// another time.
     pub(super) async fn repaired(&self, id: &SessionId, budget: Budget) -> Result<(), Error> {
         let ring = &self.0.away.ring;
-        let Some(current) = self.incarnation(id) else { return Ok(()) };
+        let Some(current) = self.incarnation(id) else { return self.known_later(id) };
         if ring.unrepaired(id, &current).is_none() {
             return Ok(());
         }
@@ -39,7 +39,17 @@ impl Sessions {
 
     /// Whether there is anything to repair.
     pub(super) fn owes(&self, id: &SessionId) -> bool {
-        self.incarnation(id).is_some_and(|current| self.0.away.ring.unrepaired(id, &current).is_some())
+        match self.incarnation(id) {
+            Some(current) => self.0.away.ring.unrepaired(id, &current).is_some(),
+            None => self.known_later(id).is_err(),
+        }
+    }
+
+    /// A replica that was promoted answers before it takes a write, and so before it can say whose data it has: what is
+    /// new may not come before what it may have lost.
+    fn known_later(&self, id: &SessionId) -> Result<(), Error> {
+        let answers = self.down_since(id).is_none();
+        if answers && self.0.away.ring.knows(id) { Err(Error::repairing()) } else { Ok(()) }
     }
 
     async fn repair(

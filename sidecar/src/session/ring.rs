@@ -71,7 +71,8 @@ pub(crate) struct Ring {
 #[derive(Debug, Default)]
 struct Inner {
     bytes: usize,
-    chains: HashMap<SessionId, Chain>,
+    /// One for each incarnation, the oldest first; seldom more than one.
+    chains: HashMap<SessionId, VecDeque<Chain>>,
     /// One for each write, in the order of their acknowledgement.
     order: VecDeque<(Instant, SessionId)>,
 }
@@ -88,13 +89,13 @@ impl Ring {
         now: Instant,
     ) -> usize {
         let mut inner = self.inner();
-        // Of another incarnation: it was repaired before this write, or cannot be any more.
-        if inner.chains.get(id).is_some_and(|chain| chain.incarnation != *incarnation) {
-            inner.remove(id);
-        }
-        let fresh = || Chain::of(incarnation.clone(), expires_at);
         let cost = cost(&written);
-        let chain = inner.chains.entry(id.clone()).or_insert_with(fresh);
+        let chains = inner.chains.entry(id.clone()).or_default();
+        // A write that was sent again meets an incarnation that nobody has told yet what the one before knew.
+        if chains.back().is_none_or(|chain| chain.incarnation != *incarnation) {
+            chains.push_back(Chain::of(incarnation.clone(), expires_at));
+        }
+        let chain = chains.back_mut().expect("there is one by now");
         let before = chain.text.as_ref().map_or(0, |text| text.len());
         chain.writes.push_back(written);
         chain.text = text.cloned();
@@ -114,7 +115,7 @@ impl Ring {
         let mut inner = self.inner();
         while let Some((at, id)) = inner.order.front() {
             let kept =
-                || inner.chains.get(id).is_some_and(|chain| current(id).as_ref() != Some(&chain.incarnation));
+                || inner.oldest(id).is_some_and(|chain| current(id).as_ref() != Some(&chain.incarnation));
             if now.saturating_duration_since(*at) < AGE || kept() {
                 return;
             }
@@ -124,8 +125,12 @@ impl Ring {
 
     /// What another incarnation than `current` acknowledged for the session.
     pub(crate) fn unrepaired(&self, id: &SessionId, current: &Incarnation) -> Option<Chain> {
-        let inner = self.inner();
-        inner.chains.get(id).filter(|chain| chain.incarnation != *current).cloned()
+        self.inner().oldest(id).filter(|chain| chain.incarnation != *current).cloned()
+    }
+
+    /// Whether anything is known of the session that an incarnation may not have.
+    pub(crate) fn knows(&self, id: &SessionId) -> bool {
+        self.inner().oldest(id).is_some()
     }
 
     /// All sessions with such writes, the oldest first.
@@ -135,7 +140,7 @@ impl Ring {
     ) -> Vec<SessionId> {
         let inner = self.inner();
         let other = |id: &&SessionId| {
-            let chain = inner.chains.get(*id);
+            let chain = inner.oldest(id);
             chain.is_some_and(|chain| current(id).is_some_and(|current| current != chain.incarnation))
         };
         let mut seen = std::collections::HashSet::new();
@@ -147,7 +152,8 @@ impl Ring {
     pub(crate) fn lost(&self, id: &SessionId, chain: &Chain, current: &Incarnation, from: usize) {
         let Some(op) = chain.writes.get(from).map(|written| written.op) else { return };
         let mut inner = self.inner();
-        if let Some(kept) = inner.chains.get_mut(id).filter(|kept| kept.incarnation == chain.incarnation) {
+        let kept = inner.chains.get_mut(id).and_then(VecDeque::front_mut);
+        if let Some(kept) = kept.filter(|kept| kept.incarnation == chain.incarnation) {
             kept.lost = Some((current.clone(), op));
         }
     }
@@ -155,8 +161,8 @@ impl Ring {
     /// Repaired, or beyond it.
     pub(crate) fn remove(&self, id: &SessionId, incarnation: &Incarnation) {
         let mut inner = self.inner();
-        if inner.chains.get(id).is_some_and(|chain| chain.incarnation == *incarnation) {
-            inner.remove(id);
+        if inner.oldest(id).is_some_and(|chain| chain.incarnation == *incarnation) {
+            inner.remove_oldest(id);
         }
     }
 
@@ -166,21 +172,33 @@ impl Ring {
 }
 
 impl Inner {
+    fn oldest(&self, id: &SessionId) -> Option<&Chain> {
+        self.chains.get(id)?.front()
+    }
+
     fn forget_first(&mut self) -> bool {
         let Some((_, id)) = self.order.pop_front() else { return false };
-        let Some(chain) = self.chains.get_mut(&id) else { return true };
+        let Some(chain) = self.chains.get_mut(&id).and_then(VecDeque::front_mut) else { return true };
         self.bytes -= chain.writes.pop_front().map_or(0, |written| cost(&written));
         if chain.writes.is_empty() {
-            self.bytes -= chain.text.as_ref().map_or(0, |text| text.len());
-            self.chains.remove(&id);
+            self.remove_oldest(&id);
         }
         true
     }
 
-    fn remove(&mut self, id: &SessionId) {
-        let Some(chain) = self.chains.remove(id) else { return };
+    fn remove_oldest(&mut self, id: &SessionId) {
+        let Some(chains) = self.chains.get_mut(id) else { return };
+        let Some(chain) = chains.pop_front() else { return };
+        if chains.is_empty() {
+            self.chains.remove(id);
+        }
         self.bytes -= chain.writes.iter().map(cost).sum::<usize>() + chain.text.map_or(0, |text| text.len());
-        self.order.retain(|(_, other)| other != id);
+        let mut gone = chain.writes.len();
+        self.order.retain(|(_, other)| {
+            let of_it = other == id && gone > 0;
+            gone -= usize::from(of_it);
+            !of_it
+        });
     }
 }
 

@@ -103,6 +103,8 @@ fn ten_seconds_are_kept_and_longer_what_waits_for_its_repair() {
     ring.remove(&id("b"), &incarnation(1));
     assert_eq!(all(2), [id("a")]);
     record("a", 2, 61);
+    assert_eq!(all(2), [id("a")], "what is new takes nothing from it");
+    ring.remove(&id("a"), &incarnation(1));
     assert_eq!(all(2), []);
     ring.prune(at(99), |_| Some(incarnation(2)));
     let inner = ring.inner();
@@ -126,4 +128,24 @@ fn it_forgets_the_oldest_when_it_is_full_and_says_so() {
     assert_eq!(lost, [0, 1, 1, 1, 1, 1]);
     assert!(ring.inner().bytes <= MAX_BYTES);
     assert_eq!(ring.all_unrepaired(|_| Some(incarnation(2))), [id("5")]);
+}
+
+/// A write that waited for the connection is acknowledged by the new incarnation before any repair.
+#[test]
+fn what_one_incarnation_acknowledged_waits_for_its_repair_whatever_the_next_has_acknowledged_since() {
+    let (ring, now) = (Ring::default(), Instant::now());
+    let text = Text::from("b".to_owned());
+    for (number, n) in [(1, 1), (2, 1), (3, 2), (4, 2)] {
+        ring.record(&id("a"), &incarnation(n), written(number, "a", "b"), Some(&text), now, now);
+    }
+    let lost = ring.unrepaired(&id("a"), &incarnation(2)).unwrap();
+    let ops: Vec<_> = lost.writes.iter().map(|written| written.op).collect();
+    assert_eq!((lost.incarnation, ops), (incarnation(1), vec![op(1), op(2)]));
+    ring.remove(&id("a"), &incarnation(1));
+    assert!(ring.unrepaired(&id("a"), &incarnation(2)).is_none() && ring.knows(&id("a")));
+    assert_eq!(ring.unrepaired(&id("a"), &incarnation(3)).unwrap().writes.len(), 2, "its own are not gone");
+    assert_eq!(ring.inner().order.len(), 2);
+    ring.remove(&id("a"), &incarnation(2));
+    let inner = ring.inner();
+    assert_eq!((inner.bytes, inner.order.len(), inner.chains.len()), (0, 0, 0));
 }
