@@ -148,7 +148,7 @@ impl Client {
 
     fn record(&self, session: usize, pod: usize, invoked: Duration, action: Action, outcome: Outcome) {
         let ended = self.world.now();
-        self.world.record(Event { session, pod, invoked, ended, action, outcome });
+        self.world.record(Event { session, pod, before: Vec::new(), invoked, ended, action, outcome });
     }
 
     async fn look(&mut self, session: usize, pod: usize) {
@@ -212,7 +212,7 @@ impl Client {
     /// One call, however often it is sent: under its key it happens once, whichever pod is asked again.
     async fn keyed(&mut self, session: usize, first: usize, action: Action, request: Request) {
         let request = request.header("idempotency-key", format!("key-{}", self.world.next_op()));
-        let mut invoked = None;
+        let (mut invoked, mut before) = (None, Vec::new());
         for pod in (first..).map(|pod| pod % NODES).take(SENT) {
             let (sent, answer) = self.ask(pod, request.clone()).await;
             let doubtful = invoked.is_some();
@@ -223,8 +223,10 @@ impl Client {
                 outcome => outcome,
             };
             if outcome != Outcome::Unknown || pod == (first + SENT - 1) % NODES {
-                return self.record(session, pod, invoked, action, outcome);
+                let ended = self.world.now();
+                return self.world.record(Event { session, pod, before, invoked, ended, action, outcome });
             }
+            before.push(pod);
         }
     }
 

@@ -60,7 +60,15 @@ async fn expire_one(world: &World, session: usize) -> bool {
         world.expired();
         let outcome = Outcome::Ok(Answer::default());
         let ended = world.now();
-        world.record(Event { session, pod: NOBODY, invoked, ended, action: Action::Expire, outcome });
+        world.record(Event {
+            session,
+            pod: NOBODY,
+            before: Vec::new(),
+            invoked,
+            ended,
+            action: Action::Expire,
+            outcome,
+        });
     }
     gone == 1
 }
@@ -77,7 +85,7 @@ pub(crate) async fn swap(world: &World) -> usize {
         };
         let action = Action::Foreign { op: first + at as u64 };
         let outcome = Outcome::Ok(Answer::default());
-        world.record(Event { session, pod: NOBODY, invoked, ended, action, outcome });
+        world.record(Event { session, pod: NOBODY, before: Vec::new(), invoked, ended, action, outcome });
     }
     found.len()
 }
@@ -115,8 +123,8 @@ pub(crate) async fn fail_over(world: &Arc<World>, cut_off: bool) -> (Option<usiz
     let before = world.marks(evaluate(world, &format!("{STORED} return found"), 0).await);
     let node = &world.nodes[STRONG];
     let mut sidecar = node.sidecar.lock().await;
-    node.pod.lock().unwrap().killed.push(world.now());
     sidecar.kill();
+    node.pod.lock().unwrap().killed.push(world.now());
     world.redis.lock().await.fail_over().await;
     let after = world.marks(evaluate(world, &format!("{STORED} return found"), 0).await);
     node.replace(&mut sidecar).await;

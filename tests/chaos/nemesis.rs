@@ -140,8 +140,8 @@ async fn happen(
         Kind::KillSidecar => {
             let mut sidecar = node.sidecar.lock().await;
             sidecar.assert_no_panic();
-            node.pod.lock().unwrap().killed.push(world.now());
             sidecar.kill();
+            node.pod.lock().unwrap().killed.push(world.now());
             pause(for_a_while / 2).await;
             node.replace(&mut sidecar).await;
             return one("killed, another begun; ");

@@ -98,10 +98,11 @@ async fn look(world: &Arc<World>) {
 }
 
 async fn history(world: &World) -> History {
-    let mut pods = Vec::new();
+    let (mut pods, mut logs) = (Vec::new(), Vec::new());
     for node in &world.nodes {
         let sidecar = node.sidecar.lock().await;
         sidecar.assert_sound();
+        logs.push(sidecar.logs());
         let metrics = sidecar.admin.get("/metrics").await.expect(200).body;
         let Pod { killed, paused, .. } = node.pod.lock().unwrap().clone();
         pods.push(Pod {
@@ -116,7 +117,7 @@ async fn history(world: &World) -> History {
     let mut faults = world.faults.lock().unwrap().clone();
     // There is one at most.
     faults.iter_mut().filter_map(|fault| fault.lost.as_mut()).for_each(|lost| lost.renewed = renewed);
-    History { events: world.events(), faults, pods, repair: world.family.repair() }
+    History { events: world.events(), faults, pods, repair: world.family.repair(), logs }
 }
 
 /// Of all samples of that name.

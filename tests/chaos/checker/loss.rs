@@ -50,6 +50,14 @@ fn a_write_cut_by_a_loss_is_applied_again_or_counted() {
         history.pods[0] = excuse;
         accepts(&history);
     }
+    // Another pod, asked before under the same key, may have done it.
+    history.pods[0] = Pod::default();
+    history.pods[1].killed.push(ms(50));
+    objects(&history, Rule::Cut);
+    let asked = history.events.iter_mut().find(|event| **event == write).expect("the write");
+    asked.before.push(1);
+    accepts(&history);
+    history.pods[1] = Pod::default();
     // It was acknowledged too long ago to be remembered.
     let mut long_ago = history.clone();
     long_ago.pods[0] = Pod::default();

@@ -19,7 +19,8 @@ fn ms(ms: u64) -> Duration {
 }
 
 fn event(invoked: u64, ended: u64, action: Action, outcome: impl Into<Outcome>) -> Event {
-    Event { session: 0, pod: 0, invoked: ms(invoked), ended: ms(ended), action, outcome: outcome.into() }
+    let (invoked, ended, outcome) = (ms(invoked), ms(ended), outcome.into());
+    Event { session: 0, pod: 0, before: Vec::new(), invoked, ended, action, outcome }
 }
 
 fn write(op: u64) -> Action {
@@ -80,7 +81,8 @@ fn absent() -> Outcome {
 }
 
 fn of(events: &[Event]) -> History {
-    History { events: events.to_vec(), faults: Vec::new(), pods: vec![Pod::default(); 2], repair: ms(5000) }
+    let (events, pods) = (events.to_vec(), vec![Pod::default(); 2]);
+    History { events, faults: Vec::new(), pods, repair: ms(5000), logs: Vec::new() }
 }
 
 /// One rule, and no other, is broken.

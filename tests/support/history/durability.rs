@@ -114,7 +114,8 @@ fn is_remembered(history: &History, event: &Event) -> bool {
 
 /// What a pod remembers dies with it.
 fn died_after(history: &History, event: &Event) -> bool {
-    history.pods.get(event.pod).is_some_and(|pod| pod.killed.iter().any(|killed| *killed >= event.invoked))
+    let asked = event.before.iter().chain([&event.pod]).filter_map(|pod| history.pods.get(*pod));
+    asked.flat_map(|pod| &pod.killed).any(|killed| *killed >= event.invoked)
 }
 
 fn ended(history: &History, session: usize) -> bool {

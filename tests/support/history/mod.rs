@@ -28,6 +28,8 @@ pub struct History {
     pub pods: Vec<Pod>,
     /// So long after a loss of data a miss proves nothing.
     pub repair: Duration,
+    /// What each pod's sidecar logged, for whoever looks for a cause.
+    pub logs: Vec<String>,
 }
 
 /// One call of one client, or what the nemesis did to one session.
@@ -35,6 +37,8 @@ pub struct History {
 pub struct Event {
     pub session: usize,
     pub pod: usize,
+    /// Asked before that one, under the same key: one of them may have done it, and remembers it alone.
+    pub before: Vec<usize>,
     pub invoked: Duration,
     pub ended: Duration,
     pub action: Action,

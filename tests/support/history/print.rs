@@ -12,7 +12,7 @@ const TAG: usize = 8;
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Event { session, pod, invoked, ended, action, outcome } = self;
+        let Event { session, pod, before: _, invoked, ended, action, outcome } = self;
         write!(f, "{} … {} pod {pod} session {session:>2} ", ms(*invoked), ms(*ended))?;
         match action {
             Action::Write { op, dialect, after: None } => write!(f, "{dialect} {op}")?,
@@ -140,8 +140,12 @@ impl History {
         text.extend(lines.into_iter().map(|(_, line)| line + "\n"));
         let dir = workspace().join("target/test");
         let path = dir.join(format!("history-{name}.txt"));
-        let written = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&path, text));
-        written.expect("the target directory is writable");
+        let logs = self.logs.iter().enumerate();
+        let logs = logs.map(|(pod, log)| (dir.join(format!("history-{name}.pod-{pod}.log")), log));
+        std::fs::create_dir_all(&dir).expect("the target directory is writable");
+        for (path, text) in logs.chain([(path.clone(), &text)]) {
+            std::fs::write(path, text).expect("the target directory is writable");
+        }
         path
     }
 }
