@@ -68,15 +68,22 @@ async fn ten_hyperpages_at_rest_after_restarts_and_closed_watches_cause_no_reque
     println!("{HYPERPAGES} Hyperpages after a restart of both replicas: {}", verbs(&entries));
     assert_eq!(unquiet_at_start(&entries), Vec::<String>::new(), "after a restart of both replicas");
 
+    let before = holder(&server).await.unwrap();
     let entries = after_closed_watches(&mut server).await;
-    println!("{HYPERPAGES} Hyperpages after an API server restart: {}", verbs(&entries));
+    // A server that takes longer to start than a Lease may go without renewal costs the leader its own.
+    let leaders = 1 + usize::from(holder(&server).await.unwrap() != before);
+    println!(
+        "{HYPERPAGES} Hyperpages after an API server restart, under {leaders} leader(s): {}",
+        verbs(&entries)
+    );
     let (lists, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.verb == "list");
     let mut kinds: BTreeMap<_, usize> = BTreeMap::new();
     lists
         .iter()
         .filter(|list| !list.is_next_page())
         .for_each(|list| *kinds.entry(&list.object_ref.resource).or_default() += 1);
-    assert!(kinds.values().all(|lists| *lists <= 2), "each kind is read again once: {kinds:?}");
+    let once = kinds.values().all(|lists| *lists <= 1 + leaders);
+    assert!(once, "each kind is read again once by each of {leaders}: {kinds:?}");
     assert_eq!(unquiet(&others), Vec::<String>::new(), "after every watch was closed");
     // It was not quiet because it was dead.
     scene.apply("late", shop()).await.unwrap();
@@ -89,7 +96,6 @@ async fn after_closed_watches(server: &mut ApiServer) -> Vec<Entry> {
     let mark = server.audit().mark().unwrap();
     server.restart().await.unwrap();
     let server = &*server;
-    let leader = holder(server).await.unwrap();
     let again = async || {
         let entries = server.audit().since(mark, OPERATOR)?;
         let watched =
@@ -99,8 +105,5 @@ async fn after_closed_watches(server: &mut ApiServer) -> Vec<Entry> {
     };
     eventually("it watches again", SOON, again).await;
     drop(work);
-    let entries = rest(server, mark).await;
-    // Had it lost its Lease, this would be the restart of an operator once more.
-    assert_eq!(holder(server).await.unwrap(), leader);
-    entries
+    rest(server, mark).await
 }
