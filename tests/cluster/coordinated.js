@@ -1,12 +1,20 @@
-// An app that keeps what it hears of its sidecar, and passes on what a test asks of that.
+// An app that keeps what it hears of its sidecar, says so, and passes on what a test asks of that.
 const http = require('node:http');
 const base = process.env.HYPERPAGE_URL;
 const KEPT = 50000;
 const heard = [];
 let last = '';
+let stream;
 const note = (event) => {
   heard.push(event);
   if (heard.length > KEPT) heard.shift();
+};
+
+// A later one says what a lost one would have said.
+const acknowledge = (id) => {
+  const headers = { 'content-type': 'application/json', connection: 'close' };
+  http.request(base + '/v1/events/acks', { method: 'POST', headers, agent: false }, (answer) => answer.resume())
+    .on('error', () => {}).end(JSON.stringify({ stream, id }));
 };
 
 // One event: lines of `name: value` up to an empty one.
@@ -17,13 +25,19 @@ const take = (text) => {
     if (name) event[name] = value;
   }
   if (event.id) last = event.id;
-  if (event.event) note({ event: event.event, id: event.id, data: JSON.parse(event.data || 'null') });
+  if (!event.event) return;
+  const data = JSON.parse(event.data || 'null');
+  if (event.event === 'hello') stream = data.stream;
+  // Nothing is to be found out from them.
+  if (event.event === 'lease') return;
+  note({ event: event.event, id: event.id, data });
+  if (['message', 'gap', 'resync'].includes(event.event)) acknowledge(event.id);
 };
 
 const listen = () => {
   const headers = last ? { 'last-event-id': last } : {};
   const again = () => setTimeout(listen, 100);
-  http.get(base + '/v1/events', { headers, agent: false }, (answer) => {
+  http.get(base + '/v1/events?acks=true', { headers, agent: false }, (answer) => {
     let rest = '';
     answer.setEncoding('utf8').on('data', (text) => {
       const events = (rest + text).split('\n\n');

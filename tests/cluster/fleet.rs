@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt;
+use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tests::cluster::{is_ready, pod_url};
@@ -89,16 +90,21 @@ impl Fleet {
         Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
-    /// How many pods each pod knows of.
+    /// Names of the pods that this pod knows of.
+    pub(crate) async fn known(&self, pod: &Pod) -> Result<BTreeSet<String>> {
+        let seen: Value = serde_json::from_str(&self.text(pod, "/v1/pods").await?)?;
+        let seen = seen["pods"].as_array().into_iter().flatten();
+        Ok(seen.filter_map(|it| Some(it["pod"].as_str()?.to_owned())).collect())
+    }
+
+    /// So many are ready, and each knows all of them.
     pub(crate) async fn know_each_other(&self, replicas: usize) {
         eventually(&format!("{replicas} pods know each other"), ROLLED, async || {
             let pods = self.pods().await?;
             let names: BTreeSet<_> = pods.iter().map(ResourceExt::name_any).collect();
             ensure!(names.len() == replicas, "{} pods are ready", names.len());
             for pod in &pods {
-                let seen: Value = serde_json::from_str(&self.text(pod, "/v1/pods").await?)?;
-                let seen = seen["pods"].as_array().into_iter().flatten();
-                let seen: BTreeSet<_> = seen.filter_map(|it| Some(it["pod"].as_str()?.to_owned())).collect();
+                let seen = self.known(pod).await?;
                 ensure!(seen == names, "{} knows {seen:?}", pod.name_any());
             }
             anyhow::Ok(())
@@ -107,46 +113,71 @@ impl Fleet {
     }
 }
 
-/// Messages with numbers, at a steady pace, through whichever pod the Service chooses.
-pub(crate) struct Messages {
+/// Invalidations with numbers, at a steady pace, through whichever pod the address leads to.
+pub(crate) struct Invalidations {
     stop: watch::Sender<bool>,
-    task: tokio::task::JoinHandle<Result<Vec<u64>>>,
+    task: tokio::task::JoinHandle<Result<Sent>>,
 }
 
-impl Messages {
-    pub(crate) fn start(url: &str, every: Duration) -> Self {
+/// Each of them acknowledged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) all: u64,
+    /// By the time of the answer, which waited for that.
+    pub(crate) applied_by_all: u64,
+}
+
+impl Invalidations {
+    /// As a plain message, of which an app may send more.
+    pub(crate) fn messages(url: &str, every: Duration) -> Self {
+        let whole = |keys| json!({"type": "cache_invalidate", "payload": keys});
+        Self::start(format!("{url}/v1/messages"), every, whole)
+    }
+
+    /// Answered when every pod's app has applied it, or says which has not.
+    pub(crate) fn applied(url: &str, every: Duration) -> Self {
+        Self::start(format!("{url}/v1/cache/invalidate?wait=applied"), every, |keys| keys)
+    }
+
+    fn start(url: String, every: Duration, body: fn(Value) -> Value) -> Self {
         let (stop, mut stopped) = watch::channel(false);
-        let url = format!("{url}/v1/messages");
         let task = tokio::spawn(async move {
             let limit = Duration::from_secs(10);
             let http =
                 reqwest::Client::builder().no_proxy().timeout(limit).pool_max_idle_per_host(0).build()?;
-            let (mut sent, mut pace) = (Vec::new(), tokio::time::interval(every));
+            let (mut sent, mut pace) = (Sent::default(), tokio::time::interval(every));
             loop {
                 tokio::select! {
                     _ = stopped.changed() => return Ok(sent),
                     _ = pace.tick() => {}
                 }
-                let number = sent.len() as u64 + 1;
-                let payload = json!({"keys": [format!("product-{number}")], "number": number});
-                let message = json!({"type": "cache_invalidate", "payload": payload});
-                let answer = http.post(&url).json(&message).send().await?;
+                let number = sent.all + 1;
+                let keys = json!({"keys": [format!("{PRODUCT}{number}")]});
+                let answer = http.post(&url).json(&body(keys)).send().await?;
                 let (status, text) = (answer.status(), answer.text().await?);
-                ensure!(status.is_success(), "message {number}: {status} {text}");
-                sent.push(number);
+                ensure!(status.is_success(), "invalidation {number}: {status} {text}");
+                sent.all = number;
+                sent.applied_by_all += u64::from(status == StatusCode::OK);
             }
         });
         Self { stop, task }
     }
 
-    /// All that were sent, each of them acknowledged.
-    pub(crate) async fn end(self) -> Result<Vec<u64>> {
+    pub(crate) async fn end(self) -> Result<Sent> {
         self.stop.send_replace(true);
         self.task.await?
     }
 }
 
-/// What became of the messages up to `last` at one pod.
+const PRODUCT: &str = "product-";
+
+impl Heard {
+    fn number(&self) -> Option<u64> {
+        self.data["payload"]["keys"][0].as_str()?.strip_prefix(PRODUCT)?.parse().ok()
+    }
+}
+
+/// What became of the invalidations up to `last` at one pod.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Ledger {
     heard: usize,
@@ -160,10 +191,10 @@ impl Ledger {
     pub(crate) fn of(heard: &[Heard], last: u64) -> Self {
         let mut ledger = Self::default();
         let mut next = None;
-        for Heard { event, data } in heard {
-            match event.as_str() {
+        for one in heard {
+            match one.event.as_str() {
                 "message" => {
-                    let Some(number) = data["payload"]["number"].as_u64() else { continue };
+                    let Some(number) = one.number() else { continue };
                     ledger.heard += 1;
                     ledger.unreported.extend(next.into_iter().flat_map(|next| next..number));
                     next = Some(next.map_or(number + 1, |next: u64| next.max(number + 1)));
@@ -183,8 +214,10 @@ impl Ledger {
 
 #[test]
 fn a_message_that_nobody_reports_as_missed_is_seen() {
-    let message =
-        |number: u64| Heard { event: "message".to_owned(), data: json!({"payload": {"number": number}}) };
+    let message = |number: u64| {
+        let keys = json!({"keys": [format!("{PRODUCT}{number}")]});
+        Heard { event: "message".to_owned(), data: json!({"payload": keys}) }
+    };
     let resync = || Heard { event: "resync".to_owned(), data: Value::Null };
     let judge = |heard: &[Heard]| Ledger::of(heard, 5);
     let whole: Vec<_> = (2..=5).map(message).collect();
@@ -195,9 +228,9 @@ fn a_message_that_nobody_reports_as_missed_is_seen() {
     assert_eq!(told, Ledger { heard: 3, reported: 1, unreported: vec![] });
 }
 
-/// Every pod has every message that it was there for. Gives how many it heard and how often it was told of a gap.
+/// Every pod has every invalidation that it was there for. Gives how many it heard and how often it was told of a gap.
 pub(crate) async fn every_pod_heard(fleet: &Fleet, last: u64) -> BTreeMap<String, (usize, usize)> {
-    eventually(&format!("every pod has heard message {last}"), Duration::from_secs(30), async || {
+    eventually(&format!("every pod has heard invalidation {last}"), ROLLED, async || {
         let mut ledgers = BTreeMap::new();
         for pod in fleet.pods().await? {
             let Ledger { heard, reported, unreported } = Ledger::of(&fleet.heard(&pod).await?, last);
