@@ -1,6 +1,9 @@
-// All that this pod hears from the others: one stream of events from the sidecar, the last of them in a ring, and as
-// many browsers as look on. A browser has no queue here: one that does not read is let go, and comes again.
+// All that this pod hears from the others: one stream of events from the sidecar, each applied and acknowledged, the
+// last of them in a ring, and as many browsers as look on. A browser has no queue here: one that does not read is let
+// go, and comes again.
 
+import { acknowledge, begin } from './acks.js';
+import { drop, lease } from './cache.js';
 import { listen } from './sidecar.js';
 import { event, Reader } from './sse.js';
 import { answerArrival } from './messages.js';
@@ -40,10 +43,12 @@ async function once() {
   let heard = false;
   try {
     const reader = new Reader();
-    await listen('/v1/events', last === undefined ? {} : { 'Last-Event-ID': last }, SILENCE_MS, (text) => {
+    await listen('/v1/events?acks=true', last === undefined ? {} : { 'Last-Event-ID': last }, SILENCE_MS, (text) => {
       for (const { id, name, data } of reader.push(text)) {
         heard = true;
-        // Leases, pods and leaders come by here, too: the page asks for them.
+        if (name === 'hello') begin(JSON.parse(data).stream);
+        if (name === 'lease') lease(JSON.parse(data));
+        // Pods and leaders come by here, too: the page asks for them.
         const news = TOLD.includes(name) && data !== undefined;
         // An id alone is the place of what is not for us.
         if (id !== undefined && (news || data === undefined || name === 'hello')) last = id;
@@ -53,10 +58,13 @@ async function once() {
   } catch {
     // It has ended; nothing is lost by that, or the sidecar says so when we come again.
   }
+  begin(undefined);
   return heard;
 }
 
 function take(entry) {
+  drop(entry);
+  acknowledge(entry.id);
   ring.push(entry);
   if (ring.length > KEPT) ring.shift();
   for (const browser of browsers) send(browser, entry);

@@ -50,8 +50,8 @@ ${pods(shown)}${ledger(shown.faults)}${feed(shown)}<details>
 </details>`, '<script src="/live.js" type="module"></script>\n');
 }
 
-function pods({ pod, cluster, faults }) {
-  const rows = podRows({ pod, cluster, ledger: faults?.ledger });
+function pods({ pod, cluster, faults, made }) {
+  const rows = podRows({ pod, cluster, ledger: faults?.ledger, made });
   const which = (name) => `<input type="hidden" name="pod" value="${escape(name)}">`;
   const kill = (name) => (faults ? control(faults, 'kill', 'Kill this pod', which(name)) : '');
   const row = ({ name, state, info }) => `<li data-pod="${escape(name)}" data-state="${state}"><div>${info}</div>${kill(name)}</li>`;
@@ -87,6 +87,7 @@ function feed({ cluster, entries }) {
   return `<section>
   <h2>What the pods tell each other</h2>
   <div class="acts">${act('broadcast', 'Say hello to all pods')}${act('invalidate', 'Invalidate a cache key')}</div>
+  <p class="why" id="told" role="status"></p>
   <ol id="feed" class="feed">${feedRows(entries)}</ol>
 </section>
 `;

@@ -4,7 +4,8 @@
 //   GET /          the page; counts a visit          GET /visit     counts a visit, answers JSON
 //   GET /session   the visitor without counting      GET /healthz   the process answers
 //   GET /view      all that the page shows, JSON     GET /events    what pods tell each other, as it happens
-//   GET /leader    who leads                         POST /broadcast, /invalidate   tells all pods something
+//   GET /leader    who leads                         POST /broadcast    tells all pods something
+//   POST /invalidate   tells all pods to forget something, and answers when they have
 //   /api/sessions* the sidecar's own API, passed through unchanged
 
 import http from 'node:http';
@@ -13,7 +14,7 @@ import os from 'node:os';
 import { readFileSync } from 'node:fs';
 import { answer, cookie, HTML, JSON_TYPE, json, ownPage, setCookie, TEXT } from './answers.js';
 import * as feed from './feed.js';
-import { kinds, tell } from './messages.js';
+import { greetedAt, kinds, tell } from './messages.js';
 import { page, unavailablePage } from './page.js';
 import { call, passThrough, Unavailable } from './sidecar.js';
 import { cluster, faults, view } from './view.js';
@@ -60,7 +61,7 @@ async function route(req, res, path) {
   } else if (path === '/') {
     await visited(req, res, async (visitor) => {
       const [seen, control] = await Promise.all([cluster(), faults(req.headers.host)]);
-      answer(res, 200, HTML, page({ ...visitor, cluster: seen, faults: control, entries: feed.recent() }));
+      answer(res, 200, HTML, page({ ...visitor, cluster: seen, faults: control, entries: feed.recent(), made: { [POD]: greetedAt() } }));
     });
   } else if (path === '/session') {
     const found = await look(cookie(req));

@@ -1,6 +1,7 @@
 // What the page shows, as one value: from the sidecar beside us and, where there is one, from whoever runs the demo.
 
 import http from 'node:http';
+import { greetedAt } from './messages.js';
 import { call, collect, Unavailable } from './sidecar.js';
 import { look } from './visits.js';
 
@@ -38,7 +39,7 @@ export function faults(host = '') {
 /** For the page's script: always an answer, whatever the store does. */
 export async function view(pod, id) {
   const [visitor, seen] = await Promise.all([visitorOf(id), cluster()]);
-  return { pod, ...visitor, cluster: seen };
+  return { pod, ...visitor, cluster: seen, greetingAgeMs: Date.now() - greetedAt() };
 }
 
 async function visitorOf(id) {

@@ -294,7 +294,11 @@ async fn the_demos_browsers_hear_what_pods_tell_each_other_and_go_on_where_they_
         Err(arrived)
     });
     let (_, last) = sent.await;
-    apps[1].tell("invalidate").await.expect(202);
+    eventually("both have applied it, and it is said", START, async || {
+        let told = apps[1].tell("invalidate").await;
+        check(told.status == 200 && told.body.contains("All 2 pods have applied it"), told)
+    })
+    .await;
     let next = entry(&mut hears).await.json();
     assert_eq!(
         (&next["data"]["type"], &next["data"]["sourcePod"]),

@@ -1,5 +1,6 @@
 // The front door of `make demo`: one address before several apps, one after the other, as a Service would be.
-// A backend that refuses the connection is passed over; nothing of the request has been read by then.
+// A backend that refuses the connection is passed over, nothing of the request has been read by then; so is one that ends
+// before it has answered who only looks.
 
 import http from 'node:http';
 import { pipeline } from 'node:stream';
@@ -9,6 +10,9 @@ const SILENCE_MS = 30_000;
 // The side that sends requests should be the one that closes.
 const KEEP_MS = 75_000;
 const MAX_CONNECTIONS = 4_096;
+
+/** Twice is as good as once: it counts no visit. */
+const looksOnly = ({ method, url }) => method === 'GET' && !['/', '/visit'].includes(url.split('?', 1)[0]);
 
 export class Front {
   /** `backends` gives the ports of the apps that serve now; `control` answers what is none of theirs. */
@@ -60,7 +64,7 @@ export class Front {
     upstream.on('error', (error) => {
       if (answered || res.destroyed) return;
       const untouched = error.code === 'ECONNREFUSED' || (upstream.reusedSocket && req.method === 'GET');
-      this.offer(req, res, untouched ? others : []);
+      this.offer(req, res, untouched || looksOnly(req) ? others : []);
     });
     upstream.on('socket', (socket) => {
       const send = () => req.pipe(upstream);

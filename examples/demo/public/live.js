@@ -9,6 +9,7 @@ const ANSWER_MS = 5_000;
 
 const at = (id) => document.getElementById(id);
 const answers = {};
+const made = {};
 let view = null;
 let ledger = null;
 let entries = [];
@@ -16,6 +17,11 @@ let entries = [];
 function notice(text) {
   at('notice').textContent = text;
   at('notice').hidden = text === '';
+}
+
+/** What became of what this page told all pods. */
+function told(text) {
+  if (at('told')) at('told').textContent = text;
 }
 
 function showVisitor({ pod, visits, ageSeconds, sessionId }) {
@@ -29,7 +35,7 @@ function showPods() {
   if (view === null) return;
   at('leader').innerHTML = leaderLine(view.cluster);
   const list = at('pods');
-  const rows = podRows({ ...view, ledger, answers });
+  const rows = podRows({ ...view, ledger, answers, made });
   for (const { name, state, info } of rows) {
     const row = [...list.children].find((li) => li.dataset.pod === name) ?? added(list, name);
     row.dataset.state = state;
@@ -91,6 +97,7 @@ function problem({ pod, problem: what, visitor }) {
 async function look() {
   const { body } = await ask('/view');
   answers[body.pod] = (answers[body.pod] ?? 0) + 1;
+  made[body.pod] = Date.now() - body.greetingAgeMs;
   compare(view, body);
   view = body;
   if (body.visitor) showVisitor({ pod: body.pod, ...body.visitor });
@@ -99,11 +106,14 @@ async function look() {
 }
 
 async function send(form) {
+  told('');
+  if (form.closest('section').contains(at('told'))) told('Asking all pods …');
   const { status, body } = await ask(form.getAttribute('action'), {
     method: form.method,
     headers: { Accept: 'application/json' },
     body: new URLSearchParams(new FormData(form)),
   });
+  told(status < 300 ? body.words ?? '' : '');
   notice(status < 300 ? '' : body.error ?? 'That did not work.');
 }
 
@@ -116,7 +126,10 @@ async function visit() {
 document.addEventListener('submit', (event) => {
   event.preventDefault();
   const form = event.target;
-  (form.method === 'post' ? send(form) : visit()).catch(() => notice('No pod answers right now; try again.'));
+  (form.method === 'post' ? send(form) : visit()).catch(() => {
+    told('');
+    notice('No pod answers right now; try again.');
+  });
 });
 
 function every(ms, step, failed) {

@@ -14,8 +14,8 @@ const ms = (value) => (value < 1_000 ? `${Math.round(value)} ms` : `${(value / 1
 const times = (count) => (count === 1 ? 'once' : `${number(count)} times`);
 const number = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, '\u202f');
 
-/** One row for each pod that is known here or there: { name, state, info }. */
-export function podRows({ pod: answering, cluster, ledger, answers = {} }) {
+/** One row for each pod that is known here or there: { name, state, info }. `made`: when it made what it keeps. */
+export function podRows({ pod: answering, cluster, ledger, answers = {}, made = {} }) {
   const known = new Map((cluster?.pods ?? []).map((row) => [row.pod, row]));
   const ended = new Set((ledger?.pods ?? []).filter(({ runs }) => !runs).map(({ pod }) => pod));
   const names = new Set([...known.keys(), ...(ledger?.pods ?? []).map(({ pod }) => pod), answering, ...Object.keys(answers)]);
@@ -27,6 +27,7 @@ export function podRows({ pod: answering, cluster, ledger, answers = {} }) {
     else if (row !== undefined) facts.push(`${row.ready ? 'ready' : 'not ready'}, heard ${ms(row.ageMs)} ago`);
     const count = answers[name] ?? (name === answering ? 1 : 0);
     if (count > 0) facts.push(`answered you ${times(count)}`);
+    if (state !== 'ended' && made[name] !== undefined) facts.push(`keeps a greeting for ${age(Math.max(0, Math.floor((Date.now() - made[name]) / 1_000)))}`);
     const leads = cluster?.leader.leaderId === name ? ' <span class="badge">leads</span>' : '';
     return { name, state, info: `<strong>${escape(name)}</strong>${leads} <small>${escape(facts.join(' · '))}</small>` };
   });
