@@ -31,7 +31,7 @@ const DEV: By = By::Test("readme_dev_sidecar_serves_what_the_app_asks");
 const DEMO: By = By::Test("readme_demo_comes_up_counts_and_leaves_nothing");
 
 /// Who runs what, by how the command begins.
-const RUN: [(&str, By); 23] = [
+const RUN: [(&str, By); 27] = [
     ("make up", By::Script("tests/test.sh", "tests/cluster/up.sh")),
     ("make down", By::Script("tests/test.sh", "tests/cluster/down.sh")),
     ("make test", By::Script(".ci/run", "make test")),
@@ -44,6 +44,10 @@ const RUN: [(&str, By); 23] = [
     ("session=$(curl", DEV),
     ("curl -fsS -X PATCH", DEV),
     ("curl -fsS \"http://127.0.0.1:4100$session\"", DEV),
+    ("curl -fsSN http://127.0.0.1:4100/v1/events", DEV),
+    ("curl -fsS http://127.0.0.1:4100/v1/leader", DEV),
+    ("curl -fsS -X POST http://127.0.0.1:4100/v1/messages", DEV),
+    ("curl -fsS -X POST 'http://127.0.0.1:4100/v1/cache/invalidate", DEV),
     ("make demo", DEMO),
     ("curl -fsS -c /tmp/hyperpage-jar", DEMO),
     ("export PATH=", CLUSTER),
@@ -165,11 +169,32 @@ async fn readme_dev_sidecar_serves_what_the_app_asks() {
     let script = dir.write("app.mjs", &typescript().replace("4100", &port));
     let cart = output(Command::new("node").arg(script)).expect("the README's TypeScript works");
     assert!(["tea", "milk", "sugar"].iter().all(|thing| cart.contains(thing)), "{cart}");
+    pods_tell_each_other(&port).await;
 
     sidecar.signal("TERM").expect("it runs");
     assert_eq!(sidecar.exited(STOP).await.expect("it ends"), 0, "{}", sidecar.tail(20));
     assert!(!children.iter().any(|pid| lives(pid)), "its Redis is gone with it");
     assert_empty(&temporary);
+}
+
+/// In two terminals.
+async fn pods_tell_each_other(port: &str) {
+    let dir = Scratch::new("readme");
+    let blocks = section("What pods tell each other");
+    assert_eq!(blocks.len(), 2, "{blocks:?}");
+    let (hears, tells) = (&blocks[0], &blocks[1]);
+    let here = Block {
+        commands: hears.commands.iter().map(|it| it.replace("4100", port)).collect(),
+        ..hears.clone()
+    };
+    let events = start(&dir, &here, &[]);
+    printed(&events, "event: hello", &['\n']).await;
+    let answers = run(&[tells], &[("4100", port)]).expect("the README's commands work");
+    for words in [r#""term":"#, r#""id":"#, r#""applied":"#] {
+        assert!(answers.contains(words), "{words}: {answers}");
+    }
+    printed(&events, r#""hello":"all""#, &['\n']).await;
+    printed(&events, "product-7", &['\n']).await;
 }
 
 /// The README's one block of it, which says nothing that JavaScript does not know.
