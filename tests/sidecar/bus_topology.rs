@@ -10,7 +10,7 @@ use tests::scratch::Scratch;
 use tests::sidecar::{Settings, Sidecar};
 use tests::tls::Authority;
 
-use crate::bus::{hear, listen, pod};
+use crate::bus::{hear, listen, pod, say};
 use crate::bus_faults::{insist, reach, told};
 use crate::common::RECOVERY;
 use crate::leader::{ELECTED, led};
@@ -135,5 +135,32 @@ async fn apps_with_prefixes_of_their_own_share_a_redis_and_neither_leader_nor_me
     for app in apps {
         assert!(total(&app, "hyperpage_bus_rejected_total").await == 0.0);
         app.stop().await;
+    }
+}
+
+/// It is an old one, or hides behind a proxy of its time: fred begins anew in its words.
+#[tokio::test]
+async fn a_redis_that_does_not_speak_resp3_is_heard_all_the_same() {
+    let redis = RedisServer::with(&["--save", "", "--rename-command", "HELLO", ""]).await;
+    let [one, other] = [pod(&redis, "pod-a"), pod(&redis, "pod-b")];
+    let sidecars = [Sidecar::start(&one).await, Sidecar::start(&other).await];
+    let within = Duration::from_secs(60);
+    for sidecar in &sidecars {
+        eventually("it is subscribed", within, async || {
+            let count = total(sidecar, "hyperpage_bus_subscriptions_total").await;
+            check(count >= 1.0, count)
+        })
+        .await;
+    }
+    let mut events = listen(&sidecars[0]).await;
+    let sent = say(&sidecars[1], json!(1)).await;
+    assert_eq!(hear(&mut events).await.json()["id"], sent["id"]);
+    // What the original's pods say is in no stream that it could be fetched from.
+    let theirs = r#"{"id":"theirs","type":"broadcast","payload":1,"timestamp":5,"sourcePod":"old"}"#;
+    redis.command::<i64>(&["PUBLISH", "hyperpage:coord:all", theirs]).await.unwrap();
+    assert_eq!(hear(&mut events).await.json()["id"], "theirs");
+    assert_eq!(total(&sidecars[0], "hyperpage_bus_gaps_total").await, 0.0);
+    for sidecar in sidecars {
+        sidecar.stop().await;
     }
 }

@@ -83,6 +83,7 @@ impl Cluster {
             enrolled: None,
             epoch: None,
             incoherent: snapshots.iter().find_map(|snapshot| snapshot.incoherent.clone()),
+            old: snapshots.iter().any(|snapshot| snapshot.old),
             evicting: snapshots.iter().any(|snapshot| snapshot.evicting),
             reason,
             ever: snapshots.iter().any(|snapshot| snapshot.ever),

@@ -49,6 +49,8 @@ pub(super) struct Held {
     pub(super) connection: Connection,
     /// It can say of its own accord what changes.
     pub(super) pushes: bool,
+    /// It does not speak RESP3.
+    pub(super) old: bool,
     /// As the sentinels named it. None without sentinels: then nobody can name another.
     master: Option<Address>,
     destination: Destination,
@@ -67,13 +69,13 @@ pub(super) enum Place {
 pub(super) async fn dial(source: &Source, place: &Place, pushed: Option<&Pushed>) -> Result<Held, Failure> {
     let target = source.target().map_err(Failure::rejected)?;
     let destination = target.destination();
-    let (Reached { connection, pushes }, master) = reach(target, place, pushed).await?;
-    Ok(Held { connection, pushes, master, destination })
+    let (Reached { connection, old }, master) = reach(target, place, pushed).await?;
+    Ok(Held { connection, pushes: pushed.is_some() && !old, old, master, destination })
 }
 
 struct Reached {
     connection: Connection,
-    pushes: bool,
+    old: bool,
 }
 
 async fn reach(
@@ -106,9 +108,9 @@ async fn reach(
 async fn data(info: ConnectionInfo, pushed: Option<&Pushed>) -> Result<Reached, Failure> {
     match connect(info.clone(), pushed).await {
         Err(Failure { old: true, .. }) => {
-            Ok(Reached { connection: connect(plain(info), None).await?, pushes: false })
+            Ok(Reached { connection: connect(plain(info), None).await?, old: true })
         }
-        connected => Ok(Reached { connection: connected?, pushes: pushed.is_some() }),
+        connected => Ok(Reached { connection: connected?, old: false }),
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Snapshot {
     pub(super) incoherent: Option<String>,
     /// It throws away what it should keep.
     pub(super) evicting: bool,
+    /// It does not speak RESP3, and says nothing of its own accord but to whoever only listens.
+    pub(super) old: bool,
     pub(super) reason: String,
     /// It has answered PONG at least once.
     pub(super) ever: bool,

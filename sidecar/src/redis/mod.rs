@@ -46,7 +46,7 @@ pub use witness::Sighting;
 
 use cluster::Cluster;
 use dial::Place;
-use link::{ATTEMPT, Answer, Ask, Link};
+use link::{ATTEMPT, Answer, Ask, Link, Snapshot};
 use metrics::{ErrorLabels, Metrics};
 use wires::Wires;
 
@@ -255,10 +255,7 @@ impl Redis {
     }
 
     pub fn status(&self) -> Status {
-        let snapshot = match &self.topology {
-            Topology::Single(link) => link.snapshot(),
-            Topology::Cluster(cluster) => cluster.snapshot(),
-        };
+        let snapshot = self.snapshot();
         let connected = snapshot.connection.is_some();
         Status {
             connected,
@@ -266,6 +263,13 @@ impl Redis {
             reason: (!connected).then_some(snapshot.reason),
             warning: snapshot.warning,
             incoherent: snapshot.incoherent,
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        match &self.topology {
+            Topology::Single(link) => link.snapshot(),
+            Topology::Cluster(cluster) => cluster.snapshot(),
         }
     }
 

@@ -104,7 +104,7 @@ impl Strong {
     pub(super) async fn dial_listening(&self, pushed: &Pushed) -> Result<Connection, Error> {
         match dial::dial(&self.source, &self.place, Some(pushed)).await {
             Ok(held) if held.pushes => Ok(held.connection),
-            Ok(_) => Err(Error::unavailable("Redis does not speak RESP3")),
+            Ok(_) => Err(Error::unavailable("Redis does not speak RESP3: set HYPERPAGE_BUS_SUBSCRIBER=fred")),
             Err(failure) => Err(Error::unavailable(failure.reason)),
         }
     }

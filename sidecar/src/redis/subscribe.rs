@@ -66,7 +66,7 @@ impl Redis {
             // Whoever is not there yet is waited for.
             fail_fast: false,
             server,
-            version: RespVersion::RESP3,
+            version: if self.snapshot().old { RespVersion::RESP2 } else { RespVersion::RESP3 },
             username: settings.username().map(str::to_owned),
             password: settings.password().map(str::to_owned),
             database: u8::try_from(settings.db()).ok().filter(|database| *database > 0),

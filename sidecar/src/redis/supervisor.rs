@@ -234,6 +234,7 @@ impl Supervisor {
             return Ok(());
         }
         self.tracking = Tracking::Refused;
+        self.link.0.snapshot.send_modify(|snapshot| snapshot.old = held.old);
         if !self.hearing.wanted() {
             self.link.incoherent(Some("SESSION_L1_BYTES is 0".to_owned()));
         } else if !held.pushes {
