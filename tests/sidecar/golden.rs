@@ -2,6 +2,7 @@
 //! `comment` says what the members of a case mean. What `/v1` answers is in `golden_v1.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -17,6 +18,10 @@ use tests::sidecar::{Settings, Sidecar};
 
 use crate::ambiguous::LOSE_WRITES;
 use crate::common::{RECOVERY, new_session, new_v1};
+
+/// What `LOSE_WRITES` finds in a message.
+const LOST: &str = "}:m";
+static LARGE: LazyLock<String> = LazyLock::new(|| "x".repeat(65_536));
 
 /// Whatever is said with these takes more than one request: other tests see them.
 const OTHERS: [&str; 2] = ["OVERLOADED", "REQUEST_TIMEOUT"];
@@ -121,6 +126,14 @@ async fn golden_table_of_v1() {
     // What is said of coordination is told where it is tested.
     let other = |response: &str| response.starts_with("Api") || response.starts_with("Coordination");
     every_code_is_told(told, |response| !other(response), &[]);
+}
+
+/// The rest is told where answers wait, and where there are many.
+#[tokio::test]
+async fn golden_table_of_coordination() {
+    let told = holds(include_str!("golden_coordination.json")).await;
+    let coordination = |response: &str| response.starts_with("Coordination");
+    every_code_is_told(told, coordination, &["SESSION_STORE_UNAVAILABLE", "TOO_MANY_STREAMS"]);
 }
 
 /// All rows of a table; returns the codes in them.
@@ -234,7 +247,10 @@ async fn run(case: &Case, base: &str, world: &World) -> Vec<String> {
     let Case { name: _, given, request, expect } = case;
     let World { redis, proxy, sidecar } = world;
     let id = case.id();
-    let fill = |text: &str| text.replace("{id}", &id).replace("{base}", base);
+    let fill = |text: &str| {
+        let text = text.replace("{id}", &id).replace("{base}", base);
+        if text.contains('{') { text.replace("{large}", &LARGE).replace("{lost}", LOST) } else { text }
+    };
     let up = !matches!(given.redis, Power::Down | Power::Gone);
     if up {
         prepare(given, base, &id, redis).await;
@@ -354,7 +370,7 @@ fn contains(whole: &Value, part: &Value) -> bool {
 }
 
 /// Whether `text` is what `pattern` says, with `{any}` for characters other than a quote and `{text}` for any.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let any = pattern.find("{any}").map(|at| (at, "{any}"));
     let all = pattern.find("{text}").map(|at| (at, "{text}"));
     let Some((at, hole)) = any.into_iter().chain(all).min() else { return pattern == text };

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
@@ -51,6 +52,11 @@ impl Events {
     /// Of a path that has another answer for whoever does not ask for events.
     pub async fn accepting(address: SocketAddr, path: &str) -> Events {
         Events::with(address, path, Some(("accept", "text/event-stream"))).await
+    }
+
+    /// What the answer begins with.
+    pub async fn head(address: SocketAddr, path: &str) -> HeaderMap {
+        Events::with(address, path, None).await.response.headers().clone()
     }
 
     async fn with(address: SocketAddr, path: &str, header: Option<(&str, &str)>) -> Events {

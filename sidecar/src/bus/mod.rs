@@ -32,6 +32,7 @@ use prometheus_client::registry::Registry;
 pub use publish::{Outgoing, Published};
 pub use rules::Rules;
 pub use store::Fence;
+pub use subscription::{Fred, Heard, Own, Subscription};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +47,6 @@ use keys::Keys;
 use listen::Listener;
 use metrics::Metrics;
 use store::Store;
-use subscription::{Fred, Own};
 
 type Observer = Box<dyn Fn(&Told<'_>) + Send + Sync>;
 

@@ -155,7 +155,10 @@ fn response(surface: Surface, status: StatusCode, codes: &BTreeSet<&str>) -> Val
 
 fn meaning(surface: Surface, status: StatusCode) -> &'static str {
     match status.as_u16() {
-        404 if surface == Surface::Coordination => "Pods are not coordinated here",
+        404 if surface == Surface::Coordination => {
+            "Pods are not coordinated here, or there is no such stream"
+        }
+        409 if surface == Surface::Coordination => "This pod does not lead",
         412 if surface == Surface::Coordination => "Another leads by now",
         413 if surface == Surface::Coordination => "The message would be too large",
         429 if surface == Surface::Coordination => "Too many of its priority; try again after Retry-After",

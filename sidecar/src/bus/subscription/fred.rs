@@ -27,7 +27,7 @@ const QUIT: Duration = Duration::from_secs(1);
 const RING: usize = 512;
 
 #[derive(Debug)]
-pub(crate) struct Fred {
+pub struct Fred {
     redis: Redis,
     channels: Arc<[String]>,
     running: Option<Running>,
@@ -42,7 +42,7 @@ struct Running {
 }
 
 impl Fred {
-    pub(crate) fn new(redis: Redis, channels: Vec<String>) -> Fred {
+    pub fn new(redis: Redis, channels: Vec<String>) -> Fred {
         let mut fred = Fred { redis, channels: channels.into(), running: None };
         fred.renew();
         fred

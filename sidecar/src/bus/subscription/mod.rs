@@ -6,15 +6,15 @@ mod own;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub(super) use fred::Fred;
-pub(super) use own::Own;
+pub use fred::Fred;
+pub use own::Own;
 use tokio::sync::mpsc;
 
 /// Messages that wait to be looked at. More are missed, and said to be.
 const WAITING: usize = 8_192;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Heard {
+pub enum Heard {
     Message {
         channel: String,
         payload: Vec<u8>,
@@ -27,7 +27,7 @@ pub(super) enum Heard {
     Lost,
 }
 
-pub(super) trait Subscription: Send {
+pub trait Subscription: Send {
     /// What comes next. Nothing is lost where it is not waited for to the end.
     fn next(&mut self) -> impl Future<Output = Heard> + Send;
 

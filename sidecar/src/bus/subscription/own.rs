@@ -18,14 +18,14 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_millis(500);
 const BACKOFF: [u64; 5] = [20, 40, 80, 160, 300];
 
 #[derive(Debug)]
-pub(crate) struct Own {
+pub struct Own {
     queue: Queue,
     renew: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
 impl Own {
-    pub(crate) fn new(redis: Redis, key: String, channels: Vec<String>) -> Own {
+    pub fn new(redis: Redis, key: String, channels: Vec<String>) -> Own {
         let ((tell, queue), renew) = (queue(), Arc::<Notify>::default());
         let keeping = keep(redis, key, channels, tell, renew.clone());
         Own { queue, renew, task: tokio::spawn(keeping) }
@@ -58,6 +58,11 @@ async fn keep(redis: Redis, key: String, channels: Vec<String>, tell: Tell, rene
             }
         });
         let begun = timeout(SUBSCRIBE_TIMEOUT, redis.subscribe(&key, &channels, pushed)).await;
+        if let Ok(Err(error)) = &begun
+            && failures == BACKOFF.len()
+        {
+            tracing::warn!(%error, "nothing can be subscribed to: messages are fetched");
+        }
         if let Ok(Ok(mut connection)) = begun {
             failures = 0;
             let _gone = tell.change(Heard::Subscribed).await;
