@@ -176,6 +176,11 @@ async fn metrics_count_pods_and_those_who_come_and_go() {
     counts([2, 0, 1, 0]).await;
     b.stop().await;
     counts([1, 0, 1, 1]).await;
+    // One whose app is to be left alone, for a minute.
+    let (seconds, us): (i64, i64) = redis.command(&["TIME"]).await.unwrap();
+    let row = format!(r#"{} {{"pod":"c","ready":false}}"#, (seconds + 60) * 1_000_000 + us);
+    redis.command::<i64>(&["HSET", "{hyperpage:coord}:pods", "0c", &row]).await.unwrap();
+    counts([1, 1, 2, 1]).await;
     a.stop().await;
 }
 
