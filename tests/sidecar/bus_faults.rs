@@ -275,3 +275,30 @@ async fn mutant_that_takes_no_message_for_known_is_caught() {
     let (told, _) = told_and_passed(Some("twice")).await;
     assert!(told > 1, "{told}");
 }
+
+#[tokio::test]
+async fn no_number_is_given_while_it_is_not_known_what_redis_has_lost() {
+    let mut redis = RedisServer::start().await;
+    let proxy = Proxy::start(redis.port()).await;
+    let sidecar = Sidecar::start(&pod(&redis, "pod-a").env("REDIS_URL", proxy.url())).await;
+    insist(&sidecar, "kept").await;
+    redis.command::<()>(&["SAVE"]).await.unwrap();
+    let lost = insist(&sidecar, "lost").await.json();
+    proxy.set(Mode::Cut);
+    redis.restart().await;
+    // It serves, and takes no word of who it is: as one that was promoted and has no replica yet.
+    let least = async |replicas: &str| {
+        redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", replicas]).await.unwrap();
+    };
+    least("1").await;
+    proxy.set(Mode::Pass);
+    eventually("it has met that Redis", RECOVERY, async || {
+        let logs = sidecar.logs();
+        check(logs.contains("no record: "), logs)
+    })
+    .await;
+    least("0").await;
+    let next = insist(&sidecar, "next").await.json();
+    assert_ne!(next["position"], lost["position"]);
+    sidecar.stop().await;
+}

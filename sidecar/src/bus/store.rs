@@ -82,8 +82,8 @@ impl Store {
     /// What is said twice has two places; whoever hears it knows it by its id.
     pub(super) async fn publish(&self, saying: &Saying<'_>) -> Result<Said, Error> {
         let Saying { channel, envelope, fence, pods: with_pods, original } = saying;
-        let met = self.met();
         let deadline = self.redis.deadline_us(&self.keys.top).await.to_string();
+        let met = self.met().map_err(Error::write)?;
         let (term, nonce) =
             fence.map_or_else(Default::default, |fence| (fence.term.to_string(), fence.nonce.as_str()));
         let (theirs, plain) = original.unwrap_or_default();
@@ -104,8 +104,7 @@ impl Store {
         let GroupKeys { lease, fence, top, stream, pods, mirror: _ } = &self.keys;
         let keys = [top, stream, lease, fence, pods].map(String::as_str);
         let answer: Vec<String> = self.redis.run(&self.publish, &keys, &args).await.map_err(Error::write)?;
-        let now = self.met();
-        if now != met && now != Met::nothing() {
+        if self.met().is_ok_and(|now| now != met) {
             // It may have been told to a Redis that had lost what the number before says, under a number given twice.
             return Err(Error::OutcomeUnknown { reason: "Redis was replaced meanwhile".to_owned() });
         }
@@ -122,8 +121,8 @@ impl Store {
     }
 
     pub(super) async fn top(&self, probe: &str) -> Result<Top, RedisError> {
-        let met = self.met();
         let deadline = self.redis.deadline_us(&self.keys.top).await.to_string();
+        let met = self.met()?;
         let args = [deadline.as_bytes(), met.n.as_bytes(), met.run_id.as_bytes(), probe.as_bytes()];
         let (n, run_id, seq): (u64, String, u64) =
             self.redis.run(&self.top, &[&self.keys.top], &args).await?;
@@ -147,11 +146,16 @@ impl Store {
         Ok(Some(Page { top: Top { life: Life { n, run_id }, seq }, found, more }))
     }
 
-    fn met(&self) -> Met {
-        match self.redis.incarnation(&self.keys.top).filter(|_| self.lives) {
-            Some(Incarnation { n, run_id, since_us: _ }) => Met { n: n.to_string(), run_id },
-            None => Met::nothing(),
+    /// Asked when the connection is there. A Redis that could not be asked which life of its data it has may have lost
+    /// the top, and would give numbers twice.
+    fn met(&self) -> Result<Met, RedisError> {
+        if !self.lives {
+            return Ok(Met { n: "0".to_owned(), run_id: "?".to_owned() });
         }
+        let Some(Incarnation { n, run_id, since_us: _ }) = self.redis.incarnation(&self.keys.top) else {
+            return Err(RedisError::Unavailable { reason: "it is not known what Redis has lost".to_owned() });
+        };
+        Ok(Met { n: n.to_string(), run_id })
     }
 }
 
@@ -159,12 +163,6 @@ impl Store {
 struct Met {
     n: String,
     run_id: String,
-}
-
-impl Met {
-    fn nothing() -> Met {
-        Met { n: "0".to_owned(), run_id: "?".to_owned() }
-    }
 }
 
 /// A number of the stream's; 0 for none, which no message has.
