@@ -134,7 +134,7 @@ impl Feed {
         let Some(at) = ring.at.filter(|at| at.n == last.n && at.seq > last.seq) else {
             return Resumed::Lost(self.reader(end, ring.at));
         };
-        if let Some(place) = ring.events.iter().position(|entry| entry.at == Some(last)) {
+        if let Some(place) = ring.events.iter().rposition(|entry| entry.at == Some(last)) {
             return Resumed::Here(self.reader(ring.first + place as u64 + 1, ring.at));
         }
         let first = ring.events.iter().enumerate().find_map(|(place, entry)| Some((place, entry.at?)));
@@ -270,6 +270,11 @@ mod tests {
         assert_eq!(next(&mut reader).await, "- p");
         let Resumed::Behind { mut reader, until } = feed.resume(at(9)) else { panic!("it is older") };
         assert_eq!((until, next(&mut reader).await), (at(11), "1-11 a".to_owned()));
+        // Redis went back in time, and he was told.
+        tell(&feed, 11, "resync");
+        tell(&feed, 12, "c");
+        let Resumed::Here(mut reader) = feed.resume(at(11)) else { panic!("it is there") };
+        assert_eq!(next(&mut reader).await, "1-12 c");
         for other in [Position { n: 2, seq: 11 }, Position { n: 0, seq: 11 }, at(13)] {
             assert!(matches!(feed.resume(other), Resumed::Lost(_)), "{other}");
         }
