@@ -22,7 +22,7 @@ check:      ## the inner loop: format, lints, unit tests; needs only Rust
 	@tests/check.sh
 test:       ## everything, or LEVEL=unit|sidecar|operator|cluster|chaos
 	@tests/test.sh
-soak:       ## sessions under faults for DURATION=30m, their availability; MUTANTS=1: how soon each mutant is caught
+soak:       ## sessions and pods under faults for DURATION=30m, their availability; MUTANTS=1: how soon each mutant is caught
 	@tests/chaos/soak.sh
 bench:      ## figures beside their targets; BENCH=sidecar|coordination|fleet|operator: one part
 	@tests/benches/bench.sh

@@ -211,7 +211,7 @@ impl Listener {
         self.recent.insert(&letter.message.id);
         self.ours.insert(&letter.message.id);
         if let Some(term) = letter.fence {
-            if term < self.fence {
+            if term < self.fence && bus.0.rules.fence {
                 self.rejected(Rejected::Stale);
                 return bus.0.pass(at);
             }

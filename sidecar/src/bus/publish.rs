@@ -92,7 +92,7 @@ impl Shared {
         let saying = Saying {
             channel: &self.channels.bus,
             envelope: &sealed.ok_or_else(no_key)?,
-            fence: fence.as_ref(),
+            fence: fence.as_ref().filter(|_| self.rules.fence),
             pods: ack,
             original: plain.as_ref().map(|(channel, text)| (channel.as_str(), text.as_str())),
         };

@@ -9,10 +9,12 @@ pub struct Rules {
     pub lives: bool,
     /// A message that was sent again is the same message.
     pub dedupe: bool,
+    /// What a leader says is refused when it leads no longer, and by whoever has heard a later one.
+    pub fence: bool,
 }
 
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { gap_check: true, lives: true, dedupe: true }
+        Rules { gap_check: true, lives: true, dedupe: true, fence: true }
     }
 }

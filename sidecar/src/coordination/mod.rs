@@ -24,7 +24,7 @@ use crate::barrier::Barrier;
 use crate::bus::{self, Bus};
 use crate::config;
 use crate::leader::{self, Leader};
-use crate::pods::Pods;
+use crate::pods::{self, Pods};
 use crate::redis::Redis;
 
 /// What a test may break.
@@ -32,6 +32,7 @@ use crate::redis::Redis;
 pub struct Rules {
     pub leader: leader::Rules,
     pub bus: bus::Rules,
+    pub pods: pods::Rules,
 }
 
 /// A cheap handle.
@@ -76,7 +77,8 @@ impl Coordination {
         let (bus, listening) =
             Bus::new(redis.clone(), settings, me.clone(), leader.clone(), rules.bus, registry, stop.clone());
         let (applied, cursor) = watch::channel(None);
-        let (pods, living) = Pods::new(redis, bus.clone(), draining, cursor, registry, stop.clone());
+        let (pods, living) =
+            Pods::new(redis, bus.clone(), draining, cursor, rules.pods, registry, stop.clone());
         let (barrier, watching) = Barrier::new(bus.clone(), pods.clone(), applied, stop.clone());
         let telling = leader::tell(leader.clone(), bus.feed().clone(), stop.clone());
         let work = async move {

@@ -9,8 +9,22 @@ use crate::clock::Boot;
 /// Who has not been confirmed to be there for this long takes himself for cut off, a second before others do.
 const FENCED: Duration = Duration::from_secs(2);
 
+/// What a test may break of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Who is cut off lets nothing be served any more.
+    pub self_fence: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules { self_fence: true }
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Lease {
+    rules: Rules,
     /// When the last row that Redis has was sent.
     confirmed: Option<Boot>,
     /// The top when others began to count on this process.
@@ -19,11 +33,15 @@ pub(super) struct Lease {
 }
 
 impl Lease {
+    pub(super) fn new(rules: Rules) -> Lease {
+        Lease { rules, ..Lease::default() }
+    }
+
     /// A row was sent then, and Redis had it when its top was this.
     pub(super) fn confirmed(&mut self, sent: Boot, top: Position) {
-        let lapsed = self.confirmed.is_none_or(|last| sent >= last + FENCED);
+        let lapsed = self.confirmed.is_none_or(|last| self.rules.self_fence && sent >= last + FENCED);
         if lapsed {
-            *self = Lease { confirmed: None, since: Some(top), caught_up: false };
+            *self = Lease { since: Some(top), ..Lease::new(self.rules) };
         }
         self.confirmed = self.confirmed.max(Some(sent));
     }
@@ -33,8 +51,9 @@ impl Lease {
     }
 
     /// None: nothing may be served yet.
-    pub(super) fn until(&self) -> Option<Boot> {
-        Some(self.confirmed.filter(|_| self.caught_up)? + FENCED)
+    pub(super) fn until(&self, now: Boot) -> Option<Boot> {
+        let confirmed = self.confirmed.filter(|_| self.caught_up)?;
+        Some(if self.rules.self_fence { confirmed } else { now } + FENCED)
     }
 }
 
@@ -54,14 +73,14 @@ mod tests {
     fn nothing_is_served_before_all_is_known_that_was_published_before() {
         let mut lease = Lease::default();
         lease.applied(at(9));
-        assert_eq!(lease.until(), None);
+        assert_eq!(lease.until(second(0)), None);
         lease.confirmed(second(1), at(10));
         lease.applied(at(9));
         lease.confirmed(second(2), at(12));
-        assert_eq!(lease.until(), None);
+        assert_eq!(lease.until(second(0)), None);
         // What came after others began to count on it, they wait for.
         lease.applied(at(10));
-        assert_eq!(lease.until(), Some(second(4)));
+        assert_eq!(lease.until(second(0)), Some(second(4)));
     }
 
     #[test]
@@ -72,12 +91,22 @@ mod tests {
         lease.confirmed(second(2), at(2));
         // An answer that comes late takes nothing away.
         lease.confirmed(second(1), at(1));
-        assert_eq!(lease.until(), Some(second(4)));
+        assert_eq!(lease.until(second(0)), Some(second(4)));
         lease.confirmed(second(4), at(7));
-        assert_eq!(lease.until(), None);
+        assert_eq!(lease.until(second(0)), None);
         lease.applied(at(6));
-        assert_eq!(lease.until(), None);
+        assert_eq!(lease.until(second(0)), None);
         lease.applied(at(7));
-        assert_eq!(lease.until(), Some(second(6)));
+        assert_eq!(lease.until(second(0)), Some(second(6)));
+    }
+
+    #[test]
+    fn without_that_rule_whoever_is_cut_off_lets_it_be_served_for_ever() {
+        let mut lease = Lease::new(Rules { self_fence: false });
+        lease.confirmed(second(1), at(1));
+        lease.applied(at(1));
+        assert_eq!(lease.until(second(100)), Some(second(102)));
+        lease.confirmed(second(200), at(9));
+        assert_eq!(lease.until(second(200)), Some(second(202)));
     }
 }

@@ -27,6 +27,7 @@ use crate::key::{self, GroupKeys};
 use crate::redis::{Error, Redis};
 use crate::stream::Event;
 use lease::Lease;
+pub use lease::Rules;
 use metrics::Metrics;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -71,6 +72,7 @@ impl Pods {
         bus: Bus,
         draining: CancellationToken,
         applied: watch::Receiver<Option<Position>>,
+        rules: Rules,
         registry: &mut Registry,
         stop: CancellationToken,
     ) -> (Pods, impl Future<Output = ()> + Send + use<>) {
@@ -79,7 +81,7 @@ impl Pods {
             script: Script::new(include_str!("beat.lua")),
             view: RwLock::default(),
             at_once: Notify::new(),
-            lease: Mutex::default(),
+            lease: Mutex::new(Lease::new(rules)),
             applied,
             draining,
             bus,
@@ -108,7 +110,7 @@ impl Pods {
         if let Some(applied) = *self.0.applied.borrow() {
             lease.applied(applied);
         }
-        lease.until()
+        lease.until(Boot::now())
     }
 
     /// Those of `rows`, as Redis had them a moment ago, who live, and those who did by what was read last.

@@ -4,8 +4,12 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Cut,
+    /// For so long that others count the pod out.
+    LongCut,
     HalfOpen,
     BlackHole,
+    /// What is said is heard, and nobody told so.
+    Mute,
     /// What Redis answers is late.
     Delay,
     /// Commands come late, and all at once.
@@ -19,6 +23,8 @@ pub(crate) enum Kind {
     Flush,
     /// Killed, and started again with nothing.
     Wipe,
+    /// Killed, and started again as it was a moment before.
+    Rollback,
     /// The master dies, and a replica that lags takes its place.
     FailOver,
 }
@@ -27,8 +33,10 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Cut => "cut",
+            Kind::LongCut => "cut for seconds",
             Kind::HalfOpen => "half-open",
             Kind::BlackHole => "black hole",
+            Kind::Mute => "mute",
             Kind::Delay => "delay",
             Kind::Stall => "stall",
             Kind::PauseRedis => "redis paused",
@@ -38,6 +46,7 @@ impl Kind {
             Kind::KillAny => "sidecar killed",
             Kind::Flush => "flushed",
             Kind::Wipe => "redis killed, empty",
+            Kind::Rollback => "redis killed, back in time",
             Kind::FailOver => "failed over",
         }
     }
@@ -76,15 +85,15 @@ impl Family {
 
     pub(crate) fn kinds(self) -> &'static [Kind] {
         match self {
-            Family::Cut => &[Kind::Cut],
-            Family::Deaf => &[Kind::BlackHole, Kind::HalfOpen],
+            Family::Cut => &[Kind::Cut, Kind::LongCut],
+            Family::Deaf => &[Kind::BlackHole, Kind::HalfOpen, Kind::Mute],
             Family::Slow => &[Kind::Delay, Kind::Stall],
             Family::PausedRedis => &[Kind::PauseRedis],
             Family::RestartedRedis => &[Kind::RestartRedis],
             Family::PausedLeader => &[Kind::PauseLeader],
             Family::KilledLeader => &[Kind::KillLeader, Kind::KillAny],
             Family::Flushed => &[Kind::Flush],
-            Family::Wiped => &[Kind::Wipe],
+            Family::Wiped => &[Kind::Wipe, Kind::Rollback],
             Family::Mixed => &[
                 Kind::Cut,
                 Kind::HalfOpen,

@@ -74,3 +74,38 @@ async fn mutant_that_counts_terms_itself_is_caught() {
 async fn mutant_that_renews_without_its_nonce_is_caught() {
     caught("renews-any", Family::PausedLeader, &[Rule::OneNonce, Rule::Disjoint]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutant_that_delivers_what_it_hears_without_looking_for_gaps_is_caught() {
+    caught("no-gap-check", Family::Cut, &[Rule::Gap]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutant_that_takes_another_life_of_the_data_for_the_same_is_caught() {
+    caught("one-life", Family::Wiped, &[Rule::Lost]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutant_that_tells_twice_what_was_sent_twice_is_caught() {
+    caught("twice", Family::Deaf, &[Rule::Twice]).await;
+}
+
+/// A leader looks whether it leads, and acts at once: no fault is as short as the time between. Here nobody looks, and
+/// the fence alone is to hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn mutant_without_a_fence_is_caught() {
+    caught("no-fence validity-unchecked", Family::PausedLeader, &[Rule::Fenced]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fence_holds_where_nobody_looks_whether_he_leads() {
+    let done = run(1, Family::PausedLeader, Some("validity-unchecked")).await;
+    let found = check(&done.history);
+    assert!(done.history.wins.len() > 1, "nobody took over");
+    assert!(found.iter().all(|violation| violation.rule != Rule::Fenced), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutant_that_serves_while_it_is_cut_off_is_caught() {
+    caught("no-self-fence", Family::Cut, &[Rule::Barrier]).await;
+}

@@ -19,6 +19,8 @@ const LENGTH: Duration = Duration::from_secs(5);
 /// Then it is for the run to say that this was not enough.
 const LONGEST: Duration = Duration::from_secs(40);
 pub(super) const FAULTS: usize = 3;
+/// What most messages hold.
+const SAID: &str = "broadcast";
 
 pub(super) async fn run(world: &Arc<World>, mut random: Random) -> Vec<Fault> {
     let kinds = world.family.kinds();
@@ -51,6 +53,8 @@ async fn happen(world: &Arc<World>, kind: Kind, random: &mut Random) -> bool {
     let node = &world.nodes[victim];
     match kind {
         Kind::Cut => hold(&node.proxy, Mode::Cut, for_a_while).await,
+        Kind::LongCut => hold(&node.proxy, Mode::Cut, for_a_while + 3_400).await,
+        Kind::Mute => hold(&node.proxy, Mode::Mute(SAID), for_a_while).await,
         Kind::BlackHole => hold(&node.proxy, Mode::BlackHole, for_a_while).await,
         Kind::Delay => hold(&node.proxy, Mode::Delay(Duration::from_millis(for_a_while / 5)), 900).await,
         Kind::Stall => hold(&node.proxy, Mode::Stall, for_a_while).await,
@@ -61,7 +65,14 @@ async fn happen(world: &Arc<World>, kind: Kind, random: &mut Random) -> bool {
             pause(for_a_while).await;
             redis.master().resume();
         }
-        Kind::RestartRedis | Kind::Wipe => world.redis.lock().await.master_mut().restart().await,
+        Kind::RestartRedis => world.redis.lock().await.master_mut().restart().await,
+        Kind::Wipe => world.redis.lock().await.master_mut().restart_empty().await,
+        Kind::Rollback => {
+            let mut redis = world.redis.lock().await;
+            redis.master().command::<()>(&["SAVE"]).await.unwrap();
+            pause(for_a_while).await;
+            redis.master_mut().restart().await;
+        }
         Kind::Flush => {
             let redis = world.redis.lock().await;
             return redis.master().command::<()>(&["FLUSHALL"]).await.is_ok();

@@ -75,7 +75,7 @@ impl fmt::Display for Totals {
 impl Done {
     /// A run in which too little happened proves nothing.
     pub(super) fn worth(&self) -> Result<String, String> {
-        let History { wins, claims, barriers, reads, faults, .. } = &self.history;
+        let History { wins, claims, effects, barriers, reads, faults, .. } = &self.history;
         let happened = faults.iter().filter(|fault| fault.happened).count();
         let all: usize = self.calls.values().sum();
         let good: usize =
@@ -90,7 +90,9 @@ impl Done {
             claims.len(),
             self.led_after.as_millis()
         );
-        let enough = all >= CALLS && good * 2 >= all && happened >= FAULTS && !wins.is_empty();
+        let of_each = !wins.is_empty() && !barriers.is_empty() && !reads.is_empty();
+        let acted = effects.values().all(|effects| !effects.is_empty());
+        let enough = all >= CALLS && good * 2 >= all && happened >= FAULTS && of_each && acted;
         match (enough, self.applied, self.strange.first()) {
             (_, _, Some(strange)) => Err(format!("{said}: {strange}")),
             (false, _, None) => Err(format!("{said}: too little to prove anything")),

@@ -16,6 +16,7 @@ pub(crate) fn replace(rules: &mut Rules, name: &str) -> bool {
     of_sessions(&mut rules.sessions, name)
         || of_leaders(&mut rules.coordination.leader, name)
         || of_messages(&mut rules.coordination.bus, name)
+        || of_pods(&mut rules.coordination.pods, name)
 }
 
 fn of_messages(rules: &mut sidecar::bus::Rules, name: &str) -> bool {
@@ -23,6 +24,15 @@ fn of_messages(rules: &mut sidecar::bus::Rules, name: &str) -> bool {
         "no-gap-check" => rules.gap_check = false,
         "one-life" => rules.lives = false,
         "twice" => rules.dedupe = false,
+        "no-fence" => rules.fence = false,
+        _ => return false,
+    }
+    true
+}
+
+fn of_pods(rules: &mut sidecar::pods::Rules, name: &str) -> bool {
+    match name {
+        "no-self-fence" => rules.self_fence = false,
         _ => return false,
     }
     true
@@ -42,6 +52,7 @@ fn of_leaders(rules: &mut sidecar::leader::Rules, name: &str) -> bool {
             let keep = rules.scripts.keep.replace(line(&rules.scripts.keep, "== ARGV[2] then"), any);
             rules.scripts.keep = keep.replace(line(&keep, "string.match(lease"), beat).into();
         }
+        "validity-unchecked" => rules.validity_checked = false,
         _ => return false,
     }
     true
