@@ -30,7 +30,7 @@ function words(status, { processes, laggards = [], reason }, ms) {
   if (status === 200) return processes === 1 ? `The one pod there is has applied it, after ${ms} ms.` : `All ${processes} pods have applied it, after ${ms} ms.`;
   if (status !== 207) return 'All pods are told.';
   const names = [...new Set(laggards.map(({ pod }) => pod))].sort().join(', ');
-  const late = laggards.length === 0 ? [] : [`Not answered within ${WAIT_MS / 1_000} s: ${names}. All others have applied it.`];
+  const late = laggards.length === 0 ? [] : [`Not answered within ${WAIT_MS / 1_000} s: ${names}. Whoever is not named has applied it.`];
   return [...late, ...(reason === undefined ? [] : [`${reason}.`])].join(' ');
 }
 

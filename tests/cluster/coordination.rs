@@ -26,7 +26,7 @@ const FOLLOWED: Duration = Duration::from_secs(3);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_pod_deleted_under_load_is_followed_at_once_under_a_higher_term() {
     let Some(cluster) = Cluster::alone().await else { return };
-    let scene = cluster.scene("t-leader").await;
+    let scene = cluster.scene("t-elected").await;
     let fleet = Fleet::ready(&scene, 3).await;
     let url = format!("{}/v1/leader", service_url(&scene, "shop").await.unwrap());
     let load = Load::start(url, String::new(), 50).unwrap();

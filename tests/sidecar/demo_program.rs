@@ -315,7 +315,7 @@ async fn one_that_does_not_answer_is_named(demo: &Demo, page: &mut Browser) {
     signal("-STOP");
     // A button that this one would have to answer says nothing; the next does.
     let named = "document.querySelector('#told').innerText \
-        === 'Not answered within 1.5 s: app-2. All others have applied it.'";
+        === 'Not answered within 1.5 s: app-2. Whoever is not named has applied it.'";
     press_until(page, INVALIDATE, "the one that stands still is named", named).await;
     signal("-CONT");
     press_until(page, INVALIDATE, "all three have applied it again", ALL).await;
