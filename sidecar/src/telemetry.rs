@@ -2,12 +2,30 @@
 
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
+use std::time::{Duration, Instant};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
+
+/// Whoever floods us does not flood the log: one warning of a kind a minute.
+#[derive(Debug, Default)]
+pub(crate) struct Seldom(Option<Instant>);
+
+impl Seldom {
+    const EVERY: Duration = Duration::from_secs(60);
+
+    /// Whether it is to be said now; then it is said.
+    pub(crate) fn is_due(&mut self) -> bool {
+        let due = self.0.is_none_or(|said| said.elapsed() >= Seldom::EVERY);
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
+    }
+}
 
 /// Once, at the start.
 pub fn init(level: LevelFilter, dev: bool) {

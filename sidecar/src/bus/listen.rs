@@ -16,12 +16,11 @@ use super::recent::Recent;
 use super::store::Page;
 use super::subscription::{Heard, Subscription};
 use crate::redis;
+use crate::telemetry::Seldom;
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A subscription that brings nothing for so long is begun anew, and again.
 const RENEW_EVERY: Duration = Duration::from_secs(3);
-/// What is wrong is told in the log, and then counted only.
-const SAY_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) struct Listener {
     bus: Bus,
@@ -32,7 +31,8 @@ pub(super) struct Listener {
     foreign: Recent,
     /// The highest term that anything was accepted under.
     fence: u64,
-    said: HashMap<&'static str, Instant>,
+    /// What is wrong, by its name.
+    said: HashMap<&'static str, Seldom>,
     looking: Option<Looking>,
     reading: Option<Reading>,
     /// Since when the subscription is of no use, or was renewed last.
@@ -235,14 +235,8 @@ impl Listener {
         }
     }
 
-    /// Whoever floods the bus does not flood the log.
     fn is_to_be_said(&mut self, what: &'static str) -> bool {
-        let now = Instant::now();
-        let due = self.said.get(what).is_none_or(|said| now.duration_since(*said) >= SAY_EVERY);
-        if due {
-            self.said.insert(what, now);
-        }
-        due
+        self.said.entry(what).or_default().is_due()
     }
 }
 

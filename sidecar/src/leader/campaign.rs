@@ -13,6 +13,7 @@ use super::view::{Held, View};
 use super::{Leader, Metrics};
 use crate::clock::Boot;
 use crate::redis::{Error, Own, Redis, Seen};
+use crate::telemetry::Seldom;
 
 /// However long a lease lasts, a call that takes longer is given up.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -20,7 +21,6 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const RESIGN: Duration = Duration::from_millis(500);
 /// A moment without Redis is no news.
 const LASTING: Duration = Duration::from_secs(1);
-const WARN_EVERY: Duration = Duration::from_secs(60);
 const RENEWED: &str = "}";
 const RESIGNED: &str = ",\"resigned\":true}";
 
@@ -36,7 +36,7 @@ pub(super) struct Campaign {
     own: Option<Own>,
     /// What does not work, and since when.
     trouble: Option<(&'static str, Instant)>,
-    warned: Option<Instant>,
+    warned: Seldom,
 }
 
 type Raw = (u8, Option<Vec<u8>>, i64);
@@ -50,7 +50,17 @@ impl Campaign {
         metrics: Metrics,
         stop: CancellationToken,
     ) -> Campaign {
-        Campaign { redis, key, candidate, leader, metrics, stop, own: None, trouble: None, warned: None }
+        Campaign {
+            redis,
+            key,
+            candidate,
+            leader,
+            metrics,
+            stop,
+            own: None,
+            trouble: None,
+            warned: Seldom::default(),
+        }
     }
 
     /// Ends after `stop`, or by a panic, which is a defect.
@@ -139,8 +149,7 @@ impl Campaign {
                 let (_, since) = known.unwrap_or((what, Instant::now()));
                 self.trouble = Some((what, since));
                 let lasts = since.elapsed() >= LASTING;
-                if lasts && self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
-                    self.warned = Some(Instant::now());
+                if lasts && self.warned.is_due() {
                     tracing::warn!(%error, "{what}");
                 } else {
                     tracing::debug!(%error, "{what}");

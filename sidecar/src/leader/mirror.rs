@@ -1,7 +1,7 @@
 //! `hyperpage:leader`, where the original's pods look, and a word on the election's channel. They take the lead only
 //! where that key is missing, so it is never missing; and they overwrite it unasked, so it is never believed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::Script;
 use tokio::time::sleep;
@@ -11,9 +11,9 @@ use super::{Leader, Metrics};
 use crate::clock::Boot;
 use crate::config;
 use crate::redis::{Error, Redis};
+use crate::telemetry::Seldom;
 
 const EVERY: Duration = Duration::from_secs(1);
-const WARN_EVERY: Duration = Duration::from_secs(60);
 /// Ten years. A pod of the original that has read the key once counts from the heartbeat in it, never reads it again,
 /// and holds elections without end when that is too long ago.
 const FAR_MS: u64 = 315_360_000_000;
@@ -28,7 +28,7 @@ pub(super) struct Mirror {
     ahead_ms: String,
     channel: String,
     metrics: Metrics,
-    warned: Option<Instant>,
+    warned: Seldom,
 }
 
 impl Mirror {
@@ -44,7 +44,7 @@ impl Mirror {
         let ahead_ms = if settings.compat() { FAR_MS } else { 0 }.to_string();
         let key = settings.keys().mirror;
         let channel = format!("{}:election", settings.channel_prefix);
-        Mirror { redis, leader, script, key, id, ahead_ms, channel, metrics, warned: None }
+        Mirror { redis, leader, script, key, id, ahead_ms, channel, metrics, warned: Seldom::default() }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
@@ -78,8 +78,7 @@ impl Mirror {
         let foreign: i8 = self.redis.run(&self.script, &[&self.key], &args).await?;
         if foreign == 1 {
             self.metrics.foreign_mirrors.inc();
-            if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
-                self.warned = Some(Instant::now());
+            if self.warned.is_due() {
                 tracing::warn!(
                     "somebody else writes {}: a pod that still runs the original's coordinator?",
                     self.key
