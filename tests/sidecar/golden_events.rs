@@ -12,9 +12,7 @@ use tests::redis::RedisServer;
 use tests::sidecar::Sidecar;
 
 use crate::bus::pod;
-use crate::common::RECOVERY;
 use crate::golden::matches;
-use crate::leader::ELECTED;
 
 /// What a fraction of it is enough for.
 const SOON: Duration = Duration::from_secs(60);
@@ -84,7 +82,7 @@ async fn open(sidecar: &Sidecar, path: &str, last: Option<&str>) -> Events {
 
 /// Until somebody leads, and by him.
 async fn coordinate(pods: &[&Sidecar]) {
-    eventually("the leader asks for something", ELECTED, async || {
+    eventually("the leader asks for something", SOON, async || {
         let mut answers = Vec::new();
         for pod in pods {
             let asked = json!({ "operation": "cleanup", "data": { "n": 1 } });
@@ -96,7 +94,7 @@ async fn coordinate(pods: &[&Sidecar]) {
 }
 
 async fn tell(pod: &Sidecar, path: &str, body: Value) -> Value {
-    eventually("it is told", RECOVERY, async || {
+    eventually("it is told", SOON, async || {
         let answer = pod.app.post(path, &body).await;
         if answer.status == 202 { Ok(answer.json()) } else { Err(answer) }
     })
@@ -147,6 +145,12 @@ async fn golden_table_of_events() {
     // Who is there.
     let c = Sidecar::start(&pod(&redis, "pod-c")).await;
     table.reach(&mut events, "a pod joins").await;
+    // That may have been another.
+    eventually("this one is known, too", SOON, async || {
+        let pods = a.app.get("/v1/pods").await;
+        check(pods.body.contains("pod-c"), pods)
+    })
+    .await;
     c.stop().await;
     table.reach(&mut events, "a pod leaves").await;
 
