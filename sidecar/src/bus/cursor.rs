@@ -164,7 +164,8 @@ impl State {
             at.seq = *seq;
             actions.push(Action::DeliverFound(place));
         }
-        let more = more && at.seq > before;
+        // What was heard meanwhile may reach beyond a full page: then it says nothing of what follows.
+        let more = more && at.seq > asked.seq;
         if !more && at.seq < top.seq {
             actions.push(at.miss(top.seq));
         }

@@ -77,6 +77,8 @@ struct World {
     told: Vec<Told>,
     /// What was published since the listener began, and how much he had been told by then.
     published: Vec<(Position, usize)>,
+    /// What was reported as lost and could have been read.
+    there: Vec<Position>,
 }
 
 impl World {
@@ -94,6 +96,7 @@ impl World {
             state,
             told: Vec::new(),
             published: Vec::new(),
+            there: Vec::new(),
         }
     }
 
@@ -182,7 +185,10 @@ impl World {
             match action {
                 Action::DeliverHeard => self.told.push(Told::Delivered(heard.expect("one was heard"))),
                 Action::DeliverFound(place) => self.told.push(Told::Delivered(found[place])),
-                Action::Gap { from, to } => self.told.push(Told::Gap { from, to }),
+                Action::Gap { from, to } => {
+                    self.there.extend(self.stream.iter().filter(|position| (from..=to).contains(position)));
+                    self.told.push(Told::Gap { from, to });
+                }
                 Action::Resync { .. } => self.told.push(Told::Resync),
                 Action::ReadStream { question, after } => self.question = Some((question, after)),
                 Action::Deaf(_) => {}
@@ -229,6 +235,9 @@ impl World {
             if !covered {
                 return Err(format!("M3: {position} of {:?}", self.told));
             }
+        }
+        if !self.there.is_empty() {
+            return Err(format!("M3: {:?} could be read, of {:?}", self.there, self.told));
         }
         Ok(())
     }
@@ -294,6 +303,19 @@ fn who_hears_nothing_is_deaf_at_the_third_reading_and_hears_again_by_one_word() 
     // Without a word nobody knows whether he would hear one.
     world.step(Event::Probed, &[]);
     assert!(!world.state.deaf);
+}
+
+#[test]
+fn who_hears_more_than_a_page_while_it_is_read_loses_nothing() {
+    let mut world = World::new(Rules::default());
+    (0..8).for_each(|_| world.happen(Happens::Publish));
+    world.happen(Happens::Subscribe);
+    world.happen(Happens::Execute);
+    (0..5).for_each(|_| world.happen(Happens::Hear { which: 0, keep: false }));
+    world.happen(Happens::Arrive);
+    world.settle();
+    assert_eq!(world.told.len(), 8, "{:?}", world.told);
+    assert_eq!(world.check(), Ok(()));
 }
 
 #[test]
