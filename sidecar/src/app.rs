@@ -86,7 +86,7 @@ impl App {
         let http = Http::new(&mut registry);
         let streams = Streams::new(&http);
         let parts = Parts { redis, sessions, coordination, http, in_flight, streams, lifecycle };
-        let work = Work { sessions: keeping, coordination: coordinating };
+        let work = Work { sessions: Box::pin(keeping), coordination: coordinating };
         (App(Arc::new(parts)), Metrics::new(registry), work)
     }
 }

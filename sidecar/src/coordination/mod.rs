@@ -81,6 +81,8 @@ impl Coordination {
             Pods::new(redis, bus.clone(), draining, cursor, rules.pods, registry, stop.clone());
         let (barrier, watching) = Barrier::new(bus.clone(), pods.clone(), applied, stop.clone());
         let telling = leader::tell(leader.clone(), bus.feed().clone(), stop.clone());
+        // Whatever holds them would be several times as large.
+        let (leading, listening, living) = (Box::pin(leading), Box::pin(listening), Box::pin(living));
         let work = async move {
             tokio::join!(
                 telling,

@@ -105,7 +105,8 @@ impl Redis {
                 (Topology::Cluster(cluster), futures::future::Either::Right(task))
             }
         };
-        (Redis { topology, wires, started: Instant::now(), replicas, source }, task)
+        // Whoever holds it keeps room for it several times over, on the stack that he began on.
+        (Redis { topology, wires, started: Instant::now(), replicas, source }, Box::pin(task))
     }
 
     /// Runs `script` on the node that owns `keys[0]`, by its hash; loads it first where Redis does not know it.

@@ -24,7 +24,7 @@ const UNRESPONSIVE: UnresponsiveConfig = UnresponsiveConfig {
 };
 const QUIT: Duration = Duration::from_secs(1);
 /// Until they lie in the queue. The client makes eight rings of this size, and fills all of each at once.
-const RING: usize = 512;
+const RING: usize = 256;
 
 #[derive(Debug)]
 pub struct Fred {
