@@ -15,7 +15,7 @@ use crate::fleet::Fleet;
 const SPEAKERS: usize = 10;
 const LISTENERS: usize = 10;
 const CONNECTIONS: usize = 50;
-const DRAINED: Duration = Duration::from_secs(120);
+const DRAINED: Duration = Duration::from_secs(30);
 
 fn addresses<'a>(pods: impl Iterator<Item = &'a Sidecar>) -> Vec<String> {
     pods.map(|pod| pod.app_address.to_string()).collect()
@@ -30,12 +30,12 @@ pub(crate) async fn spread(fleet: &Fleet, rounds: usize) -> Result<Words> {
 pub(crate) struct Rate {
     pub(crate) pods: usize,
     pub(crate) talk: Talk,
-    /// Of what was told, by what all sidecars count: one that was not heard by one sidecar is one.
+    /// What got a place in the order, acknowledged or not, and was not heard: of each sidecar, and of each app.
     pub(crate) lost: f64,
-    /// To an app, by what it heard and how often it was told of a gap.
     pub(crate) lost_to_apps: f64,
-    pub(crate) unreported: f64,
+    /// By all sidecars, whether an app listens or not.
     pub(crate) gaps: f64,
+    pub(crate) resyncs: f64,
     pub(crate) listeners: usize,
     /// Of a core, for one sidecar, while it lasted.
     pub(crate) millicores: f64,
@@ -46,59 +46,66 @@ pub(crate) struct Rate {
 
 pub(crate) async fn rate(fleet: &Fleet, redis: &RedisServer, settings: &Settings) -> Result<Rate> {
     ensure!(fleet.pods.len() >= SPEAKERS, "at least {SPEAKERS} pods");
+    let (pods, start) = (fleet.pods.len() as f64, Instant::now());
     let tell_to = addresses(fleet.pods.iter().take(SPEAKERS));
     let hear_from = addresses(fleet.pods.iter().rev().take(LISTENERS));
     let pacing = Pacing { connections: CONNECTIONS, seconds: settings.seconds, rate: Some(settings.rate) };
-    let (before, cpu, redis_cpu) = (counted(fleet).await?, fleet.cpu_ms()?, cpu_ms(redis.pid())?);
-    let start = Instant::now();
+    let (before, from) = (counted(fleet).await?, last(redis).await?);
+    let (cpu, redis_cpu) = (fleet.cpu_ms()?, cpu_ms(redis.pid())?);
     let talk = Peer::ours(&fleet.yard, "sidecar").talk(&fleet.yard, &tell_to, &hear_from, &pacing).await?;
-    let of = |words: &Words, name: &str| words.get(name).copied().with_context(|| format!("no {name}"));
-    // The end is one, too.
-    let told = of(&talk.told, "count")? + 1.0;
-    let pods = fleet.pods.len();
-    let mut after = counted(fleet).await?;
-    while after.heard - before.heard < told * pods as f64 && start.elapsed() < pacing.length() + DRAINED {
-        tokio::time::sleep(Duration::from_millis(250)).await;
-        let now = counted(fleet).await?;
-        if now.heard == after.heard {
-            break;
-        }
-        after = now;
-    }
     let passed = start.elapsed().as_secs_f64();
+    let (cpu, redis_cpu) = (fleet.cpu_ms()? - cpu, cpu_ms(redis.pid())? - redis_cpu);
+    let places = last(redis).await? - from;
+    let mut after = counted(fleet).await?;
+    let end = Instant::now() + DRAINED;
+    while after.heard - before.heard < places * pods && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        after = counted(fleet).await?;
+    }
+    let heard = talk.heard.get("heard").context("what apps heard")?;
     let (rss, rss_max_mb) = fleet.rss()?;
     Ok(Rate {
-        pods,
-        lost: told * pods as f64 - (after.heard - before.heard),
-        lost_to_apps: of(&talk.told, "count")? * hear_from.len() as f64 - of(&talk.heard, "heard")?,
-        unreported: of(&talk.heard, "skipped")?,
-        gaps: after.reported - before.reported,
+        pods: fleet.pods.len(),
+        lost: places * pods - (after.heard - before.heard),
+        // The last of all is the end.
+        lost_to_apps: (places - 1.0) * hear_from.len() as f64 - heard,
+        gaps: after.gaps - before.gaps,
+        resyncs: after.resyncs - before.resyncs,
         listeners: hear_from.len(),
-        millicores: (fleet.cpu_ms()? - cpu) / passed / pods as f64,
-        redis_millicores: (cpu_ms(redis.pid())? - redis_cpu) / passed,
-        rss_mb: rss / pods as f64,
+        millicores: cpu / passed / pods,
+        redis_millicores: redis_cpu / passed,
+        rss_mb: rss / pods,
         rss_max_mb,
         talk,
     })
 }
 
-/// By all sidecars, whether an app listens or not.
+/// The number of the last message.
+async fn last(redis: &RedisServer) -> Result<f64> {
+    let seq: String = redis.command(&["HGET", "{hyperpage:coord}:top", "seq"]).await?;
+    Ok(seq.parse()?)
+}
+
+/// Summed over all sidecars.
+#[derive(Default)]
 struct Counted {
     heard: f64,
-    /// Gaps and resyncs.
-    reported: f64,
+    gaps: f64,
+    resyncs: f64,
 }
 
 async fn counted(fleet: &Fleet) -> Result<Counted> {
-    let mut counted = Counted { heard: 0.0, reported: 0.0 };
+    let mut counted = Counted::default();
     for pod in &fleet.pods {
         let text = pod.admin.get("/metrics").await.expect(200).body;
         for (name, value) in text.lines().filter_map(|line| line.rsplit_once(' ')) {
-            if name.starts_with("hyperpage_bus_messages_total{") && name.contains("direction=\"in\"") {
-                counted.heard += value.parse::<f64>()?;
-            } else if ["hyperpage_bus_gaps_total", "hyperpage_bus_resyncs_total"].contains(&name) {
-                counted.reported += value.parse::<f64>()?;
-            }
+            let sum = match name {
+                "hyperpage_bus_gaps_total" => &mut counted.gaps,
+                "hyperpage_bus_resyncs_total" => &mut counted.resyncs,
+                _ if name.starts_with("hyperpage_bus_messages_total{direction=\"in\"") => &mut counted.heard,
+                _ => continue,
+            };
+            *sum += value.parse::<f64>()?;
         }
     }
     Ok(counted)

@@ -35,14 +35,16 @@ pub(crate) fn spread(words: &Words) {
 }
 
 pub(crate) fn rate(rate: &Rate, wanted: u32) {
-    let Rate { pods, talk, lost, lost_to_apps, unreported, gaps, listeners, .. } = rate;
+    let Rate { pods, talk, lost, lost_to_apps, gaps, resyncs, listeners, .. } = rate;
     println!("much is told, to {pods} sidecars and to the apps of {listeners}");
     judged("  told", of(&talk.told, "rate"), "per s", Target::AtLeast(0.99 * f64::from(wanted)));
     judged("  refused", of(&talk.told, "refused"), "", Target::AtMost(0.0));
-    judged("  lost, of what each sidecar was to hear", *lost, "", Target::AtMost(0.0));
-    judged("  lost, of what each app was to hear", *lost_to_apps, "", Target::AtMost(0.0));
-    judged("  passed over without a word", *unreported, "", Target::AtMost(0.0));
-    judged("  gaps and resyncs that were reported", *gaps, "", Target::None);
+    judged("  lost, of what all sidecars were to hear", *lost, "", Target::AtMost(0.0));
+    judged("  lost, of what all apps were to hear", *lost_to_apps, "", Target::AtMost(0.0));
+    judged("  passed over without a word", of(&talk.heard, "skipped"), "", Target::AtMost(0.0));
+    judged("  gaps that apps were told of", of(&talk.heard, "gaps"), "", Target::None);
+    judged("  gaps, by all sidecars", *gaps, "", Target::None);
+    judged("  resyncs, by all sidecars", *resyncs, "", Target::None);
     for part in ["p50", "p99", "max"] {
         judged(&format!("  from telling to an app, {part}"), of(&talk.heard, part), "ms", Target::None);
     }

@@ -29,10 +29,6 @@ impl Pacing {
         args.extend(rate.map(|rate| format!("--rate={rate}")));
         args
     }
-
-    pub fn length(&self) -> Duration {
-        Duration::from_secs_f64(self.seconds)
-    }
 }
 
 /// A program that tells, hears and reads by something.
