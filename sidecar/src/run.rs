@@ -32,9 +32,12 @@ const HEAD_BYTES: usize = 32 * 1024;
 /// Anybody in the cluster's network can open these and be silent, and probes are to find a place.
 const ADMIN_PATIENCE: Patience =
     Patience { idle: Duration::from_secs(5), head: Duration::from_secs(5), answer: Duration::from_secs(5) };
-const ADMIN_CONNECTIONS: usize = 512;
-const ADMIN_HEAD_BYTES: usize = 8 * 1024;
-const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+const ADMIN_LIMITS: Limits = Limits {
+    connections: 512,
+    patience: ADMIN_PATIENCE,
+    head_bytes: 8 * 1024,
+    drain: Duration::from_secs(1),
+};
 /// How long a private Redis may take before it is said that we listen: no probe keeps a first request back there.
 const PRIVATE_START: Duration = Duration::from_secs(10);
 
@@ -78,19 +81,13 @@ pub async fn run(config: Config, rules: Rules) -> anyhow::Result<()> {
         head_bytes: HEAD_BYTES,
         drain: server.drain(),
     };
-    let admin_limits = Limits {
-        connections: ADMIN_CONNECTIONS,
-        patience: ADMIN_PATIENCE,
-        head_bytes: ADMIN_HEAD_BYTES,
-        drain: ADMIN_DRAIN,
-    };
     let admin_router = admin::router(app.clone(), metrics);
     let mut tasks = Tasks {
         app: tokio::spawn(serve(listener, router::router(app), limits, stops.app.clone())),
         coordination: tokio::spawn(coordination),
         sessions: tokio::spawn(sessions),
         redis: tokio::spawn(supervisor),
-        admin: tokio::spawn(serve(admin_listener, admin_router, admin_limits, stops.admin.clone())),
+        admin: tokio::spawn(serve(admin_listener, admin_router, ADMIN_LIMITS, stops.admin.clone())),
     };
     let said = async {
         if private.is_some() {
