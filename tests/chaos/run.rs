@@ -14,7 +14,7 @@ use crate::faults::Family;
 use crate::world::{CLIENTS, NODES, SESSIONS, World};
 use crate::{loss, nemesis};
 
-const RECOVERY: Duration = Duration::from_secs(30);
+const RECOVERY: Duration = Duration::from_secs(90);
 /// Of the rule `short-tombstone`.
 const TOMBSTONE: Duration = Duration::from_millis(1500);
 /// Runs mostly wait; so many at a time leave the machine some air.

@@ -133,7 +133,8 @@ impl Ring {
         self.inner().oldest(id).is_some()
     }
 
-    /// All sessions with such writes, the oldest first.
+    /// All sessions with such writes: what was deleted first, for others wait with what they know of it, and not for
+    /// long; then the oldest.
     pub(crate) fn all_unrepaired(
         &self,
         current: impl Fn(&SessionId) -> Option<Incarnation>,
@@ -145,7 +146,9 @@ impl Ring {
         };
         let mut seen = std::collections::HashSet::new();
         let ids = inner.order.iter().map(|(_, id)| id).filter(other).filter(|id| seen.insert(*id));
-        ids.cloned().collect()
+        let mut ids: Vec<SessionId> = ids.cloned().collect();
+        ids.sort_by_key(|id| inner.oldest(id).is_some_and(|chain| chain.text.is_some()));
+        ids
     }
 
     /// The writes from this one on are not in that incarnation.

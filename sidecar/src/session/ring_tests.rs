@@ -130,6 +130,16 @@ fn it_forgets_the_oldest_when_it_is_full_and_says_so() {
     assert_eq!(ring.all_unrepaired(|_| Some(incarnation(2))), [id("5")]);
 }
 
+#[test]
+fn deletions_are_told_again_first() {
+    let (ring, now) = (Ring::default(), Instant::now());
+    let text = Text::from("b".to_owned());
+    for (name, text) in [("a", Some(&text)), ("b", Some(&text)), ("c", None), ("d", None)] {
+        ring.record(&id(name), &incarnation(1), written(1, "a", ""), text, now, now);
+    }
+    assert_eq!(ring.all_unrepaired(|_| Some(incarnation(2))), ["c", "d", "a", "b"].map(id));
+}
+
 /// A write that waited for the connection is acknowledged by the new incarnation before any repair.
 #[test]
 fn what_one_incarnation_acknowledged_waits_for_its_repair_whatever_the_next_has_acknowledged_since() {

@@ -21,7 +21,7 @@ use super::world::{NODES, Seen, World, now, pod};
 use crate::nemesis::pause;
 
 /// A machine under load, and sentinels.
-const RECOVERY: Duration = Duration::from_secs(15);
+const RECOVERY: Duration = Duration::from_secs(60);
 const LEASE_MS: u64 = 700;
 /// Runs mostly wait; so many at a time leave the machine some air.
 static AT_A_TIME: Semaphore = Semaphore::const_new(4);
