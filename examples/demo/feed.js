@@ -21,6 +21,7 @@ const COMMENT_MS = 10_000;
 
 const ring = [];
 const browsers = new Set();
+let first; // the place after which all is in the ring
 let last; // the id of the last event that has one
 let stopped = false;
 
@@ -51,7 +52,10 @@ async function once() {
         // Pods and leaders come by here, too: the page asks for them.
         const news = TOLD.includes(name) && data !== undefined;
         // An id alone is the place of what is not for us.
-        if (id !== undefined && (news || data === undefined || name === 'hello')) last = id;
+        if (id !== undefined && (news || data === undefined || name === 'hello')) {
+          last = id;
+          if (first === undefined || name === 'resync') first = id;
+        }
         if (news) take({ id, name, at: Date.now(), data: JSON.parse(data) ?? {} });
       }
     });
@@ -66,7 +70,7 @@ function take(entry) {
   drop(entry);
   acknowledge(entry.id);
   ring.push(entry);
-  if (ring.length > KEPT) ring.shift();
+  if (ring.length > KEPT) first = ring.shift().id;
   for (const browser of browsers) send(browser, entry);
   answerArrival(entry);
 }
@@ -76,12 +80,19 @@ function send(res, entry) {
   if (res.writableLength > MAX_UNREAD_BYTES) res.destroy();
 }
 
-/** What came after an event; where that is not known, this is said. */
+/** What came after a place, which another pod may have named: not every message is for all. Where that is not known, this
+ * is said. */
 function since(lastId) {
   if (!lastId) return recent();
-  const known = ring.findLastIndex(({ id }) => id === lastId);
-  if (known >= 0) return ring.slice(known + 1);
-  return last === lastId ? [] : [{ name: 'missed', at: Date.now(), data: {} }, ...recent()];
+  const known = after(first, lastId) >= 0 && after(lastId, last) >= 0;
+  if (!known) return [{ name: 'missed', at: Date.now(), data: {} }, ...recent()];
+  return ring.filter(({ id }) => after(lastId, id) > 0);
+}
+
+/** By how many messages; not a number where that has no answer. */
+function after(one, other) {
+  const [[n, from], [m, to]] = [one, other].map((id) => String(id).split('-').map(Number));
+  return n === m ? to - from : NaN;
 }
 
 /** Streams to a browser what it has not had. */

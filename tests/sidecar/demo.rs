@@ -275,6 +275,12 @@ async fn the_demos_browsers_hear_what_pods_tell_each_other_and_go_on_where_they_
     assert_eq!(apps[0].http.send(foreign).await.status, 403);
     assert_eq!(apps[0].http.send(Request::new("POST", "/broadcast")).await.status, 403);
 
+    // Not before Redis is known long enough to have heard of all.
+    eventually("both have applied it, and it is said", START, async || {
+        let told = apps[1].tell("invalidate").await;
+        check(told.status == 200 && told.body.contains("All 2 pods have applied it"), told)
+    })
+    .await;
     // Whoever listens only now has not heard what was before.
     let mut hears = Events::open(apps[1].address, "/events", None).await;
     let sent = eventually("it is heard, by whom is said", START, async || {
@@ -294,11 +300,8 @@ async fn the_demos_browsers_hear_what_pods_tell_each_other_and_go_on_where_they_
         Err(arrived)
     });
     let (_, last) = sent.await;
-    eventually("both have applied it, and it is said", START, async || {
-        let told = apps[1].tell("invalidate").await;
-        check(told.status == 200 && told.body.contains("All 2 pods have applied it"), told)
-    })
-    .await;
+    let told = apps[1].tell("invalidate").await;
+    assert!(told.status == 200 && told.body.contains("All 2 pods have applied it"), "{told:?}");
     let next = entry(&mut hears).await.json();
     assert_eq!(
         (&next["data"]["type"], &next["data"]["sourcePod"]),
