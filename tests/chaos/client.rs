@@ -17,6 +17,10 @@ const BURST: usize = 4;
 /// A request with a key is sent so often, each time to another pod.
 const SENT: usize = NODES;
 const REST: Duration = Duration::from_millis(40);
+/// Whoever was refused so often in a row, for two seconds and more, does not ask as eagerly any longer: a fail-over that
+/// a busy machine takes half a minute for would be all that a history tells of.
+const REFUSALS: u32 = 40;
+const LONG_REST: Duration = Duration::from_millis(400);
 /// An app's own patience; a sidecar answers within two seconds.
 const PATIENCE: Duration = Duration::from_millis(2500);
 /// After an unknown outcome a quiet session is only read for so long, so that the write can show itself late.
@@ -34,11 +38,13 @@ pub(crate) struct Client {
     doubt: (Duration, usize),
     /// Who was refused waits a little.
     rest: Duration,
+    /// How often in a row.
+    refused: u32,
 }
 
 impl Client {
     pub(crate) fn new(world: Arc<World>, number: usize, random: Random) -> Client {
-        Client { world, number, random, doubt: (Duration::ZERO, 0), rest: Duration::ZERO }
+        Client { world, number, random, doubt: (Duration::ZERO, 0), rest: Duration::ZERO, refused: 0 }
     }
 
     pub(crate) async fn run(mut self) {
@@ -125,7 +131,10 @@ impl Client {
         let (invoked, answer) = self.ask(pod, request).await;
         let outcome = call::outcome(answer);
         if matches!(outcome, Outcome::Unknown | Outcome::Fail | Outcome::Behind) {
-            self.rest = REST;
+            self.refused += 1;
+            self.rest = if self.refused > REFUSALS { LONG_REST } else { REST };
+        } else {
+            self.refused = 0;
         }
         if outcome == Outcome::Unknown && session == self.number {
             self.doubt = (self.world.now() + WAIT, pod);
