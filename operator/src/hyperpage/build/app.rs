@@ -83,7 +83,7 @@ fn pod(valid: &Valid) -> PodSpec {
         security_context: Some(security::pod()),
         termination_grace_period_seconds: Some(valid.app.termination_grace_period_seconds.into()),
         affinity: Some(over_zones(valid)),
-        topology_spread_constraints: Some(vec![spread(valid, NODE)]),
+        topology_spread_constraints: Some(vec![over_nodes(valid)]),
         ..PodSpec::default()
     }
 }
@@ -177,15 +177,13 @@ fn drain(seconds: i32) -> Option<Lifecycle> {
     })
 }
 
-/// By which pods are spread. Of one revision only: counting those that leave would let a roll pack the new ones on one
-/// node.
+/// Pods of one revision only are spread: counting those that leave would let a roll pack the new ones on one node.
 const REVISION: &str = "pod-template-hash";
-const NODE: &str = "kubernetes.io/hostname";
 pub(super) const ZONE: &str = "topology.kubernetes.io/zone";
 
-fn spread(valid: &Valid, topology_key: &str) -> TopologySpreadConstraint {
+fn over_nodes(valid: &Valid) -> TopologySpreadConstraint {
     TopologySpreadConstraint {
-        topology_key: topology_key.into(),
+        topology_key: "kubernetes.io/hostname".into(),
         max_skew: 1,
         when_unsatisfiable: "ScheduleAnyway".into(),
         label_selector: Some(label_selector(valid, Component::App)),
