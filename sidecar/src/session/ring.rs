@@ -184,24 +184,29 @@ impl Inner {
         let Some(chain) = self.chains.get_mut(&id).and_then(VecDeque::front_mut) else { return true };
         self.bytes -= chain.writes.pop_front().map_or(0, |written| cost(&written));
         if chain.writes.is_empty() {
-            self.remove_oldest(&id);
+            self.take_oldest(&id);
         }
         true
     }
 
     fn remove_oldest(&mut self, id: &SessionId) {
-        let Some(chains) = self.chains.get_mut(id) else { return };
-        let Some(chain) = chains.pop_front() else { return };
-        if chains.is_empty() {
-            self.chains.remove(id);
-        }
-        self.bytes -= chain.writes.iter().map(cost).sum::<usize>() + chain.text.map_or(0, |text| text.len());
-        let mut gone = chain.writes.len();
+        let mut gone = self.take_oldest(id);
         self.order.retain(|(_, other)| {
             let of_it = other == id && gone > 0;
             gone -= usize::from(of_it);
             !of_it
         });
+    }
+
+    /// Returns how many writes it had.
+    fn take_oldest(&mut self, id: &SessionId) -> usize {
+        let Some(chains) = self.chains.get_mut(id) else { return 0 };
+        let Some(chain) = chains.pop_front() else { return 0 };
+        if chains.is_empty() {
+            self.chains.remove(id);
+        }
+        self.bytes -= chain.writes.iter().map(cost).sum::<usize>() + chain.text.map_or(0, |text| text.len());
+        chain.writes.len()
     }
 }
 
