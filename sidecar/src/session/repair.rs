@@ -24,7 +24,9 @@ impl Sessions {
     /// another time.
     pub(super) async fn repaired(&self, id: &SessionId, budget: Budget) -> Result<(), Error> {
         let ring = &self.0.away.ring;
-        let Some(current) = self.incarnation(id) else { return self.known_later(id) };
+        let Some(current) = self.incarnation(id) else {
+            return if self.owes(id) { Err(Error::repairing()) } else { Ok(()) };
+        };
         if ring.unrepaired(id, &current).is_none() {
             return Ok(());
         }
@@ -37,19 +39,14 @@ impl Sessions {
         Ok(())
     }
 
-    /// Whether there is anything to repair.
+    /// Whether there is anything to repair. A replica that was promoted answers before it takes a write, and so before
+    /// it can say whose data it has: what is new may not come before what it may have lost.
     pub(super) fn owes(&self, id: &SessionId) -> bool {
+        let ring = &self.0.away.ring;
         match self.incarnation(id) {
-            Some(current) => self.0.away.ring.unrepaired(id, &current).is_some(),
-            None => self.known_later(id).is_err(),
+            Some(current) => ring.unrepaired(id, &current).is_some(),
+            None => self.down_since(id).is_none() && ring.knows(id),
         }
-    }
-
-    /// A replica that was promoted answers before it takes a write, and so before it can say whose data it has: what is
-    /// new may not come before what it may have lost.
-    fn known_later(&self, id: &SessionId) -> Result<(), Error> {
-        let answers = self.down_since(id).is_none();
-        if answers && self.0.away.ring.knows(id) { Err(Error::repairing()) } else { Ok(()) }
     }
 
     async fn repair(
