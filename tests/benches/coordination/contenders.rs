@@ -23,7 +23,7 @@ pub(crate) struct Field {
 
 impl Field {
     pub(crate) async fn start(settings: &Settings) -> Result<Field> {
-        let (redis, yard) = (RedisServer::start().await, Yard::new(&settings.bin)?);
+        let (redis, yard) = (RedisServer::start().await, Yard::new(&settings.effort.bin)?);
         let pods = [pod(&yard, &redis, "one").await?, pod(&yard, &redis, "other").await?];
         let (floor, node) = (yard.floor(&redis)?, yard.node("bare", &[&redis.url()])?);
         for server in [&floor, &node] {

@@ -7,24 +7,14 @@ mod contenders;
 mod print;
 mod run;
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use clap::Parser;
-use tests::bench::Pacing;
+use tests::bench::{Effort, Pacing};
 
 #[derive(Parser)]
 pub(crate) struct Settings {
-    /// Where `hyperpage-sidecar` and `examples/{floor,load,peer}` are.
-    bin: PathBuf,
-    #[arg(long, env = "ROUNDS", default_value_t = 3)]
-    rounds: usize,
-    /// Of each measurement.
-    #[arg(long, env = "SECONDS_EACH", default_value_t = 3.0)]
-    seconds: f64,
-    /// How many ask, or tell, at the same time.
-    #[arg(long, env = "CONNECTIONS", default_value_t = 16)]
-    connections: usize,
+    #[command(flatten)]
+    effort: Effort,
     /// Per second, where not as much as is answered.
     #[arg(long, env = "RATE", default_value_t = 1000)]
     rate: u32,
@@ -32,11 +22,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     fn paces(&self) -> [Pacing; 2] {
-        [None, Some(self.rate)].map(|rate| Pacing {
-            connections: self.connections,
-            seconds: self.seconds,
-            rate,
-        })
+        [None, Some(self.rate)].map(|rate| self.effort.pacing(rate))
     }
 }
 

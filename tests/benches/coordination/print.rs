@@ -1,19 +1,20 @@
 //! Tables, and the targets beside the figures.
 
 use anyhow::{Context, Result};
-use tests::bench::{self, Target, judged, program, show, version};
+use tests::bench::{self, Effort, Target, judged, program, show, version};
 use tests::binaries::workspace;
 
 use crate::Settings;
 use crate::run::{ASK, Case, Figures, TELL};
 
 pub(crate) fn describe(settings: &Settings) -> Result<()> {
-    bench::describe(&settings.bin.join("hyperpage-sidecar"))?;
+    let Effort { bin, rounds, seconds, connections } = &settings.effort;
+    bench::describe(&bin.join("hyperpage-sidecar"))?;
     let node = version(&program("node")?)?;
     println!("redis-rs {}, fred {}, node {node}, ioredis {}", locked("redis")?, locked("fred")?, ioredis()?);
     println!(
-        "{} at the same time, the median of {} rounds of {} s each, in turns; the sidecars seal what they say",
-        settings.connections, settings.rounds, settings.seconds
+        "{connections} at the same time, the median of {rounds} rounds of {seconds} s each, in turns; the sidecars \
+         seal what they say"
     );
     Ok(())
 }

@@ -45,8 +45,8 @@ pub(crate) async fn measure(settings: &Settings, field: &Field) -> Result<Figure
     });
     let [leader, key] = requests;
     let (leader, key) = (leader?, key?);
-    for round in 1..=settings.rounds {
-        progress(&format!("round {round} of {}", settings.rounds));
+    for round in 1..=settings.effort.rounds {
+        progress(&format!("round {round} of {}", settings.effort.rounds));
         for pacing in settings.paces() {
             for case in TELL.into_iter().chain(ASK) {
                 let asked = |server: &Server, file| field.yard.load(server, file, &pacing);

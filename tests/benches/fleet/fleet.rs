@@ -28,9 +28,7 @@ pub(crate) struct Fleet {
 /// Over some seconds, with nothing to do.
 pub(crate) struct Rest {
     pub(crate) pods: usize,
-    /// Of a core, for one sidecar.
-    pub(crate) millicores: f64,
-    pub(crate) redis_millicores: f64,
+    pub(crate) millicores: Millicores,
     pub(crate) rss_mb: f64,
     pub(crate) rss_max_mb: f64,
     /// What Redis is asked in a second.
@@ -60,15 +58,16 @@ impl Fleet {
         Ok(())
     }
 
-    pub(crate) fn cpu_ms(&self) -> Result<f64> {
+    fn cpu_ms(&self) -> Result<f64> {
         self.pods.iter().map(|pod| process::cpu_ms(pod.pid())).sum()
     }
 
-    /// Of all, and the most of one, in MB.
+    /// Of one on average, and of the largest, in MB.
     pub(crate) fn rss(&self) -> Result<(f64, f64)> {
         let memory = self.pods.iter().map(|pod| Ok(process::memory(pod.pid())?.rss));
         let memory: Vec<f64> = memory.collect::<Result<_>>()?;
-        Ok((memory.iter().sum(), memory.iter().copied().fold(0.0, f64::max)))
+        let sum: f64 = memory.iter().sum();
+        Ok((sum / memory.len() as f64, memory.iter().copied().fold(0.0, f64::max)))
     }
 
     pub(crate) async fn rest(&self, redis: &RedisServer, seconds: u64) -> Result<Rest> {
@@ -77,20 +76,40 @@ impl Fleet {
             let count = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
             Ok(count.context("Redis counts commands")?.trim().parse()?)
         };
-        let (commands, cpu, redis_cpu) = (asked().await?, self.cpu_ms()?, process::cpu_ms(redis.pid())?);
-        let start = Instant::now();
+        let (commands, cost, start) = (asked().await?, Cost::now(self, redis)?, Instant::now());
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        let passed = start.elapsed().as_secs_f64();
-        let (cpu, redis_cpu) = (self.cpu_ms()? - cpu, process::cpu_ms(redis.pid())? - redis_cpu);
-        let ((rss, rss_max_mb), count) = (self.rss()?, self.pods.len() as f64);
-        Ok(Rest {
-            pods: self.pods.len(),
-            millicores: cpu / passed / count,
-            redis_millicores: redis_cpu / passed,
-            rss_mb: rss / count,
-            rss_max_mb,
-            commands: (asked().await? - commands) / passed,
-        })
+        let (passed, millicores) = (start.elapsed().as_secs_f64(), cost.millicores(self, redis)?);
+        let (rss_mb, rss_max_mb) = self.rss()?;
+        let commands = (asked().await? - commands) / passed;
+        Ok(Rest { pods: self.pods.len(), millicores, rss_mb, rss_max_mb, commands })
+    }
+}
+
+/// What all had used at a time.
+pub(crate) struct Cost {
+    at: Instant,
+    pods_ms: f64,
+    redis_ms: f64,
+}
+
+/// Of a core.
+pub(crate) struct Millicores {
+    /// Of one on average.
+    pub(crate) pod: f64,
+    pub(crate) redis: f64,
+}
+
+impl Cost {
+    pub(crate) fn now(fleet: &Fleet, redis: &RedisServer) -> Result<Cost> {
+        Ok(Cost { at: Instant::now(), pods_ms: fleet.cpu_ms()?, redis_ms: process::cpu_ms(redis.pid())? })
+    }
+
+    /// Since then.
+    pub(crate) fn millicores(self, fleet: &Fleet, redis: &RedisServer) -> Result<Millicores> {
+        let (now, pods) = (Cost::now(fleet, redis)?, fleet.pods.len() as f64);
+        let passed = (now.at - self.at).as_secs_f64();
+        let pod = (now.pods_ms - self.pods_ms) / passed / pods;
+        Ok(Millicores { pod, redis: (now.redis_ms - self.redis_ms) / passed })
     }
 }
 

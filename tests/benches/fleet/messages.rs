@@ -4,12 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tests::bench::{Pacing, Peer, Talk, Words};
-use tests::process::cpu_ms;
 use tests::redis::RedisServer;
 use tests::sidecar::Sidecar;
 
 use crate::Settings;
-use crate::fleet::Fleet;
+use crate::fleet::{Cost, Fleet, Millicores};
 
 /// Pods that tell something, and pods with an app that listens: each costs the machine something, too.
 const SPEAKERS: usize = 10;
@@ -37,24 +36,22 @@ pub(crate) struct Rate {
     pub(crate) gaps: f64,
     pub(crate) resyncs: f64,
     pub(crate) listeners: usize,
-    /// Of a core, for one sidecar, while it lasted.
-    pub(crate) millicores: f64,
-    pub(crate) redis_millicores: f64,
+    /// While it lasted.
+    pub(crate) millicores: Millicores,
     pub(crate) rss_mb: f64,
     pub(crate) rss_max_mb: f64,
 }
 
 pub(crate) async fn rate(fleet: &Fleet, redis: &RedisServer, settings: &Settings) -> Result<Rate> {
     ensure!(fleet.pods.len() >= SPEAKERS, "at least {SPEAKERS} pods");
-    let (pods, start) = (fleet.pods.len() as f64, Instant::now());
+    let pods = fleet.pods.len() as f64;
     let tell_to = addresses(fleet.pods.iter().take(SPEAKERS));
     let hear_from = addresses(fleet.pods.iter().rev().take(LISTENERS));
     let pacing = Pacing { connections: CONNECTIONS, seconds: settings.seconds, rate: Some(settings.rate) };
     let (before, from) = (counted(fleet).await?, last(redis).await?);
-    let (cpu, redis_cpu) = (fleet.cpu_ms()?, cpu_ms(redis.pid())?);
+    let cost = Cost::now(fleet, redis)?;
     let talk = Peer::ours(&fleet.yard, "sidecar").talk(&fleet.yard, &tell_to, &hear_from, &pacing).await?;
-    let passed = start.elapsed().as_secs_f64();
-    let (cpu, redis_cpu) = (fleet.cpu_ms()? - cpu, cpu_ms(redis.pid())? - redis_cpu);
+    let millicores = cost.millicores(fleet, redis)?;
     let places = last(redis).await? - from;
     let mut after = counted(fleet).await?;
     let end = Instant::now() + DRAINED;
@@ -63,7 +60,7 @@ pub(crate) async fn rate(fleet: &Fleet, redis: &RedisServer, settings: &Settings
         after = counted(fleet).await?;
     }
     let heard = talk.heard.get("heard").context("what apps heard")?;
-    let (rss, rss_max_mb) = fleet.rss()?;
+    let (rss_mb, rss_max_mb) = fleet.rss()?;
     Ok(Rate {
         pods: fleet.pods.len(),
         lost: places * pods - (after.heard - before.heard),
@@ -72,9 +69,8 @@ pub(crate) async fn rate(fleet: &Fleet, redis: &RedisServer, settings: &Settings
         gaps: after.gaps - before.gaps,
         resyncs: after.resyncs - before.resyncs,
         listeners: hear_from.len(),
-        millicores: cpu / passed / pods,
-        redis_millicores: redis_cpu / passed,
-        rss_mb: rss / pods,
+        millicores,
+        rss_mb,
         rss_max_mb,
         talk,
     })

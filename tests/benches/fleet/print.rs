@@ -13,12 +13,12 @@ pub(crate) fn discovery(fleet: &Fleet) {
 }
 
 pub(crate) fn rest(rest: &Rest) {
-    let Rest { pods, millicores, redis_millicores, rss_mb, rss_max_mb, commands } = rest;
+    let Rest { pods, millicores, rss_mb, rss_max_mb, commands } = rest;
     println!("at rest, {pods} sidecars");
-    judged("  CPU of one", *millicores, "millicores", Target::None);
+    judged("  CPU of one", millicores.pod, "millicores", Target::None);
     judged("  RSS of one", *rss_mb, "MB", Target::AtMost(10.0));
     judged("  RSS of the largest", *rss_max_mb, "MB", Target::AtMost(10.0));
-    judged("  CPU of Redis", *redis_millicores, "millicores", Target::None);
+    judged("  CPU of Redis", millicores.redis, "millicores", Target::None);
     judged("  commands of Redis", *commands, "per s", Target::None);
 }
 
@@ -48,9 +48,9 @@ pub(crate) fn rate(rate: &Rate, wanted: u32) {
     for part in ["p50", "p99", "max"] {
         judged(&format!("  from telling to an app, {part}"), of(&talk.heard, part), "ms", Target::None);
     }
-    let Rate { millicores, redis_millicores, rss_mb, rss_max_mb, .. } = rate;
-    judged("  CPU of one sidecar", *millicores, "millicores", Target::None);
-    judged("  CPU of Redis", *redis_millicores, "millicores", Target::None);
+    let Rate { millicores, rss_mb, rss_max_mb, .. } = rate;
+    judged("  CPU of one sidecar", millicores.pod, "millicores", Target::None);
+    judged("  CPU of Redis", millicores.redis, "millicores", Target::None);
     judged("  RSS of one after it", *rss_mb, "MB", Target::None);
     judged("  RSS of the largest after it", *rss_max_mb, "MB", Target::None);
 }

@@ -21,7 +21,7 @@ pub(crate) struct Boot {
 
 pub(crate) async fn measure(settings: &Settings, redis: &RedisServer) -> Result<Vec<Boot>> {
     progress("from start to ready");
-    let yard = Yard::new(&settings.bin)?;
+    let yard = Yard::new(&settings.effort.bin)?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..TIMES {
         let from = Instant::now();

@@ -80,7 +80,7 @@ pub(crate) struct Field {
 
 impl Field {
     pub(crate) async fn start(settings: &Settings, redis: &RedisServer) -> Result<Field> {
-        let yard = Yard::new(&settings.bin)?;
+        let yard = Yard::new(&settings.effort.bin)?;
         let (cached, uncached) =
             (yard.sidecar(redis, Cache::On.env()).await?, yard.sidecar(redis, Cache::Off.env()).await?);
         let floor = yard.floor(redis)?;

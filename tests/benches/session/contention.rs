@@ -26,7 +26,7 @@ pub(crate) struct Contention {
 
 pub(crate) async fn measure(settings: &Settings, redis: &RedisServer) -> Result<Vec<Contention>> {
     progress("eight writers of one session");
-    let yard = Yard::new(&settings.bin)?;
+    let yard = Yard::new(&settings.effort.bin)?;
     let pods = [yard.sidecar(redis, Cache::On.env()).await?, yard.sidecar(redis, Cache::On.env()).await?];
     let id = seed(&pods[0], 1, &json!({})).await?.remove(0);
     let path = format!("/v1/sessions/{id}");

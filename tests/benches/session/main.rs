@@ -16,22 +16,15 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
-use tests::bench::Pacing;
+use tests::bench::{Effort, Pacing};
 use tests::redis::RedisServer;
 
 #[derive(Parser)]
 pub(crate) struct Settings {
-    /// Where `hyperpage-sidecar`, `examples/floor` and `examples/load` are.
-    bin: PathBuf,
-    #[arg(long, env = "ROUNDS", default_value_t = 3)]
-    rounds: usize,
-    /// Of each measurement.
-    #[arg(long, env = "SECONDS_EACH", default_value_t = 3.0)]
-    seconds: f64,
+    #[command(flatten)]
+    effort: Effort,
     #[arg(long, env = "SESSIONS", default_value_t = 1000)]
     sessions: usize,
-    #[arg(long, env = "CONNECTIONS", default_value_t = 16)]
-    connections: usize,
     /// Requests per second of the open loop.
     #[arg(long, env = "RATES", value_delimiter = ' ', default_value = "1000 5000 20000")]
     rates: Vec<u32>,
@@ -48,7 +41,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     fn each(&self) -> Duration {
-        Duration::from_secs_f64(self.seconds)
+        Duration::from_secs_f64(self.effort.seconds)
     }
 
     fn pacing(&self, pace: speed::Pace) -> Pacing {
@@ -56,7 +49,7 @@ impl Settings {
             speed::Pace::Fast => None,
             speed::Pace::Open(rate) => Some(rate),
         };
-        Pacing { connections: self.connections, seconds: self.seconds, rate }
+        self.effort.pacing(rate)
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Weight {
 pub(crate) async fn measure(settings: &Settings) -> Result<Weight> {
     progress(&format!("{} sessions", settings.many));
     let redis = RedisServer::start().await;
-    let yard = Yard::new(&settings.bin)?;
+    let yard = Yard::new(&settings.effort.bin)?;
     let sidecar = yard.sidecar(&redis, Cache::On.env()).await?;
     let pid = sidecar.process.pid();
     let before = used(&redis).await?;

@@ -55,7 +55,7 @@ pub(crate) async fn measure(settings: &Settings) -> Result<Vec<Outage>> {
 async fn suffer(settings: &Settings, side: Side, seconds: u64) -> Result<Outage> {
     let mut redis =
         RedisServer::with(&["--save", "", "--appendonly", "yes", "--appendfsync", "always"]).await;
-    let yard = Yard::new(&settings.bin)?;
+    let yard = Yard::new(&settings.effort.bin)?;
     let (server, sessions) = match side {
         Side::Ours => {
             let server = yard.sidecar(&redis, Cache::On.env()).await?;

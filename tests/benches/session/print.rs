@@ -1,7 +1,7 @@
 //! Tables, and the targets beside the figures.
 
 use anyhow::Result;
-use tests::bench::{self, line, program, show, version};
+use tests::bench::{self, Effort, line, program, show, version};
 use tests::redis::RedisServer;
 
 use crate::Settings;
@@ -13,7 +13,8 @@ use crate::outage::Outage;
 use crate::speed::{CASES, Case, Pace, Speed};
 
 pub(crate) async fn describe(settings: &Settings, field: &Field, redis: &RedisServer) -> Result<()> {
-    bench::describe(&settings.bin.join("hyperpage-sidecar"))?;
+    let Effort { bin, rounds, seconds, connections } = &settings.effort;
+    bench::describe(&bin.join("hyperpage-sidecar"))?;
     println!("node {}", version(&program("node")?)?);
     match &settings.daprd {
         Some(daprd) => println!("daprd {}", version(daprd)?),
@@ -21,9 +22,9 @@ pub(crate) async fn describe(settings: &Settings, field: &Field, redis: &RedisSe
     }
     let size: u64 = redis.command(&["STRLEN", &format!("hyperpage:session:{}", field.ids[0])]).await?;
     println!(
-        "{} sessions of {size} bytes, {} connections, the median of {} rounds of {} s each, in turns; \
-         redis-server --save '' --appendonly no, node without NODE_ENV",
-        settings.sessions, settings.connections, settings.rounds, settings.seconds,
+        "{} sessions of {size} bytes, {connections} connections, the median of {rounds} rounds of {seconds} s each, \
+         in turns; redis-server --save '' --appendonly no, node without NODE_ENV",
+        settings.sessions,
     );
     Ok(())
 }

@@ -58,8 +58,8 @@ pub(crate) async fn measure(settings: &Settings, field: &Field, redis: &RedisSer
     let mut speed = Speed::default();
     let mut paces = vec![Pace::Fast];
     paces.extend(settings.rates.iter().map(|rate| Pace::Open(*rate)));
-    for round in 1..=settings.rounds {
-        progress(&format!("round {round} of {}", settings.rounds));
+    for round in 1..=settings.effort.rounds {
+        progress(&format!("round {round} of {}", settings.effort.rounds));
         for case in CASES {
             let Some(server) = server(field, case) else { continue };
             let file = field.yard.path(&format!("{case:?}"));
@@ -121,7 +121,7 @@ fn requests(field: &Field, case: Case) -> String {
 
 fn benchmark(settings: &Settings, redis: &RedisServer, id: &str) -> Result<f64> {
     let mut command = Command::new(program("redis-benchmark")?);
-    command.args(["-p", &redis.port().to_string(), "-c", &settings.connections.to_string()]);
+    command.args(["-p", &redis.port().to_string(), "-c", &settings.effort.connections.to_string()]);
     command.args(["-n", "100000", "-q", "--csv", "GET", &format!("hyperpage:session:{id}")]);
     let csv = tests::binaries::output(&mut command)?;
     let last = csv.lines().rfind(|line| line.contains(',')).context("redis-benchmark said nothing")?;

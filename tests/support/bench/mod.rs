@@ -1,5 +1,6 @@
 //! What the benches share: the servers that are measured, who asks them, and how figures are told.
 
+mod effort;
 mod figures;
 mod talk;
 
@@ -9,8 +10,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+pub use effort::{Effort, Pacing};
 pub use figures::{Target, Words, at, judged, line, median, show, words};
-pub use talk::{Pacing, Peer, Talk};
+pub use talk::{Peer, Talk};
 
 use crate::binaries::{on_path, output, workspace};
 use crate::eventually::eventually;

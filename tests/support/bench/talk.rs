@@ -5,31 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Words, Yard, program, script, words};
+use super::{Pacing, Words, Yard, program, script, words};
 use crate::binaries::output;
 use crate::eventually::{check, eventually};
 
 const READY: Duration = Duration::from_secs(60);
 /// After the end was told, or was lost.
 const LATE: Duration = Duration::from_secs(120);
-
-/// How much is asked.
-#[derive(Debug, Clone)]
-pub struct Pacing {
-    pub connections: usize,
-    pub seconds: f64,
-    /// Per second; without it, as much as is answered.
-    pub rate: Option<u32>,
-}
-
-impl Pacing {
-    pub fn args(&self) -> Vec<String> {
-        let Pacing { connections, seconds, rate } = self;
-        let mut args = vec![format!("--connections={connections}"), format!("--seconds={seconds}")];
-        args.extend(rate.map(|rate| format!("--rate={rate}")));
-        args
-    }
-}
 
 /// A program that tells, hears and reads by something.
 #[derive(Debug, Clone)]
