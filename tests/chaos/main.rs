@@ -9,6 +9,7 @@ mod call;
 mod checker;
 mod client;
 mod faults;
+mod judge;
 mod loss;
 mod mutants;
 mod nemesis;

@@ -1,32 +1,19 @@
 //! One rule of the product broken at a time: the checker that passes the product must catch each, and soon.
 
-use tests::history::{Invariant, Rule, check};
+use tests::history::{Invariant, Rule};
 
 use crate::faults::Family;
+use crate::judge;
 use crate::run::run;
-use crate::sound::{say, seeds, tries};
 
-/// Seen by `invariant` within five pinned seeds under the faults of `family`, or the checker is blind.
+/// By `invariant`, under the faults of `family`.
 async fn caught(mutant: &'static str, family: Family, invariant: Invariant) {
-    caught_by(mutant, family, 1, |rule| rule.invariant() == invariant).await;
+    judge::caught(mutant, family, 1, run, |rule: Rule| rule.invariant() == invariant).await;
 }
 
-/// By a rule that is `named` for it, with the seeds from `first` on.
-async fn caught_by(mutant: &'static str, family: Family, first: u64, named: impl Fn(Rule) -> bool) {
-    let seeds = seeds(first..=first + tries() - 1);
-    for (number, seed) in seeds.iter().enumerate() {
-        let history = run(*seed, family, Some(mutant)).await;
-        let found = check(&history);
-        let mut by: Vec<_> = found.iter().map(|violation| violation.rule).collect();
-        by.sort_unstable();
-        by.dedup();
-        if by.iter().copied().any(&named) {
-            say(&format!("mutant {mutant}: caught in run {} of {} by {by:?}", number + 1, seeds.len()));
-            return;
-        }
-        history.save(&format!("{mutant}-{seed}"), &found);
-    }
-    panic!("{mutant} is not caught in {} runs, seeds {seeds:?}", seeds.len());
+/// By `rule`, with the seeds from `first` on.
+async fn caught_by(mutant: &'static str, family: Family, first: u64, rule: Rule) {
+    judge::caught(mutant, family, first, run, |by| by == rule).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,19 +63,19 @@ async fn mutant_that_journals_conditional_writes_is_caught() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mutant_that_repairs_by_version_is_caught() {
-    caught_by("repair-by-version", Family::RolledBack, 1, |rule| rule == Rule::Cut).await;
+    caught_by("repair-by-version", Family::RolledBack, 1, Rule::Cut).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mutant_that_counts_replicas_itself_is_caught() {
     // In these the master loses its replicas first, and knows it.
-    caught_by("count-from-info", Family::FailedOver, 3, |rule| rule == Rule::ReplicatedCut).await;
+    caught_by("count-from-info", Family::FailedOver, 3, Rule::ReplicatedCut).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mutant_that_waits_on_another_connection_is_caught() {
     // In these it believes that they are there.
-    caught_by("wait-elsewhere", Family::FailedOver, 19, |rule| rule == Rule::ReplicatedCut).await;
+    caught_by("wait-elsewhere", Family::FailedOver, 19, Rule::ReplicatedCut).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

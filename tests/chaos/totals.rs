@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
-use tests::history::{Action, Answer, Event, History, Outcome};
+use tests::history::{Action, Answer, Event, History, Outcome, Rule, Violation};
 
+use crate::judge::{Judged, percent};
 use crate::nemesis::{CALLS, FAULTS};
 
 #[derive(Debug, Default)]
@@ -27,7 +29,7 @@ struct OfFault {
 }
 
 impl Totals {
-    pub(crate) fn add(&mut self, history: &History) {
+    fn add(&mut self, history: &History) {
         self.runs += 1;
         for event in history.events.iter().filter(|event| is_call(event)) {
             *self.calls.entry(event.action.label()).or_default().entry(event.outcome.label()).or_default() +=
@@ -82,22 +84,40 @@ impl fmt::Display for Totals {
     }
 }
 
-/// A run in which little was done, or nothing broke, proves nothing.
-pub(crate) fn worth(history: &History) -> Result<String, String> {
-    let calls: Vec<_> = history.events.iter().filter(|event| is_call(event)).collect();
-    let good = calls.iter().filter(|event| matches!(event.outcome, Outcome::Ok(_))).count();
-    let happened = history.faults.iter().filter(|fault| !fault.effect.is_empty()).count();
-    let lost = history.faults.iter().any(|fault| fault.lost.is_some());
-    let line =
-        format!("{} calls, {} acknowledged, {happened} faults", calls.len(), percent(good, calls.len()));
-    let enough = calls.len() >= CALLS && good * 2 >= calls.len() && (happened >= FAULTS || lost);
-    if enough { Ok(line) } else { Err(format!("{line}: too little to prove anything")) }
+impl Judged for History {
+    type Violation = Violation;
+    type Rule = Rule;
+    type Totals = Totals;
+
+    fn check(&self) -> Vec<Violation> {
+        tests::history::check(self)
+    }
+
+    fn rule(violation: &Violation) -> Rule {
+        violation.rule
+    }
+
+    /// Little is proved where little was done, or nothing broke.
+    fn worth(&self) -> Result<String, String> {
+        let calls: Vec<_> = self.events.iter().filter(|event| is_call(event)).collect();
+        let good = calls.iter().filter(|event| matches!(event.outcome, Outcome::Ok(_))).count();
+        let happened = self.faults.iter().filter(|fault| !fault.effect.is_empty()).count();
+        let lost = self.faults.iter().any(|fault| fault.lost.is_some());
+        let line =
+            format!("{} calls, {} acknowledged, {happened} faults", calls.len(), percent(good, calls.len()));
+        let enough = calls.len() >= CALLS && good * 2 >= calls.len() && (happened >= FAULTS || lost);
+        if enough { Ok(line) } else { Err(format!("{line}: too little to prove anything")) }
+    }
+
+    fn add_to(&self, totals: &mut Totals) {
+        totals.add(self);
+    }
+
+    fn save(&self, name: &str, found: &[Violation]) -> PathBuf {
+        History::save(self, name, found)
+    }
 }
 
 pub(crate) fn is_call(event: &Event) -> bool {
     !matches!(event.action, Action::Expire | Action::Foreign { .. })
-}
-
-fn percent(part: usize, whole: usize) -> String {
-    format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
 }

@@ -10,6 +10,15 @@ pub fn workspace() -> PathBuf {
     manifest.parent().expect("tests/ lies in the workspace").to_owned()
 }
 
+/// Writes `text` where `make test` has its logs, and returns where that is.
+pub fn keep(name: &str, text: &str) -> PathBuf {
+    let dir = workspace().join("target/test");
+    let path = dir.join(name);
+    let written = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&path, text));
+    written.expect("the target directory is writable");
+    path
+}
+
 /// What `make up` built; another folder by `CLUSTER_BIN`.
 pub fn kubernetes(tool: &str) -> PathBuf {
     match std::env::var_os("CLUSTER_BIN") {

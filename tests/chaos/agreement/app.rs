@@ -40,17 +40,14 @@ impl App {
     /// All that it does, until the run is over.
     pub(super) async fn run(mut self) {
         let (acks, to_say) = watch::channel(None);
-        let reader = App { random: self.random.fork(), world: self.world.clone(), ..self };
+        let (world, pod) = (self.world.clone(), self.pod);
+        let reader = App { world: world.clone(), pod, random: self.random.fork() };
         let others = async {
-            if self.pod == RESTLESS {
-                return;
+            if pod != RESTLESS {
+                tokio::join!(acknowledge(&world, pod, to_say), reader.read());
             }
-            let (world, pod) = (self.world.clone(), self.pod);
-            tokio::join!(acknowledge(&world, pod, to_say), reader.read());
         };
-        let over = self.world.over.clone();
-        let listening = App { random: self.random.clone(), world: self.world.clone(), ..self }.listen(acks);
-        over.run_until_cancelled(async { tokio::join!(listening, others) }).await;
+        world.over.run_until_cancelled(async { tokio::join!(self.listen(acks), others) }).await;
     }
 
     async fn listen(mut self, acks: watch::Sender<Option<Ack>>) {

@@ -11,58 +11,22 @@ mod run;
 mod totals;
 mod world;
 
-use std::collections::BTreeSet;
-use std::time::Instant;
-
 use tests::agreement::{Rule, check};
-use tokio::runtime::Handle;
-use tokio::task::JoinSet;
 
-use crate::sound::{runs, say, seeds, tries};
+use crate::judge::{self, judge};
 use faults::Family;
 use run::run;
-use totals::Totals;
 
 const RUNS: u64 = 44;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chaos_pods_agree_under_faults() {
-    let (begun, mut next) = (Instant::now(), runs(RUNS));
-    let (mut totals, mut bad, mut running) = (Totals::default(), Vec::new(), JoinSet::new());
-    loop {
-        while running.len() < 8 {
-            let Some(seed) = next() else { break };
-            let (family, on) = (Family::of(seed), Handle::current());
-            running.spawn_blocking(move || (seed, family, on.block_on(run(seed, family, None))));
-        }
-        let Some(done) = running.join_next().await else { break };
-        let (seed, family, done) = done.unwrap();
-        totals.add(&done);
-        let (found, worth) = (check(&done.history), done.worth());
-        say(&format!("SEED={seed} {family:?}: {worth:?}, {} violations", found.len()));
-        if !found.is_empty() || worth.is_err() {
-            let first = found.first().map_or_else(String::new, ToString::to_string);
-            let file = done.history.save(&format!("{seed}-{family:?}"), &found);
-            let again = format!("SEED={seed} FAMILY={family:?}");
-            bad.push(format!("{again}: {worth:?}, {}: {first}", file.display()));
-        }
-    }
-    say(&format!("{totals}in {:?}", begun.elapsed()));
-    assert!(bad.is_empty(), "{} runs failed:\n{}", bad.len(), bad.join("\n"));
+    judge(RUNS, Family::of, run).await;
 }
 
-/// Seen by one of `rules` within five pinned seeds under the faults of `family`, or the checker is blind.
+/// By one of `rules`, under the faults of `family`.
 async fn caught(mutant: &'static str, family: Family, rules: &[Rule]) {
-    let seeds = seeds(1..=tries());
-    for (number, seed) in seeds.iter().enumerate() {
-        let found = check(&run(*seed, family, Some(mutant)).await.history);
-        let by: BTreeSet<_> = found.iter().map(|violation| violation.rule).collect();
-        if rules.iter().any(|rule| by.contains(rule)) {
-            say(&format!("mutant {mutant}: caught in run {} of {} by {by:?}", number + 1, seeds.len()));
-            return;
-        }
-    }
-    panic!("{mutant} is not caught in {} runs, seeds {seeds:?}", seeds.len());
+    judge::caught(mutant, family, 1, run, |rule| rules.contains(&rule)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
-use tests::agreement::{History, What};
+use tests::agreement::{History, Rule, Violation, What};
 
 use super::nemesis::FAULTS;
 use super::run::Done;
+use crate::judge::{Judged, percent};
 
 pub(super) const CALLS: usize = 500;
 
@@ -26,7 +28,7 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    pub(super) fn add(&mut self, done: &Done) {
+    fn add(&mut self, done: &Done) {
         let Done { history, calls, strange: _, led_after: _, applied: _ } = done;
         self.runs += 1;
         for ((operation, outcome), count) in calls {
@@ -72,9 +74,20 @@ impl fmt::Display for Totals {
     }
 }
 
-impl Done {
-    /// A run in which too little happened proves nothing.
-    pub(super) fn worth(&self) -> Result<String, String> {
+impl Judged for Done {
+    type Violation = Violation;
+    type Rule = Rule;
+    type Totals = Totals;
+
+    fn check(&self) -> Vec<Violation> {
+        tests::agreement::check(&self.history)
+    }
+
+    fn rule(violation: &Violation) -> Rule {
+        violation.rule
+    }
+
+    fn worth(&self) -> Result<String, String> {
         let History { wins, claims, effects, barriers, reads, faults, .. } = &self.history;
         let happened = faults.iter().filter(|fault| fault.happened).count();
         let all: usize = self.calls.values().sum();
@@ -100,6 +113,14 @@ impl Done {
             (true, true, None) => Ok(said),
         }
     }
+
+    fn add_to(&self, totals: &mut Totals) {
+        totals.add(self);
+    }
+
+    fn save(&self, name: &str, found: &[Violation]) -> PathBuf {
+        self.history.save(name, found)
+    }
 }
 
 fn is_good(outcome: &str) -> bool {
@@ -108,8 +129,4 @@ fn is_good(outcome: &str) -> bool {
 
 fn acknowledged(outcomes: &BTreeMap<&'static str, usize>) -> usize {
     outcomes.iter().filter(|(outcome, _)| is_good(outcome)).map(|(_, count)| count).sum()
-}
-
-fn percent(part: usize, whole: usize) -> String {
-    format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
 }

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Fault, History, Published, Told, Violation, Win};
-use crate::binaries::workspace;
+use crate::binaries::keep;
 
 impl History {
-    /// Writes what was seen, and what was wrong with it, where `make test` has its logs.
+    /// Writes what was seen, and what was wrong with it.
     pub fn save(&self, name: &str, found: &[Violation]) -> PathBuf {
         let mut lines: Vec<(Duration, String)> = Vec::new();
         for Fault { name, begun, ended, happened } in &self.faults {
@@ -33,11 +33,7 @@ impl History {
         lines.sort();
         let mut text: String = found.iter().map(|violation| format!("{violation}\n")).collect();
         text.extend(lines.into_iter().map(|(at, line)| format!("{} {line}\n", ms(at))));
-        let dir = workspace().join("target/test");
-        let path = dir.join(format!("agreement-{name}.txt"));
-        let written = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&path, text));
-        written.expect("the target directory is writable");
-        path
+        keep(&format!("agreement-{name}.txt"), &text)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Action, Answer, Consistency, Durability, Event, Fault, History, Outcome, Violation};
-use crate::binaries::workspace;
+use crate::binaries::keep;
 
 /// Enough of a digest to tell two apart.
 const TAG: usize = 8;
@@ -138,15 +138,10 @@ impl History {
             text += &format!("pod {pod}: {counted:?}\n");
         }
         text.extend(lines.into_iter().map(|(_, line)| line + "\n"));
-        let dir = workspace().join("target/test");
-        let path = dir.join(format!("history-{name}.txt"));
-        let logs = self.logs.iter().enumerate();
-        let logs = logs.map(|(pod, log)| (dir.join(format!("history-{name}.pod-{pod}.log")), log));
-        std::fs::create_dir_all(&dir).expect("the target directory is writable");
-        for (path, text) in logs.chain([(path.clone(), &text)]) {
-            std::fs::write(path, text).expect("the target directory is writable");
+        for (pod, log) in self.logs.iter().enumerate() {
+            keep(&format!("history-{name}.pod-{pod}.log"), log);
         }
-        path
+        keep(&format!("history-{name}.txt"), &text)
     }
 }
 
