@@ -99,14 +99,10 @@ impl Bus {
         let work = async move {
             let channels = listening.0.channels.heard();
             let listener = Listener::new(listening.clone());
-            let fred = match subscriber {
-                Subscriber::Fred => {
-                    redis.fred().inspect_err(|why| tracing::info!(why, "redis listens, not fred")).is_ok()
-                }
-                Subscriber::Redis => false,
-            };
             let listen = async {
-                if fred {
+                let fred = subscriber == Subscriber::Fred || !redis.pushes().await;
+                let told = |why: &String| tracing::info!(why, "redis listens, not fred");
+                if fred && redis.fred().inspect_err(told).is_ok() {
                     listener.listen(Fred::new(redis, channels)).await;
                 } else {
                     listener.listen(Own::new(redis, listening.0.store.keys.top.clone(), channels)).await;

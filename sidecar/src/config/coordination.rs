@@ -54,8 +54,8 @@ pub struct Coordination {
     /// two: an id of 1 to 16 letters or digits, a blank, 32 bytes in base64. The first seals, all open.
     #[arg(long = "bus-keys-file", env = env::BUS_KEYS_FILE, value_name = "FILE")]
     pub bus_keys_file: Option<PathBuf>,
-    /// The client that hears what others say. Both hear the same.
-    #[arg(long = "bus-subscriber", env = "HYPERPAGE_BUS_SUBSCRIBER", default_value = "fred")]
+    /// The client that hears what others say. Both hear the same; where Redis does not speak RESP3 it is fred.
+    #[arg(long = "bus-subscriber", env = "HYPERPAGE_BUS_SUBSCRIBER", default_value = "redis")]
     pub bus_subscriber: Subscriber,
 }
 
@@ -83,7 +83,7 @@ impl Default for Coordination {
             normal_per_minute: NORMAL,
             compat: None,
             bus_keys_file: None,
-            bus_subscriber: Subscriber::Fred,
+            bus_subscriber: Subscriber::Redis,
         }
     }
 }

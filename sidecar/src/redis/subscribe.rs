@@ -32,6 +32,12 @@ impl Redis {
         Ok(connection)
     }
 
+    /// Whether `subscribe` is of use: a Redis that speaks RESP3 pushes what is published. Waits for the first connection.
+    pub(crate) async fn pushes(&self) -> bool {
+        self.met().await;
+        !self.snapshot().old
+    }
+
     /// The same Redis for fred; the files are read anew.
     pub(crate) fn fred(&self) -> Result<Config, String> {
         let target = self.source.target()?;
