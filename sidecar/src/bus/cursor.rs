@@ -1,11 +1,15 @@
 //! Which message comes next, and what follows from one that is not it. What subscribers are told at once is only a
 //! hint: a message that it brings in its turn is delivered, and about everything else the stream decides.
 
+use std::collections::BTreeSet;
+
 use super::position::{Position, Top};
 use super::rules::Rules;
 
 /// Readings of a top that is not reached until it is clear that nothing is heard.
 const READINGS: u8 = 3;
+/// Messages that were heard before those that come before them, and are kept until their turn.
+const AHEAD: usize = 1_024;
 
 /// What is known of the order. Begins before the first reading of the top.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -17,6 +21,9 @@ pub struct State {
     question: u64,
     /// Something was said that made no sense, or may not have been heard: to be read again.
     doubt: bool,
+    /// Heard, and kept until what comes before is read: under load as much is heard as can be read meanwhile, and
+    /// whoever reads all of it never comes to an end.
+    ahead: BTreeSet<u64>,
     /// The last reading brought nothing new: what seems to be ahead may be a lie.
     fruitless: bool,
     unreached: Option<Unreached>,
@@ -34,8 +41,8 @@ struct Unreached {
 pub enum Event {
     /// Subscribed anew, or what came was more than could be kept: some of it may be missing.
     Doubted,
-    /// `sound`: it can be read, and is not one that was delivered before.
-    Heard { position: Position, sound: bool },
+    /// `sound`: it can be read, and is not one that was delivered before. `room`: it can be kept.
+    Heard { position: Position, sound: bool, room: bool },
     /// What was said for nobody else was heard.
     Probed,
     /// The top, and where we were when it was asked for.
@@ -50,6 +57,9 @@ pub enum Event {
 pub enum Action {
     /// What was just heard.
     DeliverHeard,
+    /// What was just heard is to be kept, until its number is delivered or is none of those in `kept`.
+    KeepHeard,
+    DeliverKept(u64),
     /// What was found, by its place in the list.
     DeliverFound(usize),
     /// These, and all between, are lost.
@@ -75,11 +85,18 @@ impl State {
         self.at.as_ref().map(Top::position)
     }
 
+    /// What was heard under these numbers may still be delivered.
+    pub fn kept(&self) -> &BTreeSet<u64> {
+        &self.ahead
+    }
+
     pub fn step(mut self, event: Event, rules: &Rules) -> (State, Vec<Action>) {
         let mut actions = Vec::new();
         match event {
             Event::Doubted => self.doubt(&mut actions),
-            Event::Heard { position, sound } => self.heard(position, sound, rules, &mut actions),
+            Event::Heard { position, sound, room } => {
+                self.heard(position, sound, room, rules, &mut actions);
+            }
             Event::Probed => self.hears(&mut actions),
             Event::Seen { top, asked } => self.seen(top, asked, rules, &mut actions),
             Event::Read { question, asked, top, found, more } if question == self.question => {
@@ -94,7 +111,14 @@ impl State {
         (self, actions)
     }
 
-    fn heard(&mut self, position: Position, sound: bool, rules: &Rules, actions: &mut Vec<Action>) {
+    fn heard(
+        &mut self,
+        position: Position,
+        sound: bool,
+        room: bool,
+        rules: &Rules,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(at) = &mut self.at else { return };
         let Position { n, seq } = position;
         if n != at.life.n && rules.lives {
@@ -109,7 +133,37 @@ impl State {
             at.seq = seq;
             actions.push(Action::DeliverHeard);
             self.hears(actions);
-        } else if self.fruitless {
+            self.go_on(actions);
+        } else {
+            if sound && room && self.ahead.len() < AHEAD {
+                if self.ahead.insert(seq) {
+                    actions.push(Action::KeepHeard);
+                }
+                if self.reading {
+                    return;
+                }
+            }
+            self.ask(actions);
+        }
+    }
+
+    /// With what was kept, as far as it is next.
+    fn go_on(&mut self, actions: &mut Vec<Action>) {
+        let Some(at) = self.at.as_mut().filter(|_| !self.ahead.is_empty()) else { return };
+        let before = at.seq;
+        self.ahead = self.ahead.split_off(&(at.seq + 1));
+        while self.ahead.remove(&(at.seq + 1)) {
+            at.seq += 1;
+            actions.push(Action::DeliverKept(at.seq));
+        }
+        if at.seq > before {
+            self.hears(actions);
+        }
+    }
+
+    /// Reads what lies between. What seems to be ahead may be a lie: then it waits for a reading of the top.
+    fn ask(&mut self, actions: &mut Vec<Action>) {
+        if self.fruitless {
             self.doubt = true;
         } else {
             self.doubt(actions);
@@ -119,6 +173,8 @@ impl State {
     fn seen(&mut self, top: Top, asked: Option<Position>, rules: &Rules, actions: &mut Vec<Action>) {
         let Some(at) = self.same_life(&top, asked, rules, actions) else { return };
         self.fruitless = false;
+        // Ahead of the top is nothing, or what was said since: it can be read by now.
+        self.doubt |= !self.ahead.split_off(&(top.seq + 1)).is_empty();
         if top.seq <= at.seq {
             self.unreached = None;
             if self.doubt {
@@ -158,21 +214,35 @@ impl State {
             if *seq <= at.seq || *seq > top.seq {
                 continue;
             }
-            if *seq > at.seq + 1 {
-                actions.push(at.miss(seq - 1));
-            }
+            self.reach(&mut at, seq - 1, actions);
             at.seq = *seq;
             actions.push(Action::DeliverFound(place));
         }
         // What was heard meanwhile may reach beyond a full page: then it says nothing of what follows.
         let more = more && at.seq > asked.seq;
-        if !more && at.seq < top.seq {
-            actions.push(at.miss(top.seq));
+        if !more {
+            self.reach(&mut at, top.seq, actions);
         }
-        self.fruitless = at.seq == before;
         self.at = Some(at);
-        if more || self.doubt && !self.fruitless {
+        self.go_on(actions);
+        self.fruitless = self.position().is_some_and(|at| at.seq == before);
+        if more || (self.doubt || !self.ahead.is_empty()) && !self.fruitless {
             self.doubt(actions);
+        }
+    }
+
+    /// All up to `to` that is not in the stream: what was kept is delivered, and the rest is lost.
+    fn reach(&mut self, at: &mut Top, to: u64, actions: &mut Vec<Action>) {
+        while at.seq < to {
+            let next = self.ahead.range(at.seq + 1..=to).next().copied();
+            match next {
+                Some(next) if next == at.seq + 1 => {
+                    at.seq = next;
+                    actions.push(Action::DeliverKept(next));
+                }
+                Some(next) => actions.push(at.miss(next - 1)),
+                None => actions.push(at.miss(to)),
+            }
         }
     }
 
@@ -201,6 +271,7 @@ impl State {
         self.question += 1;
         self.reading = false;
         self.unreached = None;
+        self.ahead.clear();
         None
     }
 

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -79,6 +79,9 @@ struct World {
     published: Vec<(Position, usize)>,
     /// What was reported as lost and could have been read.
     there: Vec<Position>,
+    /// What comes too early can be kept, and is.
+    room: bool,
+    kept: BTreeMap<u64, Position>,
 }
 
 impl World {
@@ -97,6 +100,8 @@ impl World {
             told: Vec::new(),
             published: Vec::new(),
             there: Vec::new(),
+            room: true,
+            kept: BTreeMap::new(),
         }
     }
 
@@ -111,12 +116,13 @@ impl World {
             }
             Happens::Hear { which, keep } if which < self.pushes.len() => {
                 let position = if keep { self.pushes[which] } else { self.pushes.remove(which) };
-                self.step(Event::Heard { position, sound: true }, &[]);
+                self.step(Event::Heard { position, sound: true, room: self.room }, &[]);
             }
             Happens::Lose { which } if which < self.pushes.len() => drop(self.pushes.remove(which)),
             Happens::Lie { ahead } => {
                 let Position { n, seq } = self.top.position();
-                self.step(Event::Heard { position: Position { n, seq: seq + ahead }, sound: false }, &[]);
+                let position = Position { n, seq: seq + ahead };
+                self.step(Event::Heard { position, sound: false, room: self.room }, &[]);
             }
             Happens::Subscribe => self.step(Event::Doubted, &[]),
             Happens::Ask => self.seen = Some((self.top.clone(), self.state.position())),
@@ -184,6 +190,13 @@ impl World {
         for action in actions {
             match action {
                 Action::DeliverHeard => self.told.push(Told::Delivered(heard.expect("one was heard"))),
+                Action::KeepHeard => {
+                    let heard = heard.expect("one was heard");
+                    assert!(self.kept.insert(heard.seq, heard).is_none(), "{heard} is kept already");
+                }
+                Action::DeliverKept(seq) => {
+                    self.told.push(Told::Delivered(self.kept.remove(&seq).expect("it was kept")));
+                }
                 Action::DeliverFound(place) => self.told.push(Told::Delivered(found[place])),
                 Action::Gap { from, to } => {
                     self.there.extend(self.stream.iter().filter(|position| (from..=to).contains(position)));
@@ -194,6 +207,7 @@ impl World {
                 Action::Deaf(_) => {}
             }
         }
+        self.kept.retain(|seq, _| self.state.kept().contains(seq));
     }
 
     /// No more faults: all that is asked is answered, until nothing is left to say.
@@ -249,6 +263,7 @@ fn run(rules: &Rules) -> Result<(), String> {
     let histories = prop::collection::vec(happens(), 1..120);
     let ran = runner.run(&histories, |history| {
         let mut world = World::new(rules.clone());
+        world.room = history.len() % 2 == 0;
         for what in history {
             world.happen(what);
         }
@@ -316,6 +331,22 @@ fn who_hears_more_than_a_page_while_it_is_read_loses_nothing() {
     world.settle();
     assert_eq!(world.told.len(), 8, "{:?}", world.told);
     assert_eq!(world.check(), Ok(()));
+}
+
+#[test]
+fn what_is_heard_while_what_was_missed_is_read_need_not_be_read_too() {
+    let mut world = World::new(Rules::default());
+    (0..2).for_each(|_| world.happen(Happens::Publish));
+    world.happen(Happens::Lose { which: 0 });
+    world.happen(Happens::Hear { which: 0, keep: false });
+    world.happen(Happens::Execute);
+    for _ in 0..50 {
+        world.happen(Happens::Publish);
+        world.happen(Happens::Hear { which: 0, keep: false });
+    }
+    world.happen(Happens::Arrive);
+    assert_eq!((world.told.len(), world.check()), (52, Ok(())), "{:?}", world.told);
+    assert!(world.question.is_none(), "nothing is left to be read");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Listens, looks at the top four times a second, and fetches what was not heard.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -21,6 +21,8 @@ use crate::telemetry::Seldom;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A subscription that brings nothing for so long is begun anew, and again.
 const RENEW_EVERY: Duration = Duration::from_secs(3);
+/// What is heard before its turn, in envelopes.
+const AHEAD_BYTES: usize = 1 << 20;
 
 pub(super) struct Listener {
     bus: Bus,
@@ -29,6 +31,9 @@ pub(super) struct Listener {
     /// The ids of what was heard of ours, delivered or not yet, and of what the original's pods sent.
     ours: Recent,
     foreign: Recent,
+    /// Heard before its turn, and how long each was.
+    ahead: BTreeMap<u64, (Opened, usize)>,
+    ahead_bytes: usize,
     /// The highest term that anything was accepted under.
     fence: u64,
     /// What is wrong, by its name.
@@ -37,6 +42,13 @@ pub(super) struct Listener {
     reading: Option<Reading>,
     /// Since when the subscription is of no use, or was renewed last.
     useless: Option<Instant>,
+}
+
+/// What was heard at a place of its own.
+struct Arrived {
+    at: Position,
+    opened: Opened,
+    length: usize,
 }
 
 type Looking = BoxFuture<'static, (Option<Position>, Result<Top, redis::Error>)>;
@@ -50,6 +62,8 @@ impl Listener {
             recent: Recent::default(),
             ours: Recent::default(),
             foreign: Recent::default(),
+            ahead: BTreeMap::new(),
+            ahead_bytes: 0,
             fence: 0,
             said: HashMap::new(),
             looking: None,
@@ -141,6 +155,11 @@ impl Listener {
     }
 
     fn letter(&mut self, position: Position, envelope: &[u8]) {
+        let passed = |at: Position| at.n == position.n && at.seq >= position.seq;
+        if self.state.deaf && self.state.position().is_some_and(passed) {
+            // It was read. Whoever has much to catch up with has no time to open it again.
+            return;
+        }
         let opened = self.bus.0.open(envelope);
         let sound = opened.as_ref().is_ok_and(|(letter, _)| !self.known(&letter.message.id));
         match &opened {
@@ -165,7 +184,7 @@ impl Listener {
         }
     }
 
-    fn step(&mut self, event: Event, heard: Option<(Position, Opened)>, found: Vec<Vec<u8>>) {
+    fn step(&mut self, event: Event, heard: Option<Arrived>, found: Vec<Vec<u8>>) {
         let numbers = match &event {
             Event::Read { found, .. } => found.clone(),
             _ => Vec::new(),
@@ -177,7 +196,7 @@ impl Listener {
         for action in actions {
             match action {
                 Action::DeliverHeard => {
-                    if let Some((at, opened)) = heard.take() {
+                    if let Some(Arrived { at, opened, length: _ }) = heard.take() {
                         self.deliver(at, opened);
                     }
                 }
@@ -189,6 +208,18 @@ impl Listener {
                     self.deliver(Position { n, seq: numbers[place] }, opened);
                 }
                 Action::Gap { from, to } => self.miss(from, to, "lost"),
+                Action::KeepHeard => {
+                    if let Some(Arrived { at, opened, length }) = heard.take() {
+                        self.ahead_bytes += length;
+                        self.ahead.insert(at.seq, (opened, length));
+                    }
+                }
+                Action::DeliverKept(seq) => {
+                    if let Some((opened, length)) = self.ahead.remove(&seq) {
+                        self.ahead_bytes -= length;
+                        self.deliver(Position { n, seq }, opened);
+                    }
+                }
                 Action::Resync { from, to } => bus.0.resync(from, to),
                 Action::ReadStream { question, after } => self.read_stream(question, after),
                 Action::Deaf(deaf) => bus.0.set_deaf(deaf),
@@ -202,6 +233,11 @@ impl Listener {
     }
 
     /// At its place in the order. What cannot be read is lost; what came before is passed over.
+        // Mostly they are the same, and there may be many.
+        if self.ahead.len() > self.state.kept().len() {
+            self.ahead.retain(|seq, _| self.state.kept().contains(seq));
+            self.ahead_bytes = self.ahead.values().map(|(_, length)| length).sum();
+        }
     fn deliver(&mut self, at: Position, opened: Opened) {
         let bus = self.bus.clone();
         let Ok((letter, authentic)) = opened else { return self.miss(at, at, "unreadable") };
