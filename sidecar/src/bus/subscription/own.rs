@@ -13,7 +13,7 @@ use super::{Heard, Queue, Subscription, Tell, queue};
 use crate::redis::Redis;
 
 const PING_EVERY: Duration = Duration::from_millis(100);
-const PING_TIMEOUT: Duration = Duration::from_millis(250);
+const PING_TIMEOUT: Duration = Duration::from_millis(500);
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_millis(500);
 const BACKOFF: [u64; 5] = [20, 40, 80, 160, 300];
 
