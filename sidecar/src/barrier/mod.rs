@@ -24,6 +24,8 @@ use crate::pods::{Pods, Seen, View};
 
 /// Streams that are gone cease to count at some time, and nobody says when.
 const LOOK: Duration = Duration::from_millis(250);
+/// Messages that come together are looked at together, if nobody waits.
+const TOGETHER: Duration = Duration::from_millis(20);
 /// Between two readings of who has applied what.
 const READ: Duration = Duration::from_millis(10);
 
@@ -80,7 +82,10 @@ impl Barrier {
         loop {
             self.tell();
             let news = async {
-                tokio::select! { _ = delivered.changed() => (), () = self.0.changed.notified() => () }
+                tokio::select! {
+                    _ = delivered.changed() => drop(timeout(TOGETHER, self.0.changed.notified()).await),
+                    () = self.0.changed.notified() => (),
+                }
             };
             let _changed = timeout(LOOK, news).await;
         }
@@ -97,6 +102,7 @@ impl Barrier {
                 }
                 if delivered.letter.ack {
                     state.wanted = Some(delivered.at);
+                    self.0.changed.notify_one();
                 }
             }
             Told::Gap { from: _, to } | Told::Resync { to } => self.state().consumers.tells(*to),

@@ -43,6 +43,11 @@ impl Channels {
         channels
     }
 
+    /// The original's pods are heard, too.
+    pub(super) fn has_originals(&self) -> bool {
+        self.original.is_some()
+    }
+
     pub(super) fn is_original(&self, channel: &str) -> bool {
         self.original.as_ref().is_some_and(|Original { all, mine, election }| {
             [all, mine, election].into_iter().any(|known| known == channel)

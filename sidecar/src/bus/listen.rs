@@ -28,7 +28,7 @@ pub(super) struct Listener {
     bus: Bus,
     state: State,
     recent: Recent,
-    /// The ids of what was heard of ours, delivered or not yet, and of what the original's pods sent.
+    /// Where the original's pods are heard: the ids of what was heard of ours, delivered or not yet, and of theirs.
     ours: Recent,
     foreign: Recent,
     /// Heard before its turn, and how long each was.
@@ -163,10 +163,18 @@ impl Listener {
         let opened = self.bus.0.open(envelope);
         let sound = opened.as_ref().is_ok_and(|(letter, _)| !self.known(&letter.message.id));
         match &opened {
-            Ok((letter, _)) => drop(self.ours.insert(&letter.message.id)),
+            Ok((letter, _)) => self.heard_of_ours(&letter.message.id),
             Err(reason) => self.rejected(*reason),
         }
-        self.step(Event::Heard { position, sound }, Some((position, opened)), Vec::new());
+        let room = self.ahead_bytes + envelope.len() <= AHEAD_BYTES;
+        let heard = Arrived { at: position, opened, length: envelope.len() };
+        self.step(Event::Heard { position, sound, room }, Some(heard), Vec::new());
+    }
+
+    fn heard_of_ours(&mut self, id: &str) {
+        if self.bus.0.channels.has_originals() {
+            self.ours.insert(id);
+        }
     }
 
     fn known(&self, id: &str) -> bool {
@@ -200,14 +208,6 @@ impl Listener {
                         self.deliver(at, opened);
                     }
                 }
-                Action::DeliverFound(place) => {
-                    let opened = bus.0.open(&found[place]);
-                    if let Err(reason) = &opened {
-                        self.rejected(*reason);
-                    }
-                    self.deliver(Position { n, seq: numbers[place] }, opened);
-                }
-                Action::Gap { from, to } => self.miss(from, to, "lost"),
                 Action::KeepHeard => {
                     if let Some(Arrived { at, opened, length }) = heard.take() {
                         self.ahead_bytes += length;
@@ -220,10 +220,23 @@ impl Listener {
                         self.deliver(Position { n, seq }, opened);
                     }
                 }
+                Action::DeliverFound(place) => {
+                    let opened = bus.0.open(&found[place]);
+                    if let Err(reason) = &opened {
+                        self.rejected(*reason);
+                    }
+                    self.deliver(Position { n, seq: numbers[place] }, opened);
+                }
+                Action::Gap { from, to } => self.miss(from, to, "lost"),
                 Action::Resync { from, to } => bus.0.resync(from, to),
                 Action::ReadStream { question, after } => self.read_stream(question, after),
                 Action::Deaf(deaf) => bus.0.set_deaf(deaf),
             }
+        }
+        // Mostly they are the same, and there may be many.
+        if self.ahead.len() > self.state.kept().len() {
+            self.ahead.retain(|seq, _| self.state.kept().contains(seq));
+            self.ahead_bytes = self.ahead.values().map(|(_, length)| length).sum();
         }
     }
 
@@ -233,19 +246,13 @@ impl Listener {
     }
 
     /// At its place in the order. What cannot be read is lost; what came before is passed over.
-        // Mostly they are the same, and there may be many.
-        if self.ahead.len() > self.state.kept().len() {
-            self.ahead.retain(|seq, _| self.state.kept().contains(seq));
-            self.ahead_bytes = self.ahead.values().map(|(_, length)| length).sum();
-        }
     fn deliver(&mut self, at: Position, opened: Opened) {
         let bus = self.bus.clone();
         let Ok((letter, authentic)) = opened else { return self.miss(at, at, "unreadable") };
-        if self.known(&letter.message.id) {
+        if !self.recent.insert(&letter.message.id) && bus.0.rules.dedupe {
             return bus.0.pass(at);
         }
-        self.recent.insert(&letter.message.id);
-        self.ours.insert(&letter.message.id);
+        self.heard_of_ours(&letter.message.id);
         if let Some(term) = letter.fence {
             if term < self.fence && bus.0.rules.fence {
                 self.rejected(Rejected::Stale);
