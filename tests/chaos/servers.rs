@@ -1,13 +1,16 @@
 //! The Redis of a run: one server, or a master with replicas that sentinels look after.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tests::eventually::{check, eventually};
+use tests::network::{Name, Network};
 use tests::proxy::Proxy;
-use tests::redis::{MASTER_NAME, RedisServer, Sentinels};
+use tests::redis::{MASTER_NAME, RedisServer, Sentinels, name};
 use tests::sidecar::Settings;
 use tokio::time::{sleep, timeout};
+
+use crate::world::NODES;
 
 const FAILOVER: Duration = Duration::from_secs(30);
 /// Replicas say each second what they have heard, and others write meanwhile.
@@ -26,36 +29,48 @@ pub(crate) enum Setup {
     Durable,
     /// A master and two replicas, and three sentinels beside them.
     Sentinels,
+    /// The same, on a network that can be parted.
+    Parted,
+}
+
+fn pod(number: usize) -> Name {
+    Name::new(127, 0, 2, 1 + u8::try_from(number).expect("they are few"))
 }
 
 pub(crate) struct Servers {
     data: Vec<RedisServer>,
     sentinels: Vec<RedisServer>,
+    /// Where each pod's sidecar is to ask for the master, if it is not told where that is.
+    urls: Vec<String>,
+    network: Network,
     master: usize,
 }
 
 impl Servers {
     pub(crate) async fn start(setup: Setup) -> Servers {
-        if setup == Setup::Sentinels {
-            let Sentinels { data, sentinels } =
-                Sentinels::with(&["--appendonly", "yes", "--appendfsync", "no"]).await;
-            return Servers { data, sentinels, master: 0 };
+        let mut network = Network::default();
+        if matches!(setup, Setup::Sentinels | Setup::Parted) {
+            let network_of_all = (setup == Setup::Parted).then_some(&mut network);
+            let options = ["--appendonly", "yes", "--appendfsync", "no"];
+            let group = Sentinels::with(&options, network_of_all).await;
+            let mut urls = vec![group.urls(); NODES];
+            if setup == Setup::Parted {
+                for (number, urls) in urls.iter_mut().enumerate() {
+                    *urls = group.urls_for(pod(number), &mut network).await;
+                }
+            }
+            let Sentinels { data, sentinels, .. } = group;
+            return Servers { data, sentinels, urls, network, master: 0 };
         }
         let durable = setup == Setup::Durable;
         let one = if durable { RedisServer::durable().await } else { RedisServer::start().await };
-        Servers { data: vec![one], sentinels: Vec::new(), master: 0 }
-    }
-
-    /// Where sidecars are to ask for the master, if they are not told where it is.
-    fn sentinels(&self) -> Option<String> {
-        let urls: Vec<_> = self.sentinels.iter().map(RedisServer::url).collect();
-        (!urls.is_empty()).then(|| format!("{}/{MASTER_NAME}", urls.join(",")))
+        Servers { data: vec![one], sentinels: Vec::new(), urls: Vec::new(), network, master: 0 }
     }
 
     /// Of a sidecar that reaches a server through `proxy`; sentinels send it past that.
-    pub(crate) fn settings(&self, proxy: &Proxy) -> Settings {
-        let settings = match self.sentinels() {
-            Some(url) => Settings::redis(url)
+    pub(crate) fn settings(&self, pod: usize, proxy: &Proxy) -> Settings {
+        let settings = match self.urls.get(pod) {
+            Some(urls) => Settings::redis(format!("{urls}/{MASTER_NAME}"))
                 .env("HYPERPAGE_REDIS_MODE", "sentinel")
                 .env("HYPERPAGE_REDIS_WAIT_REPLICAS", "1"),
             None => Settings::redis(proxy.url()),
@@ -125,9 +140,17 @@ impl Servers {
             .await;
         }
         self.down_after(SHORT).await;
-        self.master = eventually("a replica is promoted", FAILOVER, async || {
+        self.master = self.promoted().await;
+        // The next would be a fault that nobody has counted.
+        self.down_after(LONG).await;
+    }
+
+    /// Which of the replicas is the master now.
+    async fn promoted(&self) -> usize {
+        eventually("a replica is promoted", FAILOVER, async || {
             let mut seen = Vec::new();
-            for (number, server) in self.data.iter().enumerate().filter(|(number, _)| *number != dead) {
+            for (number, server) in self.data.iter().enumerate().filter(|(number, _)| *number != self.master)
+            {
                 let info = server.command::<String>(&["INFO", "replication"]).await.unwrap_or_default();
                 if info.contains("role:master") {
                     return Ok(number);
@@ -136,9 +159,30 @@ impl Servers {
             }
             Err(seen)
         })
-        .await;
-        // The next would be a fault that nobody has counted.
+        .await
+    }
+
+    /// The master, the sentinel beside it and this pod are on one side, and all others on the other, which gets a master
+    /// of its own. Then `meanwhile`, and there is one network again.
+    pub(crate) async fn part(&mut self, number: usize, meanwhile: impl Future<Output = ()>) {
+        self.down_after(SHORT).await;
+        let (master, sentinel) = (name(self.master), name(self.data.len() + self.master));
+        self.network.part(HashSet::from([master, sentinel, pod(number)]));
+        self.promoted().await;
         self.down_after(LONG).await;
+        meanwhile.await;
+        self.network.heal();
+        self.master = eventually("all follow one master", FAILOVER, async || {
+            let mut seen = Vec::new();
+            for (number, server) in self.data.iter().enumerate() {
+                match server.followed(2).await {
+                    Ok(()) => return Ok(number),
+                    Err(why) => seen.push(why),
+                }
+            }
+            Err(seen)
+        })
+        .await;
     }
 
     /// How long nothing may be heard of a server before sentinels act.

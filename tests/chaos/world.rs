@@ -170,7 +170,7 @@ impl Node {
         let forgetful = family.forgets_deletes().then_some("short-tombstone");
         let rules: Vec<_> = [mutant, forgetful].into_iter().flatten().collect();
         let settings = redis
-            .settings(&proxy)
+            .settings(number, &proxy)
             .env("POD_NAME", format!("pod-{number}"))
             .env("SESSION_DEFAULT_TTL_SECONDS", family.life_seconds().to_string())
             .env("SESSION_ALLOW_CLIENT_IDS", "true")

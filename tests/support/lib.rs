@@ -18,6 +18,7 @@ pub mod kube;
 pub mod leaks;
 pub mod leash;
 pub mod load;
+pub mod network;
 pub mod nodes;
 pub mod process;
 pub mod progress;

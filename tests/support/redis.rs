@@ -1,5 +1,6 @@
 //! Real Redis servers: one, a Sentinel group, a Cluster.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use ::redis::{FromRedisValue, RedisError, RedisResult, Value};
 use crate::binaries::on_path;
 use crate::eventually::{check, eventually};
 use crate::leash::Leash;
+use crate::network::{Door, Name, Network};
 use crate::scratch::Scratch;
 
 const START: Duration = Duration::from_secs(20);
@@ -193,6 +195,8 @@ pub fn free_port() -> u16 {
 pub struct Sentinels {
     pub data: Vec<RedisServer>,
     pub sentinels: Vec<RedisServer>,
+    /// Where all of them are reached, the data nodes first.
+    doors: Vec<u16>,
 }
 
 /// What the sentinels call the master.
@@ -200,29 +204,64 @@ pub const MASTER_NAME: &str = "hyperpage";
 
 impl Sentinels {
     pub async fn start() -> Sentinels {
-        Sentinels::with(&[]).await
+        Sentinels::with(&[], None).await
     }
 
-    /// All data nodes have these options too.
-    pub async fn with(options: &[&str]) -> Sentinels {
-        let own = ["--save", "", "--repl-diskless-sync-delay", "0", "--min-replicas-to-write", "1"];
-        let options = [&own[..], options].concat();
-        let mut data = vec![RedisServer::with(&options).await];
-        let master = data[0].port.to_string();
-        for _ in 0..2 {
-            let replica = [&options[..], &["--replicaof", "127.0.0.1", &master]].concat();
-            data.push(RedisServer::with(&replica).await);
+    /// All data nodes have these options too. With a network, all of them reach each other over it.
+    pub async fn with(options: &[&str], mut network: Option<&mut Network>) -> Sentinels {
+        let own = [
+            "--save",
+            "",
+            "--repl-diskless-sync-delay",
+            "0",
+            "--min-replicas-to-write",
+            "1",
+            "--min-replicas-max-lag",
+            "1",
+        ];
+        let (mut data, mut sentinels, mut doors) = (Vec::<RedisServer>::new(), Vec::new(), Vec::<u16>::new());
+        for number in 0..6 {
+            let mut server = RedisServer::absent(if number < 3 { options } else { &[] });
+            let door = match &mut network {
+                Some(network) => network.open(Door::of(name(number), server.port)).await,
+                None => server.port,
+            };
+            doors.push(door);
+            let mut say = |words: &[&str]| server.options.extend(words.iter().map(ToString::to_string));
+            if network.is_some() {
+                say(&["--bind-source-addr", &name(number).to_string()]);
+            }
+            if number < 3 {
+                say(&own);
+                say(&["--replica-announce-ip", "127.0.0.1", "--replica-announce-port", &door.to_string()]);
+                if number > 0 {
+                    say(&["--replicaof", "127.0.0.1", &doors[0].to_string()]);
+                }
+                server.run().await;
+                data.push(server);
+            } else {
+                server.dir.write("sentinel.conf", &sentinel_conf(doors[0], door));
+                server.run().await;
+                sentinels.push(server);
+            }
         }
-        let mut sentinels = Vec::new();
-        for _ in 0..3 {
-            let mut sentinel = RedisServer::absent(&[]);
-            sentinel.dir.write("sentinel.conf", &sentinel_conf(&master));
-            sentinel.run().await;
-            sentinels.push(sentinel);
-        }
-        let group = Sentinels { data, sentinels };
+        let group = Sentinels { data, sentinels, doors };
         eventually("the sentinels know each other", START, async || group.complete().await).await;
         group
+    }
+
+    /// Where this client finds the sentinels, and through them all others, by doors of its own.
+    pub async fn urls_for(&self, client: Name, network: &mut Network) -> String {
+        let mut renamed = Vec::new();
+        for (number, server) in self.data.iter().chain(&self.sentinels).enumerate() {
+            let door = Door {
+                client: Some(client),
+                renamed: renamed.clone().into(),
+                ..Door::of(name(number), server.port)
+            };
+            renamed.push((self.doors[number].to_string(), network.open(door).await.to_string()));
+        }
+        urls(renamed[3..].iter().map(|(_, door)| door))
     }
 
     /// Every sentinel knows the two others and both replicas, and writes are accepted.
@@ -237,15 +276,26 @@ impl Sentinels {
     }
 
     pub fn urls(&self) -> String {
-        self.sentinels.iter().map(RedisServer::url).collect::<Vec<_>>().join(",")
+        urls(&self.doors[3..])
     }
 }
 
-fn sentinel_conf(master_port: &str) -> String {
+/// Of a data node or, after these, of the sentinel beside it.
+pub fn name(number: usize) -> Name {
+    Name::new(127, 0, 1, 1 + u8::try_from(number).expect("there are six"))
+}
+
+fn urls(ports: impl IntoIterator<Item = impl Display>) -> String {
+    ports.into_iter().map(|port| format!("redis://127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+}
+
+fn sentinel_conf(master: u16, door: u16) -> String {
     format!(
-        "sentinel monitor {MASTER_NAME} 127.0.0.1 {master_port} 2\n\
+        "sentinel monitor {MASTER_NAME} 127.0.0.1 {master} 2\n\
          sentinel down-after-milliseconds {MASTER_NAME} 500\n\
-         sentinel failover-timeout {MASTER_NAME} 3000\n"
+         sentinel failover-timeout {MASTER_NAME} 3000\n\
+         sentinel announce-ip 127.0.0.1\n\
+         sentinel announce-port {door}\n"
     )
 }
 

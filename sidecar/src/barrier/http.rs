@@ -136,17 +136,24 @@ pub(crate) async fn publish(
     let (listed, forgetful) = (coordination.pods().listed(pods), coordination.pods().may_forget());
     let within = within.min(ANSWER.saturating_sub(start.elapsed()));
     let behind = coordination.barrier().wait(position, &listed, within).await;
-    Ok(judged(sent, &listed, behind, forgetful || coordination.pods().may_forget()))
+    let doubt = if forgetful || coordination.pods().may_forget() {
+        Some("Redis was replaced a moment ago; who else was there is not known")
+    } else if behind.is_empty() && !coordination.pods().is_confirmed().await {
+        Some("no replica of Redis confirms anything; another Redis may have been made the master")
+    } else {
+        None
+    };
+    Ok(judged(sent, &listed, behind, doubt))
 }
 
-/// `forgetful`: Redis may have lost who was there.
+/// `doubt`: why what is known of others proves nothing.
 fn judged(
     mut sent: Value,
     listed: &BTreeMap<String, Seen>,
     behind: Vec<Laggard>,
-    forgetful: bool,
+    doubt: Option<&str>,
 ) -> Response {
-    let applied = behind.is_empty() && !forgetful;
+    let applied = behind.is_empty() && doubt.is_none();
     sent["applied"] = applied.into();
     if applied {
         sent["processes"] = listed.len().into();
@@ -156,8 +163,8 @@ fn judged(
         json!({ "pod": pod, "process": process, "position": cursor.map(|cursor| cursor.to_string()) })
     });
     sent["laggards"] = laggards.collect();
-    if forgetful {
-        sent["reason"] = "Redis was replaced a moment ago; who else was there is not known".into();
+    if let Some(doubt) = doubt {
+        sent["reason"] = doubt.into();
     }
     answer(StatusCode::MULTI_STATUS, sent)
 }

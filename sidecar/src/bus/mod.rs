@@ -83,7 +83,7 @@ impl Bus {
         let shared = Shared {
             channels: Channels::new(&settings.channel_prefix, &me, settings.compat()),
             me,
-            store: Store::new(redis.clone(), settings.keys(), rules.lives),
+            store: Store::new(redis.clone(), settings.keys(), &rules),
             keys: Keys::new(settings.bus_keys_file.clone()),
             budget: Budget::new(settings.high_per_minute, settings.normal_per_minute),
             feed: Feed::default(),

@@ -7,6 +7,8 @@ pub struct Rules {
     pub gap_check: bool,
     /// After Redis may have lost messages, numbers are of another life, and whoever listens is told.
     pub lives: bool,
+    /// Where Redis has replicas, a message is acknowledged when they have it: no other master has begun without it.
+    pub confirmed: bool,
     /// A message that was sent again is the same message.
     pub dedupe: bool,
     /// What a leader says is refused when it leads no longer, and by whoever has heard a later one.
@@ -15,6 +17,6 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { gap_check: true, lives: true, dedupe: true, fence: true }
+        Rules { gap_check: true, lives: true, confirmed: true, dedupe: true, fence: true }
     }
 }

@@ -24,7 +24,7 @@ use crate::bus::{Bus, Position};
 use crate::clock::{Boot, now_ms};
 use crate::coordination::Identity;
 use crate::key::{self, GroupKeys};
-use crate::redis::{Error, Redis};
+use crate::redis::{Confirm, Error, Redis, Wait};
 use crate::stream::Event;
 use lease::Lease;
 pub use lease::Rules;
@@ -61,6 +61,8 @@ enum Beat {
     Whole,
     /// Nothing but that this process is there, and what it has applied.
     Quick,
+    /// As quick, and as many replicas of Redis have it as are to have it.
+    Confirmed,
     /// It will not be.
     Last,
 }
@@ -113,6 +115,11 @@ impl Pods {
         lease.until(Boot::now())
     }
 
+    /// Redis is still followed by its replicas: nobody is silent because there is another master.
+    pub async fn is_confirmed(&self) -> bool {
+        self.0.redis.replicas() == 0 || self.beat(Beat::Confirmed).await.is_ok()
+    }
+
     /// Those of `rows`, as Redis had them a moment ago, who live, and those who did by what was read last.
     pub fn listed(&self, rows: Vec<(String, String)>) -> BTreeMap<String, Seen> {
         let now_us = self.0.redis.now_us(&self.keys().pods).unwrap_or_default();
@@ -163,16 +170,24 @@ impl Pods {
         let row = serde_json::to_vec(&row).expect("a row is JSON");
         let (deadline, gone) =
             (redis.deadline_us(&keys.pods).await.to_string(), GONE.as_micros().to_string());
-        let whole: &[u8] = if what == Beat::Quick { b"0" } else { b"1" };
+        let whole: &[u8] = if matches!(what, Beat::Quick | Beat::Confirmed) { b"0" } else { b"1" };
         let args = [deadline.as_bytes(), process.as_bytes(), &row, gone.as_bytes(), whole];
         let sent = Boot::now();
-        let answer: Result<Vec<String>, Error> = redis.run(script, &[&keys.pods, &keys.top], &args).await;
+        let keys = [keys.pods.as_str(), &keys.top];
+        let answer: Result<Vec<String>, Error> = if what == Beat::Confirmed {
+            let confirm = Confirm { replicas: redis.replicas(), wait: Wait::Here };
+            let confirmed = redis.run_confirmed(script, &keys, &args, confirm).await;
+            confirmed
+                .and_then(|(there, yes)| yes.then_some(there).ok_or_else(|| unexpected("no replica has it")))
+        } else {
+            redis.run(script, &keys, &args).await
+        };
         let mut there = answer.inspect_err(|_| self.0.metrics.failed())?.into_iter();
         let now_us = there.next().and_then(|now| now.parse().ok());
         let top = there.next().and_then(|top| top.parse().ok());
         let (now_us, top) = now_us.zip(top).ok_or_else(|| unexpected("no time, or no top"))?;
         self.lease().confirmed(sent, top);
-        if what != Beat::Quick {
+        if whole == b"1" {
             let rows = std::iter::from_fn(|| there.next().zip(there.next()));
             self.show(View::new(now_us, rows, sent));
         }

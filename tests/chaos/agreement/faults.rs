@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Rollback,
     /// The master dies, and a replica that lags takes its place.
     FailOver,
+    /// One pod and the master are on one side, all others on the other, and elect another master.
+    Part,
 }
 
 impl Kind {
@@ -48,6 +50,7 @@ impl Kind {
             Kind::Wipe => "redis killed, empty",
             Kind::Rollback => "redis killed, back in time",
             Kind::FailOver => "failed over",
+            Kind::Part => "parted",
         }
     }
 }
@@ -66,10 +69,11 @@ pub(crate) enum Family {
     Wiped,
     Mixed,
     FailedOver,
+    Parted,
 }
 
 impl Family {
-    pub(crate) const ALL: [Family; 11] = [
+    pub(crate) const ALL: [Family; 12] = [
         Family::Cut,
         Family::Deaf,
         Family::Slow,
@@ -81,6 +85,7 @@ impl Family {
         Family::Wiped,
         Family::Mixed,
         Family::FailedOver,
+        Family::Parted,
     ];
 
     pub(crate) fn kinds(self) -> &'static [Kind] {
@@ -108,6 +113,7 @@ impl Family {
             ],
             // A failover begins none of them, and ends none: there is one in a run.
             Family::FailedOver => &[Kind::PauseLeader, Kind::FailOver, Kind::KillLeader],
+            Family::Parted => &[Kind::Part],
         }
     }
 

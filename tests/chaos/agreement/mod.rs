@@ -17,7 +17,7 @@ use crate::judge::{self, judge};
 use faults::Family;
 use run::run;
 
-const RUNS: u64 = 44;
+const RUNS: u64 = 48;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chaos_pods_agree_under_faults() {
@@ -47,6 +47,11 @@ async fn mutant_that_delivers_what_it_hears_without_looking_for_gaps_is_caught()
 #[tokio::test(flavor = "multi_thread")]
 async fn mutant_that_takes_another_life_of_the_data_for_the_same_is_caught() {
     caught("one-life", Family::Wiped, &[Rule::Lost]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutant_that_tells_what_no_replica_knows_is_caught() {
+    caught("told-unconfirmed", Family::Parted, &[Rule::Lost]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

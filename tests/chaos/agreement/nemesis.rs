@@ -17,7 +17,7 @@ use crate::nemesis::{hold, pause};
 /// Load lasts so long at least, and until enough has happened.
 const LENGTH: Duration = Duration::from_secs(5);
 /// Then it is for the run to say that this was not enough.
-const LONGEST: Duration = Duration::from_secs(40);
+const LONGEST: Duration = Duration::from_secs(60);
 pub(super) const FAULTS: usize = 3;
 /// What most messages hold.
 const SAID: &str = "broadcast";
@@ -94,6 +94,10 @@ async fn happen(world: &Arc<World>, kind: Kind, random: &mut Random) -> bool {
             redis.hang_replicas(false).await;
             pause(for_a_while).await;
             redis.fail_over().await;
+        }
+        Kind::Part => {
+            let longer = 1_000 + 3_000 * random.below(2);
+            world.redis.lock().await.part(victim, pause(for_a_while + longer)).await;
         }
     }
     true

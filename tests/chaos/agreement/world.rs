@@ -18,8 +18,7 @@ use super::faults::Family;
 use super::heard::Heard;
 use crate::servers::{Servers, Setup};
 
-pub(super) const NODES: usize = 3;
-
+pub(super) use crate::world::NODES;
 pub(super) struct World {
     pub(super) family: Family,
     pub(super) redis: tokio::sync::Mutex<Servers>,
@@ -77,6 +76,7 @@ impl World {
     pub(super) async fn new(family: Family, mutant: Option<&'static str>) -> World {
         let setup = match family {
             Family::FailedOver => Setup::Sentinels,
+            Family::Parted => Setup::Parted,
             _ if family.is_durable() => Setup::Durable,
             _ => Setup::Volatile,
         };
@@ -118,7 +118,7 @@ impl Node {
     async fn start(number: usize, redis: &Servers, mutant: Option<&'static str>) -> Node {
         let proxy = Proxy::start(redis.master().port()).await;
         let settings = redis
-            .settings(&proxy)
+            .settings(number, &proxy)
             .env("POD_NAME", pod(number))
             .env("HYPERPAGE_LOG_LEVEL", "debug")
             .env("COORD_COMPAT", "off")

@@ -23,6 +23,7 @@ fn of_messages(rules: &mut sidecar::bus::Rules, name: &str) -> bool {
     match name {
         "no-gap-check" => rules.gap_check = false,
         "one-life" => rules.lives = false,
+        "told-unconfirmed" => rules.confirmed = false,
         "twice" => rules.dedupe = false,
         "no-fence" => rules.fence = false,
         _ => return false,
