@@ -23,7 +23,7 @@ main() {
     if [[ ${MUTANTS:-} == 1 ]]; then models; fi
 }
 
-# What processes on one machine do not come to: clocks that step, two sides of a partition, a pause as short as a look.
+# What processes on one machine do not come to: clocks that step, a pause as short as a look.
 models() {
     local out
     out=$(cargo test --locked --workspace --lib -- --nocapture an_election_without_one_of with_one_rule_less 2>&1) ||

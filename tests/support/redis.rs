@@ -209,16 +209,7 @@ impl Sentinels {
 
     /// All data nodes have these options too. With a network, all of them reach each other over it.
     pub async fn with(options: &[&str], mut network: Option<&mut Network>) -> Sentinels {
-        let own = [
-            "--save",
-            "",
-            "--repl-diskless-sync-delay",
-            "0",
-            "--min-replicas-to-write",
-            "1",
-            "--min-replicas-max-lag",
-            "1",
-        ];
+        let own = ["--save", "", "--repl-diskless-sync-delay", "0", "--min-replicas-to-write", "1"];
         let (mut data, mut sentinels, mut doors) = (Vec::<RedisServer>::new(), Vec::new(), Vec::<u16>::new());
         for number in 0..6 {
             let mut server = RedisServer::absent(if number < 3 { options } else { &[] });
