@@ -54,8 +54,9 @@ export class Pod {
     });
   }
 
-  /** As a node that loses power: nothing is finished, nothing handed over. */
+  /** As a node that loses power: nothing is finished, nothing handed over. Who has pressed the button is sent elsewhere. */
   kill() {
+    this.port = undefined;
     for (const child of this.processes) child.signal('SIGKILL');
   }
 
