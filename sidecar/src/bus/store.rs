@@ -7,7 +7,7 @@ use super::rules::Rules;
 use crate::coordination::Error;
 use crate::key::GroupKeys;
 use crate::leader::Held;
-use crate::redis::{Confirm, Error as RedisError, Incarnation, Redis, Wait};
+use crate::redis::{Error as RedisError, Incarnation, Redis};
 
 /// Kept for those that were away for a while.
 const MESSAGES: &str = "10000";
@@ -106,7 +106,8 @@ impl Store {
         ];
         let GroupKeys { lease, fence, top, stream, pods, mirror: _ } = &self.keys;
         let keys = [top, stream, lease, fence, pods].map(String::as_str);
-        let (answer, confirmed) = self.tell(&keys, &args).await.map_err(Error::write)?;
+        let told = self.redis.run_replicated(&self.publish, &keys, &args).await;
+        let (answer, replicated): (Vec<String>, bool) = told.map_err(Error::write)?;
         if self.met().is_ok_and(|now| now != met) {
             // It may have been told to a Redis that had lost what the number before says, under a number given twice.
             return Err(Error::OutcomeUnknown { reason: "Redis was replaced meanwhile".to_owned() });
@@ -117,7 +118,7 @@ impl Store {
             Some("STALE") => return Err(Error::StaleTerm),
             _ => return Err(Error::Unavailable { reason: "it reached Redis too late".to_owned() }),
         }
-        if !confirmed {
+        if self.confirmed && !replicated {
             // Whoever is on the other side of a network that is parted may have another master, and will not hear it.
             return Err(Error::OutcomeUnknown { reason: "no replica of Redis has confirmed it".to_owned() });
         }
@@ -125,17 +126,6 @@ impl Store {
         let position = Position { n: number()?, seq: number()? };
         let pods = std::iter::from_fn(|| words.next().zip(words.next())).collect();
         Ok(Said { position, pods })
-    }
-
-    /// And whether it is known to as many replicas as are to know it.
-    async fn tell(&self, keys: &[&str], args: &[&[u8]]) -> Result<(Vec<String>, bool), RedisError> {
-        match self.redis.replicas() {
-            replicas if replicas > 0 && self.confirmed => {
-                let confirm = Confirm { replicas, wait: Wait::Here };
-                self.redis.run_confirmed(&self.publish, keys, args, confirm).await
-            }
-            _ => Ok((self.redis.run(&self.publish, keys, args).await?, true)),
-        }
     }
 
     pub(super) async fn top(&self, probe: &str) -> Result<Top, RedisError> {

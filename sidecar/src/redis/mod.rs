@@ -149,6 +149,19 @@ impl Redis {
         Ok((answer, confirmed))
     }
 
+    /// Like `run`, and whether as many replicas have it as are to have it: true where there are none.
+    pub async fn run_replicated<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+    ) -> Result<(T, bool), Error> {
+        match self.replicas {
+            0 => Ok((self.run(script, keys, args).await?, true)),
+            replicas => self.run_confirmed(script, keys, args, Confirm { replicas, wait: Wait::Here }).await,
+        }
+    }
+
     /// Like `run`, and in whose time the answer was given.
     pub async fn run_at<T: FromRedisValue>(
         &self,
