@@ -14,11 +14,13 @@ const FENCED: Duration = Duration::from_secs(2);
 pub struct Rules {
     /// Who is cut off lets nothing be served any more.
     pub self_fence: bool,
+    /// Where Redis has replicas, who is there is whom they know of: another master counts on nobody else.
+    pub replicated: bool,
 }
 
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { self_fence: true }
+        Rules { self_fence: true, replicated: true }
     }
 }
 
@@ -37,8 +39,11 @@ impl Lease {
         Lease { rules, ..Lease::default() }
     }
 
-    /// A row was sent then, and Redis had it when its top was this.
-    pub(super) fn confirmed(&mut self, sent: Boot, top: Position) {
+    /// A row was sent then, and Redis had it when its top was this; whether its replicas have it, too.
+    pub(super) fn said(&mut self, sent: Boot, top: Position, replicated: bool) {
+        if self.rules.replicated && !replicated {
+            return;
+        }
         let lapsed = self.confirmed.is_none_or(|last| self.rules.self_fence && sent >= last + FENCED);
         if lapsed {
             *self = Lease { since: Some(top), ..Lease::new(self.rules) };
@@ -74,9 +79,9 @@ mod tests {
         let mut lease = Lease::default();
         lease.applied(at(9));
         assert_eq!(lease.until(second(0)), None);
-        lease.confirmed(second(1), at(10));
+        lease.said(second(1), at(10), true);
         lease.applied(at(9));
-        lease.confirmed(second(2), at(12));
+        lease.said(second(2), at(12), true);
         assert_eq!(lease.until(second(0)), None);
         // What came after others began to count on it, they wait for.
         lease.applied(at(10));
@@ -86,13 +91,13 @@ mod tests {
     #[test]
     fn whoever_was_cut_off_begins_anew() {
         let mut lease = Lease::default();
-        lease.confirmed(second(1), at(1));
+        lease.said(second(1), at(1), true);
         lease.applied(at(1));
-        lease.confirmed(second(2), at(2));
+        lease.said(second(2), at(2), true);
         // An answer that comes late takes nothing away.
-        lease.confirmed(second(1), at(1));
+        lease.said(second(1), at(1), true);
         assert_eq!(lease.until(second(0)), Some(second(4)));
-        lease.confirmed(second(4), at(7));
+        lease.said(second(4), at(7), true);
         assert_eq!(lease.until(second(0)), None);
         lease.applied(at(6));
         assert_eq!(lease.until(second(0)), None);
@@ -101,12 +106,24 @@ mod tests {
     }
 
     #[test]
+    fn what_no_replica_has_is_no_confirmation() {
+        let mut lease = Lease::default();
+        lease.said(second(1), at(1), true);
+        lease.applied(at(1));
+        lease.said(second(2), at(1), false);
+        assert_eq!(lease.until(second(2)), Some(second(3)));
+        let mut broken = Lease { rules: Rules { replicated: false, ..Rules::default() }, ..lease };
+        broken.said(second(2), at(1), false);
+        assert_eq!(broken.until(second(2)), Some(second(4)));
+    }
+
+    #[test]
     fn without_that_rule_whoever_is_cut_off_lets_it_be_served_for_ever() {
-        let mut lease = Lease::new(Rules { self_fence: false });
-        lease.confirmed(second(1), at(1));
+        let mut lease = Lease::new(Rules { self_fence: false, ..Rules::default() });
+        lease.said(second(1), at(1), true);
         lease.applied(at(1));
         assert_eq!(lease.until(second(100)), Some(second(102)));
-        lease.confirmed(second(200), at(9));
+        lease.said(second(200), at(9), true);
         assert_eq!(lease.until(second(200)), Some(second(202)));
     }
 }

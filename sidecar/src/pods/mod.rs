@@ -24,7 +24,7 @@ use crate::bus::{Bus, Position};
 use crate::clock::{Boot, now_ms};
 use crate::coordination::Identity;
 use crate::key::{self, GroupKeys};
-use crate::redis::{Confirm, Error, Redis, Wait};
+use crate::redis::{Error, Redis};
 use crate::stream::Event;
 use lease::Lease;
 pub use lease::Rules;
@@ -57,11 +57,11 @@ struct Shared {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Beat {
-    /// And who else is there.
+    /// And who else is there. As many replicas of Redis have it as are to have it.
     Whole,
     /// Nothing but that this process is there, and what it has applied.
     Quick,
-    /// As quick, and as many replicas of Redis have it as are to have it.
+    /// As quick, and replicas have it.
     Confirmed,
     /// It will not be.
     Last,
@@ -157,8 +157,12 @@ impl Pods {
         }
     }
 
-    /// Says that this process lives, and mostly reads who else does.
     async fn beat(&self, what: Beat) -> Result<(), Error> {
+        self.say(what).await.inspect_err(|_| self.0.metrics.failed())
+    }
+
+    /// Says that this process lives, and mostly reads who else does.
+    async fn say(&self, what: Beat) -> Result<(), Error> {
         let (Shared { redis, bus, script, .. }, keys) = (&*self.0, self.keys());
         let Identity { pod, process } = bus.me();
         let row = Row {
@@ -170,28 +174,29 @@ impl Pods {
         let row = serde_json::to_vec(&row).expect("a row is JSON");
         let (deadline, gone) =
             (redis.deadline_us(&keys.pods).await.to_string(), GONE.as_micros().to_string());
-        let whole: &[u8] = if matches!(what, Beat::Quick | Beat::Confirmed) { b"0" } else { b"1" };
-        let args = [deadline.as_bytes(), process.as_bytes(), &row, gone.as_bytes(), whole];
+        let whole = matches!(what, Beat::Whole | Beat::Last);
+        let asked: &[u8] = if whole { b"1" } else { b"0" };
+        let args = [deadline.as_bytes(), process.as_bytes(), &row, gone.as_bytes(), asked];
         let sent = Boot::now();
         let keys = [keys.pods.as_str(), &keys.top];
-        let answer: Result<Vec<String>, Error> = if what == Beat::Confirmed {
-            let confirm = Confirm { replicas: redis.replicas(), wait: Wait::Here };
-            let confirmed = redis.run_confirmed(script, &keys, &args, confirm).await;
-            confirmed
-                .and_then(|(there, yes)| yes.then_some(there).ok_or_else(|| unexpected("no replica has it")))
-        } else {
-            redis.run(script, &keys, &args).await
+        let answer = match what {
+            Beat::Whole | Beat::Confirmed => redis.run_replicated(script, &keys, &args).await,
+            Beat::Quick | Beat::Last => {
+                redis.run(script, &keys, &args).await.map(|there| (there, redis.replicas() == 0))
+            }
         };
-        let mut there = answer.inspect_err(|_| self.0.metrics.failed())?.into_iter();
+        let (there, replicated): (Vec<String>, bool) = answer?;
+        let mut there = there.into_iter();
         let now_us = there.next().and_then(|now| now.parse().ok());
         let top = there.next().and_then(|top| top.parse().ok());
         let (now_us, top) = now_us.zip(top).ok_or_else(|| unexpected("no time, or no top"))?;
-        self.lease().confirmed(sent, top);
-        if whole == b"1" {
+        self.lease().said(sent, top, replicated);
+        if whole {
             let rows = std::iter::from_fn(|| there.next().zip(there.next()));
             self.show(View::new(now_us, rows, sent));
         }
-        Ok(())
+        let enough = replicated || matches!(what, Beat::Quick | Beat::Last);
+        if enough { Ok(()) } else { Err(unexpected("no replica has it")) }
     }
 
     fn keys(&self) -> &GroupKeys {

@@ -78,3 +78,8 @@ async fn a_fence_holds_where_nobody_looks_whether_he_leads() {
 async fn mutant_that_serves_while_it_is_cut_off_is_caught() {
     caught("no-self-fence", Family::Cut, &[Rule::Barrier]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutant_whose_lease_no_replica_knows_of_is_caught() {
+    caught("lease-unconfirmed", Family::Parted, &[Rule::Barrier]).await;
+}

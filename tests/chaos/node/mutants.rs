@@ -34,6 +34,7 @@ fn of_messages(rules: &mut sidecar::bus::Rules, name: &str) -> bool {
 fn of_pods(rules: &mut sidecar::pods::Rules, name: &str) -> bool {
     match name {
         "no-self-fence" => rules.self_fence = false,
+        "lease-unconfirmed" => rules.replicated = false,
         _ => return false,
     }
     true
