@@ -14,30 +14,30 @@ use tokio::task::JoinSet;
 
 use crate::redis::free_port;
 
-/// Somebody on the network.
-pub type Name = Ipv4Addr;
+/// By which somebody on the network is known.
+pub type Address = Ipv4Addr;
 
 #[derive(Default)]
 pub struct Network {
     /// Who is on one of two sides; all others are on the other.
-    parted: watch::Sender<HashSet<Name>>,
+    parted: watch::Sender<HashSet<Address>>,
     doors: JoinSet<()>,
 }
 
 /// What is behind a door.
 #[derive(Debug, Clone)]
 pub struct Door {
-    pub server: Name,
+    pub server: Address,
     pub port: u16,
     /// Who alone comes in here; by its own address, if none.
-    pub client: Option<Name>,
+    pub client: Option<Address>,
     /// What the server says has the second of these where it says the first. They are of one length.
     pub renamed: Arc<[(String, String)]>,
 }
 
 impl Door {
     /// For whoever comes.
-    pub fn of(server: Name, port: u16) -> Door {
+    pub fn of(server: Address, port: u16) -> Door {
         Door { server, port, client: None, renamed: Arc::default() }
     }
 }
@@ -52,7 +52,7 @@ impl Network {
     }
 
     /// From now on nothing passes between these and all others. What is under way waits, as TCP lets it.
-    pub fn part(&self, side: HashSet<Name>) {
+    pub fn part(&self, side: HashSet<Address>) {
         self.parted.send_replace(side);
     }
 
@@ -61,7 +61,7 @@ impl Network {
     }
 }
 
-async fn accept(listener: TcpListener, door: Door, parted: watch::Receiver<HashSet<Name>>) {
+async fn accept(listener: TcpListener, door: Door, parted: watch::Receiver<HashSet<Address>>) {
     let mut links = JoinSet::new();
     while let Ok((stream, peer)) = listener.accept().await {
         while links.try_join_next().is_some() {}
@@ -72,9 +72,9 @@ async fn accept(listener: TcpListener, door: Door, parted: watch::Receiver<HashS
 }
 
 struct Link {
-    client: Name,
+    client: Address,
     door: Door,
-    parted: watch::Receiver<HashSet<Name>>,
+    parted: watch::Receiver<HashSet<Address>>,
 }
 
 impl Link {
@@ -110,7 +110,8 @@ impl Link {
     }
 
     async fn open(&self) {
-        let crosses = |side: &HashSet<Name>| side.contains(&self.client) != side.contains(&self.door.server);
+        let crosses =
+            |side: &HashSet<Address>| side.contains(&self.client) != side.contains(&self.door.server);
         let mut parted = self.parted.clone();
         let _network_gone = parted.wait_for(|side| !crosses(side)).await;
     }

@@ -10,7 +10,7 @@ use ::redis::{FromRedisValue, RedisError, RedisResult, Value};
 use crate::binaries::on_path;
 use crate::eventually::{check, eventually};
 use crate::leash::Leash;
-use crate::network::{Door, Name, Network};
+use crate::network::{Address, Door, Network};
 use crate::scratch::Scratch;
 
 const START: Duration = Duration::from_secs(20);
@@ -210,20 +210,20 @@ impl Sentinels {
     /// All data nodes have these options too. With a network, all of them reach each other over it.
     pub async fn with(options: &[&str], mut network: Option<&mut Network>) -> Sentinels {
         let own = ["--save", "", "--repl-diskless-sync-delay", "0", "--min-replicas-to-write", "1"];
+        let options = [&own[..], options].concat();
         let (mut data, mut sentinels, mut doors) = (Vec::<RedisServer>::new(), Vec::new(), Vec::<u16>::new());
         for number in 0..6 {
-            let mut server = RedisServer::absent(if number < 3 { options } else { &[] });
+            let mut server = RedisServer::absent(if number < 3 { &options } else { &[] });
             let door = match &mut network {
-                Some(network) => network.open(Door::of(name(number), server.port)).await,
+                Some(network) => network.open(Door::of(address(number), server.port)).await,
                 None => server.port,
             };
             doors.push(door);
             let mut say = |words: &[&str]| server.options.extend(words.iter().map(ToString::to_string));
             if network.is_some() {
-                say(&["--bind-source-addr", &name(number).to_string()]);
+                say(&["--bind-source-addr", &address(number).to_string()]);
             }
             if number < 3 {
-                say(&own);
                 say(&["--replica-announce-ip", "127.0.0.1", "--replica-announce-port", &door.to_string()]);
                 if number > 0 {
                     say(&["--replicaof", "127.0.0.1", &doors[0].to_string()]);
@@ -242,17 +242,19 @@ impl Sentinels {
     }
 
     /// Where this client finds the sentinels, and through them all others, by doors of its own.
-    pub async fn urls_for(&self, client: Name, network: &mut Network) -> String {
+    pub async fn urls_for(&self, client: Address, network: &mut Network) -> String {
+        let own = |number, port| Door { client: Some(client), ..Door::of(address(number), port) };
         let mut renamed = Vec::new();
-        for (number, server) in self.data.iter().chain(&self.sentinels).enumerate() {
-            let door = Door {
-                client: Some(client),
-                renamed: renamed.clone().into(),
-                ..Door::of(name(number), server.port)
-            };
-            renamed.push((self.doors[number].to_string(), network.open(door).await.to_string()));
+        for (number, server) in self.data.iter().enumerate() {
+            let door = network.open(own(number, server.port)).await;
+            renamed.push((self.doors[number].to_string(), door.to_string()));
         }
-        urls(renamed[3..].iter().map(|(_, door)| door))
+        let mut doors = Vec::new();
+        for (number, sentinel) in self.sentinels.iter().enumerate() {
+            let door = own(self.data.len() + number, sentinel.port);
+            doors.push(network.open(Door { renamed: renamed.clone().into(), ..door }).await);
+        }
+        urls(doors)
     }
 
     /// Every sentinel knows the two others and both replicas, and writes are accepted.
@@ -271,9 +273,13 @@ impl Sentinels {
     }
 }
 
-/// Of a data node or, after these, of the sentinel beside it.
-pub fn name(number: usize) -> Name {
-    Name::new(127, 0, 1, 1 + u8::try_from(number).expect("there are six"))
+/// Of a data node and of the sentinel beside it, on a network.
+pub fn addresses(number: usize) -> [Address; 2] {
+    [number, number + 3].map(address)
+}
+
+fn address(number: usize) -> Address {
+    Address::new(127, 0, 1, 1 + u8::try_from(number).expect("there are six"))
 }
 
 fn urls(ports: impl IntoIterator<Item = impl Display>) -> String {

@@ -17,8 +17,8 @@ use super::claims::claims;
 use super::faults::Family;
 use super::heard::Heard;
 use crate::servers::{Servers, Setup};
-
 pub(super) use crate::world::NODES;
+
 pub(super) struct World {
     pub(super) family: Family,
     pub(super) redis: tokio::sync::Mutex<Servers>,
