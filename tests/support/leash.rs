@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tokio::sync::watch;
@@ -23,6 +23,8 @@ guard=$!
 { wait "$child"; } 2>/dev/null; echo "$?"
 kill "$guard" 2>/dev/null
 "#;
+
+const STOPPED: Duration = Duration::from_secs(10);
 
 pub struct Leash {
     name: String,
@@ -74,12 +76,34 @@ impl Leash {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// `TERM`, `KILL`, `STOP`, `CONT`.
+    /// `TERM`, `KILL`, `CONT`.
     pub fn signal(&self, signal: &str) -> Result<()> {
         ensure!(self.exit.borrow().is_none(), "{} has already ended:\n{}", self.name, self.tail(20));
         let status = Command::new("kill").args(["-s", signal, &self.pid.to_string()]).status()?;
         ensure!(status.success(), "kill -s {signal} of {} failed", self.name);
         Ok(())
+    }
+
+    /// SIGSTOP. On a busy machine a thread goes on for a while before it hears of that: not after this has returned.
+    pub fn pause(&self) -> Result<()> {
+        self.signal("STOP")?;
+        let start = Instant::now();
+        while !self.sleeps()? {
+            ensure!(start.elapsed() < STOPPED, "{} does not stop", self.name);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// All its threads are stopped.
+    fn sleeps(&self) -> Result<bool> {
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid))? {
+            let stat = fs::read_to_string(thread?.path().join("stat"))?;
+            if !stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T")) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The exit status (128 + signal when a signal ended it), once there is one.

@@ -157,7 +157,7 @@ impl RedisServer {
 
     /// SIGSTOP: the port still accepts, nothing answers.
     pub fn hang(&self) {
-        self.process.as_ref().expect("redis-server runs").signal("STOP").expect("it can be stopped");
+        self.process.as_ref().expect("redis-server runs").pause().expect("it can be stopped");
     }
 
     pub fn resume(&self) {

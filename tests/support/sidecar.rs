@@ -157,7 +157,7 @@ impl Sidecar {
 
     /// SIGSTOP: its ports still accept, nothing answers.
     pub fn pause(&self) {
-        self.process.signal("STOP").expect("the sidecar runs");
+        self.process.pause().expect("the sidecar runs");
     }
 
     pub fn resume(&self) {
