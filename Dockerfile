@@ -8,6 +8,7 @@ ARG NODE=20
 FROM rust:${RUST}-slim-${DEBIAN} AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY crds crds
 COPY operator operator
 COPY sidecar sidecar
