@@ -71,7 +71,8 @@ impl Campaign {
             let mut builder = tokio::runtime::Builder::new_current_thread();
             match builder.max_blocking_threads(1).enable_all().build() {
                 Ok(runtime) => {
-                    runtime.block_on(self.run());
+                    // As a task: whatever wakes what is blocked on writes to an eventfd, twice for each call here.
+                    let _panicked: Result<(), _> = runtime.block_on(runtime.spawn(self.run()));
                     // A name that is still being looked up is not waited for.
                     runtime.shutdown_background();
                 }
