@@ -25,7 +25,7 @@ use crate::pods::{Pods, Seen, View};
 /// Streams that are gone cease to count at some time, and nobody says when.
 const LOOK: Duration = Duration::from_millis(250);
 /// Messages that come together are looked at together, if nobody waits.
-const TOGETHER: Duration = Duration::from_millis(20);
+const TOGETHER: Duration = Duration::from_millis(100);
 /// Between two readings of who has applied what.
 const READ: Duration = Duration::from_millis(10);
 

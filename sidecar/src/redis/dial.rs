@@ -142,7 +142,7 @@ async fn connect(info: ConnectionInfo, pushed: Option<&Pushed>) -> Result<Connec
         .set_pipeline_buffer_size(PIPELINE);
     if let Some(pushed) = pushed.cloned() {
         config = config.set_push_sender(move |push| {
-            pushed(&push);
+            pushed(push);
             Ok::<(), Infallible>(())
         });
     }

@@ -15,7 +15,7 @@ use super::error::{Error, words};
 use super::target::Target;
 
 /// Told what Redis says of its own accord, while the connection is read: it must not wait.
-pub(crate) type Pushed = Arc<dyn Fn(&PushInfo) + Send + Sync>;
+pub(crate) type Pushed = Arc<dyn Fn(PushInfo) + Send + Sync>;
 
 impl Redis {
     /// On the node that owns `key`. It ends when it is dropped.

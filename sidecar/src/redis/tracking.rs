@@ -109,7 +109,7 @@ impl Hearing {
         Arc::new(move |push| hearing.hear(push))
     }
 
-    fn hear(&self, push: &PushInfo) {
+    fn hear(&self, push: PushInfo) {
         let PushInfo { kind: PushKind::Invalidate, data } = push else { return };
         match data.first() {
             Some(Value::Array(keys)) => keys.iter().for_each(|key| self.key(key)),
@@ -159,7 +159,7 @@ mod tests {
         let into = told.clone();
         ear.listen(move |changed| into.lock().unwrap().push(format!("{changed:?}")));
         let hearing = Hearing::new(ear, Metrics::new(&mut Registry::default()), doubt, canary.clone());
-        let push = |data| hearing.hear(&PushInfo { kind: PushKind::Invalidate, data });
+        let push = |data| hearing.hear(PushInfo { kind: PushKind::Invalidate, data });
         let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         push(vec![Value::Array(vec![text("a"), text(&key::canary(7, Some(3))), text("b")])]);
         assert_eq!(canary.count(), 1);
@@ -168,7 +168,7 @@ mod tests {
             push(nothing_named);
             assert!(doubts.try_recv().is_ok());
         }
-        hearing.hear(&PushInfo { kind: PushKind::Message, data: vec![text("a")] });
+        hearing.hear(PushInfo { kind: PushKind::Message, data: vec![text("a")] });
         let (a, b) = (format!("{:?}", Changed::Key(b"a")), format!("{:?}", Changed::Key(b"b")));
         assert_eq!(*told.lock().unwrap(), [a.as_str(), &b, "All", "All", "All"]);
     }

@@ -2,6 +2,7 @@
 //! answered in time ends it, and there is another.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::{PushInfo, PushKind, Value};
@@ -12,7 +13,8 @@ use tokio::time::{sleep, timeout};
 use super::{Heard, Queue, Subscription, Tell, queue};
 use crate::redis::Redis;
 
-const PING_EVERY: Duration = Duration::from_millis(100);
+/// In which nothing else was heard.
+const PING_EVERY: Duration = Duration::from_millis(250);
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_millis(500);
 const BACKOFF: [u64; 5] = [20, 40, 80, 160, 300];
@@ -51,8 +53,10 @@ impl Drop for Own {
 async fn keep(redis: Redis, key: String, channels: Vec<String>, tell: Tell, renew: Arc<Notify>) {
     let mut failures = 0;
     loop {
-        let telling = tell.clone();
-        let pushed = Arc::new(move |push: &PushInfo| {
+        let (telling, heard) = (tell.clone(), Arc::<AtomicBool>::default());
+        let hears = heard.clone();
+        let pushed = Arc::new(move |push: PushInfo| {
+            hears.store(true, Ordering::Relaxed);
             if let Some(message) = message(push) {
                 telling.message(message);
             }
@@ -70,6 +74,9 @@ async fn keep(redis: Redis, key: String, channels: Vec<String>, tell: Tell, rene
                 if timeout(PING_EVERY, renew.notified()).await.is_ok() {
                     break;
                 }
+                if heard.swap(false, Ordering::Relaxed) {
+                    continue;
+                }
                 let ping = redis::cmd("PING");
                 let pong = timeout(PING_TIMEOUT, ping.query_async::<Value>(&mut connection)).await;
                 if !matches!(pong, Ok(Ok(_))) {
@@ -84,12 +91,10 @@ async fn keep(redis: Redis, key: String, channels: Vec<String>, tell: Tell, rene
     }
 }
 
-fn message(push: &PushInfo) -> Option<Heard> {
-    match (&push.kind, &push.data[..]) {
-        (PushKind::Message, [Value::BulkString(channel), Value::BulkString(payload)]) => {
-            let channel = String::from_utf8(channel.clone()).ok()?;
-            Some(Heard::Message { channel, payload: payload.clone() })
-        }
-        _ => None,
-    }
+fn message(push: PushInfo) -> Option<Heard> {
+    let PushInfo { kind: PushKind::Message, data } = push else { return None };
+    let [Value::BulkString(channel), Value::BulkString(payload)] = <[Value; 2]>::try_from(data).ok()? else {
+        return None;
+    };
+    Some(Heard::Message { channel: String::from_utf8(channel).ok()?, payload })
 }
