@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tests::eventually::{check, eventually};
+use tests::http::Answer;
 use tests::redis::RedisServer;
 use tests::scratch::Scratch;
 use tests::sidecar::{Settings, Sidecar};
@@ -47,6 +48,15 @@ async fn startupz_lets_the_app_start_after_30_s_without_redis() {
     sidecar.stop().await;
 }
 
+/// After a second of an outage a change waits in the sidecar; on a busy machine it may have come to that.
+#[track_caller]
+fn assert_refused_or_kept(what: &str, answer: &Answer) {
+    match answer.header("x-hyperpage-durability") {
+        Some("local") => assert_eq!(answer.status, 202, "{what}: {answer:?}"),
+        _ => assert_outage(what, answer),
+    }
+}
+
 #[tokio::test]
 async fn redis_restarted_is_survived_with_every_session() {
     let mut redis = RedisServer::durable().await;
@@ -57,7 +67,7 @@ async fn redis_restarted_is_survived_with_every_session() {
         redis.kill();
         for _ in 0..5 {
             assert_stale_or_unchanged("killed", &sidecar.app.get(&path).await);
-            assert_outage("killed", &sidecar.app.patch(&path, r#"{"a":1}"#).await);
+            assert_refused_or_kept("killed", &sidecar.app.patch(&path, r#"{"a":1}"#).await);
         }
         redis.run().await;
         eventually("the session is back", RECOVERY, async || {
@@ -93,7 +103,7 @@ async fn redis_hung_is_survived() {
         redis.hang();
         let calls = (0..20).map(|_| sidecar.app.patch(&path, r#"{"a":1}"#));
         for answer in futures::future::join_all(calls).await {
-            assert_outage("hung", &answer);
+            assert_refused_or_kept("hung", &answer);
         }
         assert_stale_or_unchanged("hung", &sidecar.app.get(&path).await);
         let ready = sidecar.admin.get("/readyz").await.expect(200);

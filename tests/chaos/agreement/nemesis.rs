@@ -28,7 +28,8 @@ pub(super) async fn run(world: &Arc<World>, mut random: Random) -> Vec<Fault> {
     let (begun, mut struck) = (now(), Vec::<Fault>::new());
     let enough = |struck: &[Fault]| {
         let happened = struck.iter().filter(|fault| fault.happened).count();
-        happened >= FAULTS && world.calls.load(Ordering::SeqCst) >= CALLS
+        let acted = world.nodes.iter().all(|node| !node.heard.lock().unwrap().effects.is_empty());
+        happened >= FAULTS && world.calls.load(Ordering::SeqCst) >= CALLS && acted
     };
     while now() - begun < LENGTH || (!enough(&struck) && now() - begun < LONGEST) {
         pause(if world.family.unseats() { 1_500 } else { 300 } + random.below(400)).await;
