@@ -8,6 +8,7 @@ use tests::cluster::{Cluster, password, service_url};
 use tests::eventually::eventually;
 use tests::kube::Scene;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// As the examples name it; in another cluster it is pulled from elsewhere.
 pub(crate) const IMAGE: &str = concat!("localhost/hyperpage-demo:", env!("CARGO_PKG_VERSION"));
@@ -20,6 +21,7 @@ pub(crate) fn image() -> String {
 
 /// For a rollout on a machine with other things to do.
 pub(crate) const ROLLED: Duration = Duration::from_secs(150);
+const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// Small enough for ten pods on a laptop.
 pub(crate) fn small() -> Value {
@@ -70,7 +72,9 @@ impl Visitor {
     pub(crate) async fn of(scene: &Scene, name: &str) -> anyhow::Result<Self> {
         let (url, limit) = (service_url(scene, name).await?, Duration::from_secs(10));
         let address = url.trim_start_matches("http://").to_owned();
-        eventually(&format!("{url} is connected"), limit, async || TcpStream::connect(&address).await).await;
+        // What was sent to a pod that is gone is sent to it again, for a minute: another attempt has another pod.
+        let connect = async || anyhow::Ok(timeout(ATTEMPT, TcpStream::connect(&address)).await??);
+        eventually(&format!("{url} is connected"), ROLLED, connect).await;
         let http = reqwest::Client::builder().timeout(limit).no_proxy().pool_max_idle_per_host(0).build()?;
         Ok(Self { http, url, session: None })
     }
