@@ -90,7 +90,7 @@ impl Leash {
         let start = Instant::now();
         while !self.sleeps()? {
             ensure!(start.elapsed() < STOPPED, "{} does not stop", self.name);
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::yield_now();
         }
         Ok(())
     }
