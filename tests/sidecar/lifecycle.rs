@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use tests::eventually::{check, eventually};
-use tests::http::Answer;
 use tests::redis::RedisServer;
 use tests::scratch::Scratch;
 use tests::sidecar::{Settings, Sidecar};
 
-use crate::common::{PROMPT, RECOVERY, assert_outage, assert_stale_or_unchanged, new_session, pair};
+use crate::common::{
+    PROMPT, RECOVERY, assert_outage, assert_refused_or_kept, assert_stale_or_unchanged, new_session, pair,
+};
 
 #[tokio::test]
 async fn redis_absent_at_start_is_survived_and_gates_the_start() {
@@ -46,15 +47,6 @@ async fn startupz_lets_the_app_start_after_30_s_without_redis() {
     assert!(start.elapsed() > Duration::from_secs(28), "{:?}", start.elapsed());
     assert_outage("still absent", &sidecar.app.get("/api/sessions").await);
     sidecar.stop().await;
-}
-
-/// After a second of an outage a change waits in the sidecar; on a busy machine it may have come to that.
-#[track_caller]
-fn assert_refused_or_kept(what: &str, answer: &Answer) {
-    match answer.header("x-hyperpage-durability") {
-        Some("local") => assert_eq!(answer.status, 202, "{what}: {answer:?}"),
-        _ => assert_outage(what, answer),
-    }
 }
 
 #[tokio::test]
