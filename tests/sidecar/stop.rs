@@ -86,12 +86,11 @@ async fn readyz_is_503_while_draining_and_the_request_in_flight_is_finished() {
 /// One client on one connection: writes, one after the other, until the connection ends. Every request sent
 /// before the signal was in flight and must be answered. False: one of the last was answered with a refusal.
 async fn client(
-    address: std::net::SocketAddr,
+    mut socket: TcpStream,
     id: String,
     signalled: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
 ) -> bool {
-    let mut socket = TcpStream::connect(address).await.unwrap();
     let body = r#"{"n":1}"#;
     let head = format!("PATCH /v1/sessions/{id} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n");
     let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
@@ -157,7 +156,8 @@ async fn all_are_answered_well() -> bool {
     let mut clients = Vec::new();
     for _ in 0..40 {
         let id = new_session(&sidecar).await;
-        clients.push(tokio::spawn(client(sidecar.app_address, id, signalled.clone(), done.clone())));
+        let socket = TcpStream::connect(sidecar.app_address).await.unwrap();
+        clients.push(tokio::spawn(client(socket, id, signalled.clone(), done.clone())));
     }
     eventually("load", DEADLINE, async || check(done.load(Ordering::SeqCst) > 500, &done)).await;
     signalled.store(true, Ordering::SeqCst);

@@ -4,6 +4,7 @@ mod patience;
 mod turn;
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use turn::Turn;
 
 /// When fewer places than this part of all are free, nobody keeps one for a request to come.
 const SCARCE: usize = 8;
-/// After the stop, for a request that was sent before it and is not read yet.
+/// After the stop, for what was sent before it and is not read yet: requests, and connections in the backlog.
 const UNREAD: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy)]
@@ -38,16 +39,22 @@ pub struct Limits {
     pub drain: Duration,
 }
 
-/// Ends after `stop`: no new connection, no request after the next of each, and those in flight within `limits.drain`.
+/// Ends after `stop`: who came before it is taken in from the backlog and answered once, and those in flight
+/// end within `limits.drain`.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let connections = TaskTracker::new();
     let free = Arc::new(Semaphore::new(limits.connections));
     let places = Places { free: free.clone(), few: limits.connections / SCARCE };
+    let closed = unread_after(&stop);
+    tokio::pin!(closed);
     loop {
-        // More connections wait in the backlog.
-        let Some(Ok(place)) = stop.run_until_cancelled(free.clone().acquire_owned()).await else { break };
-        match stop.run_until_cancelled(listener.accept()).await {
-            Some(Ok((stream, _))) => {
+        let (place, accepted) = tokio::select! {
+            biased;
+            () = &mut closed => break,
+            next = next(&listener, &free) => next,
+        };
+        match accepted {
+            Ok(stream) => {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "a connection ended before it began");
                     continue;
@@ -58,17 +65,30 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
                 let connection = connection(stream, answering, limits, stop.clone(), place);
                 connections.spawn(connection);
             }
-            Some(Err(error)) => {
+            Err(error) => {
                 // Out of file descriptors, mostly: they come back, and until then there is no use in haste.
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            None => break,
         }
     }
     drop(listener);
     connections.close();
     connections.wait().await;
+}
+
+/// A connection and the place it takes; more wait in the backlog.
+async fn next(
+    listener: &TcpListener,
+    free: &Arc<Semaphore>,
+) -> (OwnedSemaphorePermit, io::Result<TcpStream>) {
+    let place = free.clone().acquire_owned().await.expect("it is never closed");
+    (place, listener.accept().await.map(|(stream, _)| stream))
+}
+
+async fn unread_after(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(UNREAD).await;
 }
 
 /// What one connection's requests are answered with.
@@ -102,13 +122,9 @@ async fn connection(
     server.header_read_timeout(None).max_buf_size(limits.head_bytes);
     let connection = server.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let before_its_last_answer = async {
-        stop.cancelled().await;
-        tokio::time::sleep(UNREAD).await;
-    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = before_its_last_answer => {
+        () = unread_after(stop) => {
             connection.as_mut().graceful_shutdown();
             let Ok(ended) = timeout(limits.drain, connection).await else {
                 tracing::warn!("a request in flight was given up");

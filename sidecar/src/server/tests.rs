@@ -157,3 +157,25 @@ async fn a_request_that_was_sent_before_the_stop_is_answered_and_is_the_last() {
     }
     server.stop().await;
 }
+
+/// The kernel has connected them; nobody has accepted them.
+#[tokio::test]
+async fn who_waits_in_the_backlog_at_the_stop_is_answered() {
+    let server = Server::start(16, Patience { idle: SOON, head: SOON, answer: SOON }).await;
+    let waiting: Vec<_> = (0..8)
+        .map(|_| {
+            let mut socket = std::net::TcpStream::connect(server.address).unwrap();
+            std::io::Write::write_all(&mut socket, REQUEST).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket
+        })
+        .collect();
+    server.stop.cancel();
+    for socket in waiting {
+        let mut told = String::new();
+        let mut socket = TcpStream::from_std(socket).unwrap();
+        timeout(SOON, socket.read_to_string(&mut told)).await.expect("the connection ends").unwrap();
+        assert!(told.ends_with("served") && told.contains("connection: close"), "{told}");
+    }
+    server.stop().await;
+}
