@@ -124,7 +124,16 @@ impl Shared {
     }
 
     fn advance(&self, to: Position) {
-        self.applied.send_replace(Some(to));
+        self.applied.send_if_modified(|at| {
+            *at = Some(to);
+            false
+        });
+    }
+
+    /// Wakes whoever waits: once for all that was delivered after `before`.
+    pub(super) fn announce(&self, before: Option<Position>) {
+        self.feed.announce();
+        self.applied.send_if_modified(|at| *at != before);
     }
 
     pub(super) fn set_deaf(&self, deaf: bool) {

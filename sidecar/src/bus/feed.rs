@@ -79,9 +79,10 @@ impl Feed {
     /// Something that is in no order but that of its happening.
     pub fn tell(&self, event: Event) {
         self.push(event, None, None);
+        self.announce();
     }
 
-    /// Something at its place in the order of messages; all before it was told.
+    /// Something at its place in the order of messages; all before it was told. It is read when it is announced.
     pub(super) fn tell_at(&self, event: Event, at: Position) {
         self.push(event, Some(at), Some(at));
     }
@@ -102,8 +103,11 @@ impl Feed {
             ring.bytes -= weight(&event);
             ring.first += 1;
         }
-        let count = ring.first + ring.events.len() as u64;
-        drop(ring);
+    }
+
+    /// Wakes whoever waits: once for all that was told since.
+    pub(super) fn announce(&self) {
+        let count = self.ring().count();
         // Two who tell at once may come here in the other order.
         self.0.count.send_if_modified(|known| {
             let news = count > *known;
@@ -115,13 +119,13 @@ impl Feed {
     /// From now on.
     pub(super) fn listen(&self) -> Reader {
         let ring = self.ring();
-        self.reader(ring.first + ring.events.len() as u64, ring.at)
+        self.reader(ring.count(), ring.at)
     }
 
     /// After what he had last.
     pub(super) fn resume(&self, last: Position) -> Resumed {
         let ring = self.ring();
-        let end = ring.first + ring.events.len() as u64;
+        let end = ring.count();
         if ring.at == Some(last) {
             // What is in no order and came after it is told again, rather than not at all.
             let after = ring
@@ -159,13 +163,19 @@ impl Feed {
     }
 }
 
+impl Ring {
+    fn count(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+}
+
 impl Reader {
     /// The next, once there is one.
     pub(super) async fn next(&mut self) -> Found {
         let _never_closed = self.news.wait_for(|count| *count > self.next).await;
         let ring = self.feed.ring();
         let Some(place) = self.next.checked_sub(ring.first) else {
-            self.next = ring.first + ring.events.len() as u64;
+            self.next = ring.count();
             return Found::Lagged(ring.at);
         };
         match usize::try_from(place).ok().and_then(|place| ring.events.get(place)) {
@@ -201,6 +211,7 @@ mod tests {
             Event { name: "message", id: Some(at(seq).to_string()), data: data.to_owned() },
             at(seq),
         );
+        feed.announce();
     }
 
     async fn next(reader: &mut Reader) -> String {
@@ -249,6 +260,7 @@ mod tests {
         assert!(matches!(feed.resume(at(1)), Resumed::Lost(_)));
         let mut early = feed.listen();
         feed.begin(at(10), Event { name: "resync", id: None, data: "r".to_owned() });
+        feed.announce();
         assert_eq!(
             (next(&mut early).await.as_str(), early.from, feed.listen().from),
             ("- r", None, Some(at(10)))

@@ -19,6 +19,8 @@ use crate::redis;
 use crate::telemetry::Seldom;
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// What has come meanwhile is announced together.
+const TOGETHER: usize = 64;
 /// A subscription that brings nothing for so long is begun anew, and again.
 const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// What is heard before its turn, in envelopes.
@@ -77,8 +79,9 @@ impl Listener {
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let before = self.bus.cursor();
             tokio::select! {
-                heard = subscription.next() => self.heard(heard),
+                heard = subscription.next() => self.heard_all(heard, &mut subscription),
                 _ = looks.tick() => self.look(&mut subscription, Instant::now()),
                 (asked, top) = answer(&mut self.looking) => {
                     if let Ok(top) = top {
@@ -87,6 +90,7 @@ impl Listener {
                 }
                 (question, asked, page) = answer(&mut self.reading) => self.read(question, asked, page),
             }
+            self.bus.0.announce(before);
         }
     }
 
@@ -117,6 +121,14 @@ impl Listener {
         self.step(Event::Seen { top, asked }, None, Vec::new());
         if joined && let Some(at) = self.state.position() {
             self.bus.0.begin(at);
+        }
+    }
+
+    fn heard_all(&mut self, first: Heard, subscription: &mut impl Subscription) {
+        self.heard(first);
+        for _ in 1..TOGETHER {
+            let Some(heard) = subscription.next().now_or_never() else { break };
+            self.heard(heard);
         }
     }
 

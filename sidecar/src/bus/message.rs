@@ -8,6 +8,8 @@ use crate::session::id::base36;
 /// Of the text of an envelope.
 pub(super) const MAX_BYTES: usize = 64 * 1024;
 const MAX_NAME: usize = 253;
+/// Of a message's text, all but the payload: mostly, with what an event adds.
+const HEAD: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -127,7 +129,9 @@ impl Message {
     }
 
     pub(crate) fn text(&self) -> String {
-        serde_json::to_string(self).expect("a message is JSON")
+        let mut text = Vec::with_capacity(self.payload.get().len() + HEAD);
+        serde_json::to_writer(&mut text, self).expect("a message is JSON");
+        String::from_utf8(text).expect("JSON is UTF-8")
     }
 }
 

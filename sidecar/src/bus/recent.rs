@@ -1,7 +1,7 @@
 //! The ids of the last messages, so that one that comes again is known.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 const IDS: usize = 10_000;
 
@@ -10,7 +10,25 @@ const IDS: usize = 10_000;
 pub(super) struct Recent {
     digest: RandomState,
     order: VecDeque<u64>,
-    known: HashSet<u64>,
+    known: HashSet<u64, BuildHasherDefault<Digest>>,
+}
+
+/// Of a digest: it is one.
+#[derive(Debug, Default)]
+struct Digest(u64);
+
+impl Hasher for Digest {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0.rotate_left(8) ^ u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, digest: u64) {
+        self.0 = digest;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Recent {

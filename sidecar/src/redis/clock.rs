@@ -12,6 +12,7 @@ const SAMPLES: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     samples: VecDeque<Sample>,
+    closest: Option<Sample>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -26,15 +27,16 @@ impl Clock {
             self.samples.pop_front();
         }
         self.samples.push_back(Sample { redis_us, received });
+        self.closest = self.samples.iter().copied().max_by_key(|sample| sample.at(received));
     }
 
     /// Another Redis, or another incarnation: its clock is not yet known.
     pub(super) fn forget(&mut self) {
-        self.samples.clear();
+        *self = Clock::default();
     }
 
     pub(super) fn now_us(&self, now: Instant) -> Option<i64> {
-        self.samples.iter().map(|sample| sample.at(now)).max()
+        self.closest.map(|sample| sample.at(now))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::budget::Budget;
 use super::reseed::HELD;
@@ -27,6 +27,7 @@ impl Sessions {
     async fn watch(&self) {
         let mut changes = self.0.redis.changes();
         let mut away_since = None;
+        let mut looks = looks();
         loop {
             let now = Instant::now();
             let connected = self.0.redis.status().connected;
@@ -38,7 +39,10 @@ impl Sessions {
             if connected {
                 self.0.away.ring.prune(now, |id| self.incarnation(id));
             }
-            let _time_is_as_good = timeout(LOOK, changes.changed()).await;
+            tokio::select! {
+                _ = looks.tick() => {}
+                _ = changes.changed() => {}
+            }
         }
     }
 
@@ -46,8 +50,9 @@ impl Sessions {
         let mut losses = 0;
         let mut unrepaired = false;
         let mut waited = false;
+        let mut looks = looks();
         loop {
-            sleep(LOOK).await;
+            looks.tick().await;
             let seen = self.0.redis.changes().borrow().losses;
             if std::mem::replace(&mut losses, seen) != seen {
                 unrepaired = true;
@@ -156,6 +161,13 @@ fn told(result: Result<(), Error>, what: &str) {
     if let Err(error) = result {
         tracing::debug!(%error, "a {what} has to wait");
     }
+}
+
+/// Those that begin together stay together: a pod at rest is woken once for all.
+fn looks() -> Interval {
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    looks
 }
 
 fn jittered(longest: Duration) -> Duration {
