@@ -83,7 +83,9 @@ impl Barrier {
             self.tell();
             let news = async {
                 tokio::select! {
-                    _ = delivered.changed() => drop(timeout(TOGETHER, self.0.changed.notified()).await),
+                    _ = delivered.changed() => if self.state().wanted.is_none() {
+                        drop(timeout(TOGETHER, self.0.changed.notified()).await);
+                    },
                     () = self.0.changed.notified() => (),
                 }
             };
