@@ -17,5 +17,5 @@ fn the_examples_build_what_is_on_record() {
             .assert_eq(&built.join("---\n"));
     }
     let names: Vec<_> = specs.keys().collect();
-    assert_eq!(names, ["durable", "external", "given", "shop", "small", "tuned"]);
+    assert_eq!(names, ["authority", "durable", "external", "given", "shop", "small", "tuned"]);
 }
