@@ -8,7 +8,7 @@ use tests::eventually::{check, eventually};
 use tests::installation::OPERATOR;
 use tests::nodes::Nodes;
 
-use crate::world::{SOON, shop, until, until_replicas, with, world};
+use crate::world::{SOON, asked_for, shop, until, until_replicas, with, world};
 
 #[tokio::test]
 async fn a_paused_hyperpage_is_left_alone_until_the_annotation_goes() {
@@ -44,9 +44,12 @@ async fn a_paused_hyperpage_is_left_alone_until_the_annotation_goes() {
     assert_ne!(object.data["status"]["observedGeneration"], json!(object.metadata.generation));
     let service = scene.api::<Service>().get("shop").await.unwrap();
     assert!(serde_json::to_string(&service.spec).unwrap().contains("8181"), "{service:?}");
-    let mut asked = unquiet(&here(&world.server.audit().since(mark, OPERATOR).unwrap()));
-    asked.dedup();
-    assert_eq!(asked, ["patch hyperpages/status t-paused/shop"]);
+    let asked = || {
+        let mut asked = unquiet(&here(&world.server.audit().since(mark, OPERATOR)?));
+        asked.dedup();
+        Ok(asked)
+    };
+    asked_for(asked, &["patch hyperpages/status t-paused/shop"]).await;
 
     // What can be said without a write is said.
     let bad = json!({"httpGet": {"port": 80}, "tcpSocket": {"port": 80}});

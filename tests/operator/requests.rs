@@ -108,10 +108,14 @@ async fn a_get_and_a_list_more_are_seen(server: &ApiServer, mark: Mark) {
     let deployments = Api::<Deployment>::namespaced(client, "t-requests");
     deployments.get("cold").await.unwrap();
     deployments.list(&ListParams::default()).await.unwrap();
-    let seen = unquiet_at_start(&server.audit().since(mark, OPERATOR).unwrap());
-    for line in ["get deployments t-requests/cold", "list deployments t-requests/"] {
-        assert!(seen.contains(&line.to_owned()), "{line}: {seen:?}");
-    }
+    eventually("the audit log has both", SOON, async || {
+        let seen = unquiet_at_start(&server.audit().since(mark, OPERATOR)?);
+        for line in ["get deployments t-requests/cold", "list deployments t-requests/"] {
+            anyhow::ensure!(seen.contains(&line.to_owned()), "{line}: {seen:?}");
+        }
+        anyhow::Ok(())
+    })
+    .await;
 }
 
 fn request(verb: &str, resource: &str) -> Entry {

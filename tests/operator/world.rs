@@ -56,6 +56,16 @@ async fn shared() -> Option<&'static World> {
     WORLD.get_or_init(|| World::start("shared")).await.as_ref()
 }
 
+/// Waits until the audit log tells of nothing but `only`: an answer may be here before its line is there.
+pub(crate) async fn asked_for(asked: impl Fn() -> anyhow::Result<Vec<String>>, only: &[&str]) {
+    eventually("the audit log tells of what is asked for", SOON, async || {
+        let asked = asked()?;
+        anyhow::ensure!(asked == only, "{asked:?}");
+        anyhow::Ok(())
+    })
+    .await;
+}
+
 /// For a test with servers of its own.
 pub(crate) async fn machine() -> RwLockReadGuard<'static, ()> {
     MACHINE.read().await
