@@ -25,6 +25,8 @@ use crate::turns::{Turn, Turns};
 static TURNS: LazyLock<Turns> = LazyLock::new(Turns::default);
 /// What a laptop starts at once.
 const TOGETHER: usize = 6;
+/// Twenty pods stop meanwhile, and the API server waits for what has no answer at the moment: metrics.
+const GONE: Duration = Duration::from_secs(240);
 
 pub struct Cluster {
     kubeconfig: PathBuf,
@@ -70,7 +72,7 @@ impl Cluster {
     /// A namespace of the test's own; one that an earlier run left is removed first.
     pub async fn scene(&self, namespace: &str) -> Scene {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        eventually(&format!("namespace {namespace} is gone"), Duration::from_secs(120), async || {
+        eventually(&format!("namespace {namespace} is gone"), GONE, async || {
             match namespaces.get_opt(namespace).await.map_err(|error| error.to_string())? {
                 None => Ok(()),
                 Some(old) if old.metadata.deletion_timestamp.is_some() => Err("being deleted".to_owned()),
@@ -113,7 +115,7 @@ impl Cluster {
 pub async fn done(scene: Scene) {
     let namespaces: Api<Namespace> = Api::all(scene.client.clone());
     let _ = namespaces.delete(&scene.namespace, &DeleteParams::default()).await;
-    eventually(&format!("namespace {} is gone", scene.namespace), Duration::from_secs(120), async || {
+    eventually(&format!("namespace {} is gone", scene.namespace), GONE, async || {
         match namespaces.get_opt(&scene.namespace).await {
             Ok(None) => Ok(()),
             other => Err(format!("{:?}", other.map(|it| it.and_then(|it| it.status)))),
