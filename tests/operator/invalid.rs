@@ -107,7 +107,6 @@ async fn invalid_resources_are_told_the_field_and_nothing_is_half_applied() {
         BTreeSet::from(["good".to_owned()]),
         "whose children exist"
     );
-    world.operator.process.alive().unwrap();
     let log = world.operator.process.log();
     assert!(!log.contains("panicked"), "{log}");
     let rows = refused.len() + stalled.len();

@@ -53,7 +53,7 @@ pub(crate) async fn world_alone() -> Option<Turn<RwLockWriteGuard<'static, ()>>>
 
 async fn shared() -> Option<&'static World> {
     static WORLD: OnceCell<Option<World>> = OnceCell::const_new();
-    WORLD.get_or_init(|| World::start("shared")).await.as_ref()
+    WORLD.get_or_init(|| World::start_by("shared", "", Operator::keep)).await.as_ref()
 }
 
 /// Waits until the audit log tells of nothing but `only`: an answer may be here before its line is there.
@@ -78,8 +78,16 @@ impl World {
     }
 
     pub(crate) async fn start_with(name: &str, gates: &str) -> Option<Self> {
+        Self::start_by(name, gates, Operator::start).await
+    }
+
+    async fn start_by(
+        name: &str,
+        gates: &str,
+        start: fn(&ApiServer, &str) -> anyhow::Result<Operator>,
+    ) -> Option<Self> {
         let server = bare_with(name, gates).await?;
-        let operator = Operator::start(&server, "operator-a").expect("the operator starts");
+        let operator = start(&server, "operator-a").expect("the operator starts");
         operator.leads(&server, SOON).await;
         Some(Self { server, operator })
     }

@@ -71,6 +71,9 @@ pub async fn install_objects(server: &ApiServer, mut items: Vec<Value>) -> Resul
     Ok(())
 }
 
+/// A kubelet starts a container again that has failed; its process ends with the shell.
+const AGAIN: &str = r#"until setpriv --pdeathsig KILL -- "$@"; do sleep 1; done"#;
+
 /// The real binary, under the chart's account.
 pub struct Operator {
     pub identity: String,
@@ -85,6 +88,18 @@ impl Operator {
     pub fn start_with(server: &ApiServer, identity: &str, more: &[&str]) -> Result<Self> {
         let args = [&["--namespace", NAMESPACE], more].concat();
         Self::start_by(&server.kubeconfig(OPERATOR), server.dir(), identity, &args)
+    }
+
+    /// As [`Operator::start`], and again whenever it fails: where a machine stands still for longer than the Lease may
+    /// be left, it ends, as it should. The process is the one that does so.
+    pub fn keep(server: &ApiServer, identity: &str) -> Result<Self> {
+        let binary = ours("hyperpage-operator");
+        let (binary, kubeconfig) = (binary.to_str(), server.kubeconfig(OPERATOR));
+        let mut args = vec!["-c", AGAIN, "kubelet", binary.context("a path in UTF-8")?];
+        args.extend(["--admin-listen=127.0.0.1:0", "--identity", identity, "--namespace", NAMESPACE]);
+        let env = [("KUBECONFIG", kubeconfig.to_str().context("a path in UTF-8")?)];
+        let process = Leash::start(server.dir(), identity, Path::new("/bin/bash"), args, &env)?;
+        Ok(Self { identity: identity.to_owned(), process })
     }
 
     /// Finds its API server by this file; logs are in `dir`.
