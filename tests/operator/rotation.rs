@@ -54,7 +54,7 @@ async fn rotation(scene: &Scene, since: &Secret, value: &str) -> Vec<Secret> {
         }
         panic!("the watch ended")
     };
-    let within = tokio::time::timeout(WAIT * 3 + SOON, follow).await;
+    let within = tests::lived::timeout(WAIT * 3 + SOON, follow).await;
     assert!(within.is_ok(), "{value} is not acted upon: {:?}", seen.last().map(ResourceExt::annotations));
     seen
 }

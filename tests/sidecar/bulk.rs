@@ -9,9 +9,10 @@ use tests::http::Request;
 use tests::redis::RedisCluster;
 use tests::sidecar::{Settings, Sidecar};
 
+use tests::lived::timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 
 use crate::common::{PROMPT, RECOVERY, new_session, new_v1, pair, pair_with};
 

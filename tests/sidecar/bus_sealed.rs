@@ -130,7 +130,7 @@ impl Original {
                 self.heard.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
             }
         };
-        tokio::time::timeout(PROMPT, more).await.unwrap_or_else(|_| panic!("no {what} in {}", self.heard));
+        tests::lived::timeout(PROMPT, more).await.unwrap_or_else(|_| panic!("no {what} in {}", self.heard));
     }
 }
 

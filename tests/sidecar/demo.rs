@@ -344,7 +344,7 @@ async fn the_demo_lets_a_browser_go_that_does_not_read() {
         entry(&mut reads).await;
     }
     let mut bytes = Vec::new();
-    let all = tokio::time::timeout(START, deaf.read_to_end(&mut bytes)).await.expect("it is let go");
+    let all = tests::lived::timeout(START, deaf.read_to_end(&mut bytes)).await.expect("it is let go");
     assert!(all.is_err() || bytes.len() < 200 * 60_000, "all {} bytes were kept for it", bytes.len());
     app.process.alive().expect("it goes on");
 }

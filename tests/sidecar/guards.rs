@@ -35,7 +35,7 @@ async fn two_hundred_half_open_clients_cost_bounded_memory_and_are_shown_out() {
     // Each holds its head, and buffers grow by doubling.
     assert!(grown < 200 * 80 * 1024, "{grown} bytes for 200 half-open clients");
     for socket in &mut half {
-        let ended = tokio::time::timeout(SHOWN_OUT, socket.read(&mut [0])).await.expect("shown out");
+        let ended = tests::lived::timeout(SHOWN_OUT, socket.read(&mut [0])).await.expect("shown out");
         assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
     }
     sidecar.stop().await;
@@ -52,7 +52,7 @@ async fn a_client_that_takes_no_answers_is_shown_out() {
         // Until what the kernel holds for both sides is full, and then until the connection breaks.
         while deaf.write_all(get.as_bytes()).await.is_ok() {}
     };
-    tokio::time::timeout(SHOWN_OUT, shown_out).await.expect("the connection breaks");
+    tests::lived::timeout(SHOWN_OUT, shown_out).await.expect("the connection breaks");
     sidecar.stop().await;
 }
 

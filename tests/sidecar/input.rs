@@ -287,7 +287,7 @@ async fn silent_connections_to_the_admin_port_hold_no_probe_up() {
         assert!(answer.elapsed < Duration::from_secs(1), "{answer:?}");
     }
     // Nor do they stay: whoever says nothing is shown out.
-    let closed = tokio::time::timeout(Duration::from_secs(8), silent[0].read(&mut [0])).await;
+    let closed = tests::lived::timeout(Duration::from_secs(8), silent[0].read(&mut [0])).await;
     assert!(matches!(closed, Ok(Ok(0) | Err(_))), "{closed:?}");
     sidecar.stop().await;
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tests::eventually::{check, eventually};
+use tests::lived::{Lived, timeout};
 use tests::redis::{RedisCluster, RedisServer, Sentinels};
 use tests::sidecar::{Settings, Sidecar};
 use tokio::task::JoinSet;
@@ -18,7 +19,7 @@ const PROMISED: Duration = Duration::from_secs(1);
 
 /// Looks at each often: how long until one says that it leads with a higher term.
 async fn next_leader(pods: &[Sidecar], before: u64) -> (usize, u64, Duration) {
-    let start = Instant::now();
+    let start = Lived::now();
     loop {
         for (number, pod) in pods.iter().enumerate() {
             let told = pod.app.get("/v1/leader").await.expect(200).json();
@@ -80,7 +81,7 @@ async fn a_leader_that_slept_beyond_its_lease_acts_no_more() {
     for _ in 0..2 {
         let others: Vec<_> = (0..3).filter(|pod| *pod != sleeper).collect();
         pods[sleeper].pause();
-        let start = Instant::now();
+        let start = Lived::now();
         let next = eventually("another leads", ELECTED, async || {
             for pod in &others {
                 let told = pods[*pod].app.get("/v1/leader").await.expect(200).json();
@@ -113,7 +114,7 @@ async fn a_redis_that_forgets_restarts_or_hangs_has_one_leader_again_of_a_higher
     for fault in
         ["flushed", "restarted empty", "hung for two seconds", "the lease overwritten", "of another type"]
     {
-        let start = Instant::now();
+        let start = Lived::now();
         match fault {
             "flushed" => redis.command::<()>(&["FLUSHALL"]).await.unwrap(),
             "restarted empty" => redis.restart_empty().await,
@@ -143,7 +144,7 @@ async fn a_failover_has_one_leader_again_soon_after_it_is_writable() {
     let pods = pods(&Settings::sentinels(&group)).await;
     let (_, term) = led(&pods, 0, ELECTED).await;
     group.data[0].kill();
-    let start = Instant::now();
+    let start = Lived::now();
     let writable = eventually("a replica is promoted and writable", 2 * ELECTED, async || {
         for node in &group.data[1..] {
             if node.command::<()>(&["SET", "probe", "2"]).await.is_ok() {
@@ -154,7 +155,7 @@ async fn a_failover_has_one_leader_again_soon_after_it_is_writable() {
     })
     .await;
     // By then what the old leader held is over; it may go on, on the new master.
-    let promoted = Instant::now();
+    let promoted = Lived::now();
     eventually("somebody leads", ELECTED, async || {
         let mut leaders = Vec::new();
         for pod in &pods {
@@ -186,7 +187,7 @@ async fn a_cluster_has_one_leader_and_when_its_node_restarts_empty_one_again() {
     let mirrored = cluster.shard("hyperpage:leader").await;
     eventually("the mirror is there", PROMPT, async || mirror(&cluster.nodes[mirrored]).await.ok_or("none"))
         .await;
-    let start = Instant::now();
+    let start = Lived::now();
     cluster.nodes[shard].command::<()>(&["FLUSHALL"]).await.unwrap();
     let (_, next) = led(&pods, term, ELECTED).await;
     println!("a node of a cluster flushed: all know one leader after {} ms", start.elapsed().as_millis());
@@ -200,7 +201,7 @@ async fn the_originals_times_mean_the_relaxed_profile_and_a_warning() {
     let redis = RedisServer::start().await;
     let settings = Settings::redis(redis.url());
     let settings = settings.env("LEADER_ELECTION_TIMEOUT", "3000").env("LEADER_HEARTBEAT_INTERVAL", "1000");
-    let start = Instant::now();
+    let start = Lived::now();
     let mut pods = pods(&settings).await;
     let (leader, term) = led(&pods, 0, ELECTED).await;
     assert!(start.elapsed() > Duration::from_secs(3), "a lease that is not there is watched as long as any");
@@ -284,7 +285,7 @@ async fn who_becomes_the_leader_is_announced_on_the_elections_channel() {
     let pods = pods(&Settings::redis(redis.url()).env("POD_CHANNEL_PREFIX", "shop")).await;
     let (_, term) = led(&pods, 0, ELECTED).await;
     let mut messages = pubsub.on_message();
-    let next = tokio::time::timeout(RECOVERY, messages.next()).await.expect("in time").expect("a message");
+    let next = timeout(RECOVERY, messages.next()).await.expect("in time").expect("a message");
     let told: Value = serde_json::from_slice(next.get_payload_bytes()).unwrap();
     assert_eq!((&told["term"], &told["newLeader"]), (&Value::from(term), &told["leaderId"]), "{told}");
     assert_eq!(told["status"], "active");

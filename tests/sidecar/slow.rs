@@ -26,7 +26,7 @@ async fn slowly(sidecar: &Sidecar, head: &str, pause: Duration, body: &str) -> (
         socket.write_all(body.as_bytes()).await.unwrap();
         socket.read_to_end(&mut answer).await
     };
-    tokio::time::timeout(Duration::from_secs(10), exchange).await.expect("an answer").unwrap();
+    tests::lived::timeout(Duration::from_secs(10), exchange).await.expect("an answer").unwrap();
     (String::from_utf8(answer).unwrap(), start.elapsed())
 }
 

@@ -165,7 +165,7 @@ async fn all_are_answered_well() -> bool {
     sidecar.terminate();
     let mut well = true;
     for client in clients {
-        well &= tokio::time::timeout(DEADLINE, client).await.expect("every connection ends").unwrap();
+        well &= tests::lived::timeout(DEADLINE, client).await.expect("every connection ends").unwrap();
     }
     assert_eq!(sidecar.exit(DEADLINE).await, 0, "{}", sidecar.logs());
     println!("{} requests, then stopped in {:?}", done.load(Ordering::SeqCst), start.elapsed());

@@ -29,7 +29,7 @@ async fn streams_say_who_speaks_are_kept_alive_and_end_when_the_sidecar_does() {
     }
     sidecar.terminate();
     let end = async { while events.next(PROMPT).await != Next::End {} };
-    tokio::time::timeout(PROMPT, end).await.expect("the stream ends when the process is told to");
+    tests::lived::timeout(PROMPT, end).await.expect("the stream ends when the process is told to");
     assert_eq!(sidecar.exit(PROMPT).await, 0, "{}", sidecar.logs());
     sidecar.assert_no_panic();
 }

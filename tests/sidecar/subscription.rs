@@ -6,9 +6,9 @@ use prometheus_client::registry::Registry;
 use sidecar::bus::{Fred, Heard, Own, Subscription};
 use sidecar::redis::{Mode, Redis, Source, Url};
 use tests::eventually::{check, eventually};
+use tests::lived::timeout;
 use tests::redis::RedisServer;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::common::RECOVERY;

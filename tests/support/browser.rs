@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
 
 use crate::binaries::on_path;
 use crate::eventually::eventually;
+use crate::lived::timeout;
 use crate::scratch::Scratch;
 
 /// Its start included, on a machine with other things to do.

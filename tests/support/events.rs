@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use serde_json::Value;
-use tokio::time::error::Elapsed;
-use tokio::time::{Instant, timeout_at};
+
+use crate::lived::{Lived, Over, timeout};
 
 const OPEN: Duration = Duration::from_secs(10);
 
@@ -78,13 +78,13 @@ impl Events {
         address: SocketAddr,
         path: &str,
         header: Option<(&str, &str)>,
-    ) -> Result<reqwest::Result<reqwest::Response>, Elapsed> {
+    ) -> Result<reqwest::Result<reqwest::Response>, Over> {
         let client = reqwest::Client::builder().no_proxy().build().expect("plain HTTP needs nothing");
         let mut request = client.get(format!("http://{address}{path}"));
         if let Some((name, value)) = header {
             request = request.header(name, value);
         }
-        tokio::time::timeout(OPEN, request.send()).await
+        timeout(OPEN, request.send()).await
     }
 
     fn of(response: reqwest::Response) -> Events {
@@ -92,7 +92,7 @@ impl Events {
     }
 
     pub async fn next(&mut self, within: Duration) -> Next {
-        let end = Instant::now() + within;
+        let start = Lived::now();
         loop {
             while let Some(length) = self.buffer.windows(2).position(|bytes| bytes == b"\n\n") {
                 let block: Vec<u8> = self.buffer.drain(..length + 2).collect();
@@ -101,7 +101,7 @@ impl Events {
                     event => return event,
                 }
             }
-            match timeout_at(end, self.response.chunk()).await {
+            match timeout(within.saturating_sub(start.elapsed()), self.response.chunk()).await {
                 Err(_) => return Next::Nothing,
                 Ok(Ok(Some(chunk))) => self.buffer.extend_from_slice(&chunk),
                 Ok(Ok(None) | Err(_)) => return Next::End,
@@ -111,9 +111,9 @@ impl Events {
 
     /// The next, but for events of other names.
     pub async fn next_of(&mut self, names: &[&str], within: Duration) -> Next {
-        let end = Instant::now() + within;
+        let start = Lived::now();
         loop {
-            match self.next(end.saturating_duration_since(Instant::now())).await {
+            match self.next(within.saturating_sub(start.elapsed())).await {
                 Next::Event(event) if !names.contains(&event.name.as_str()) => {}
                 next => return next,
             }
@@ -122,9 +122,9 @@ impl Events {
 
     /// The next event of these names; others are passed over, and so are places.
     pub async fn expect(&mut self, names: &[&str], within: Duration) -> Event {
-        let end = Instant::now() + within;
+        let start = Lived::now();
         loop {
-            match self.next_of(names, end.saturating_duration_since(Instant::now())).await {
+            match self.next_of(names, within.saturating_sub(start.elapsed())).await {
                 Next::Event(event) => return event,
                 Next::Place(_) => {}
                 other => panicking(names, &other),

@@ -1,7 +1,9 @@
 //! Waiting for something, never for a time.
 
 use std::fmt::Debug;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::lived::{Lived, timeout};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -12,12 +14,12 @@ pub async fn eventually<T, E: Debug>(
     within: Duration,
     mut look: impl AsyncFnMut() -> Result<T, E>,
 ) -> T {
-    let start = Instant::now();
+    let start = Lived::now();
     let mut last = String::new();
     loop {
         // A look that hangs is a look that failed: the deadline holds for it too.
         let left = within.saturating_sub(start.elapsed()).max(PAUSE);
-        last = match tokio::time::timeout(left, look()).await {
+        last = match timeout(left, look()).await {
             Ok(Ok(found)) => return found,
             Ok(Err(error)) => format!("{error:?}"),
             Err(_) => format!("no answer; {last}"),

@@ -1,19 +1,21 @@
 //! A small HTTP client: whole answers with how long they took.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use crate::described::described;
+use crate::lived::{Lived, timeout};
 
 /// Far above every promise: an answer later than this is a hang.
 const HANG: Duration = Duration::from_secs(10);
+/// The client counts a standstill of the machine.
+const STANDSTILL: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone)]
 pub struct Http {
@@ -63,7 +65,7 @@ impl Request {
 
 impl Http {
     pub fn new(address: SocketAddr) -> Http {
-        let client = reqwest::Client::builder().timeout(HANG).no_proxy().build();
+        let client = reqwest::Client::builder().timeout(STANDSTILL).no_proxy().build();
         Http {
             base: format!("http://{address}"),
             client: client.expect("plain HTTP needs nothing"),
@@ -90,7 +92,7 @@ impl Http {
         if let Some(body) = body {
             builder = builder.body(body);
         }
-        let start = Instant::now();
+        let start = Lived::now();
         let response = builder.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = String::from_utf8_lossy(&response.bytes().await?).into_owned();
@@ -147,7 +149,7 @@ pub async fn at_one_moment(address: SocketAddr, request: &Request, count: usize)
     for _ in 0..count {
         sockets.push(TcpStream::connect(address).await.expect("the kernel accepts it"));
     }
-    let start = Instant::now();
+    let start = Lived::now();
     for socket in &mut sockets {
         socket.write_all(&bytes).await.expect("it was not closed yet");
     }

@@ -5,10 +5,12 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tokio::sync::watch;
+
+use crate::lived::{Lived, timeout};
 
 /// The shell holds the other end of a pipe from us: when we are gone, by SIGKILL too, `read` ends and so does the
 /// child. It prints the child's pid, and its exit status once there is one.
@@ -87,7 +89,7 @@ impl Leash {
     /// SIGSTOP. On a busy machine a thread goes on for a while before it hears of that: not after this has returned.
     pub fn pause(&self) -> Result<()> {
         self.signal("STOP")?;
-        let start = Instant::now();
+        let start = Lived::now();
         while !self.sleeps()? {
             ensure!(start.elapsed() < STOPPED, "{} does not stop", self.name);
             std::thread::yield_now();
@@ -109,8 +111,9 @@ impl Leash {
     /// The exit status (128 + signal when a signal ended it), once there is one.
     pub async fn exited(&self, within: Duration) -> Result<i32> {
         let mut exit = self.exit.clone();
-        let status = tokio::time::timeout(within, exit.wait_for(Option::is_some))
+        let status = timeout(within, exit.wait_for(Option::is_some))
             .await
+            .ok()
             .with_context(|| format!("{} still runs after {within:?}", self.name))?;
         Ok(status?.unwrap_or(-1))
     }

@@ -17,6 +17,7 @@ pub mod installation;
 pub mod kube;
 pub mod leaks;
 pub mod leash;
+pub mod lived;
 pub mod load;
 pub mod network;
 pub mod nodes;

@@ -10,6 +10,7 @@ use ::redis::{FromRedisValue, RedisError, RedisResult, Value};
 use crate::binaries::on_path;
 use crate::eventually::{check, eventually};
 use crate::leash::Leash;
+use crate::lived::timeout;
 use crate::network::{Address, Door, Network};
 use crate::scratch::Scratch;
 
@@ -106,8 +107,8 @@ impl RedisServer {
             let mut connection = self.connection().await?;
             command.query_async(&mut connection).await
         };
-        let timeout = || RedisError::from((::redis::ErrorKind::Io, "no answer within 5 s"));
-        tokio::time::timeout(Duration::from_secs(5), call).await.unwrap_or_else(|_| Err(timeout()))
+        let silent = || RedisError::from((::redis::ErrorKind::Io, "no answer within 5 s"));
+        timeout(Duration::from_secs(5), call).await.unwrap_or_else(|_| Err(silent()))
     }
 
     pub async fn connection(&self) -> RedisResult<::redis::aio::MultiplexedConnection> {
@@ -117,8 +118,8 @@ impl RedisServer {
         };
         #[expect(clippy::disallowed_methods, reason = "the harness looks past the sidecar")]
         let client = ::redis::Client::open(url)?;
-        // The crate's own 500 ms are too few for a busy machine.
-        let patience = Some(Duration::from_secs(5));
+        // The crate's own 500 ms are too few for a busy machine, and it counts a standstill of it.
+        let patience = Some(Duration::from_secs(60));
         let config = ::redis::AsyncConnectionConfig::new();
         let config = config.set_response_timeout(patience).set_connection_timeout(patience);
         client.get_multiplexed_async_connection_with_config(&config).await
