@@ -58,7 +58,7 @@ pub(crate) async fn judge<Family, Done: Judged>(
     assert!(bad.is_empty(), "{} runs failed:\n{}", bad.len(), bad.join("\n"));
 }
 
-/// Seen by a rule that is `named` for it within five pinned seeds from `first` on, or the checker is blind.
+/// Seen by a rule that is `named` for it within ten pinned seeds from `first` on, or the checker is blind.
 pub(crate) async fn caught<Family: Copy, Done: Judged>(
     mutant: &'static str,
     family: Family,
@@ -97,7 +97,7 @@ fn number(name: &str) -> Option<u64> {
 
 /// As many as a mutant has to be caught in.
 fn tries() -> u64 {
-    if soak().is_some() { 50 } else { 5 }
+    if soak().is_some() { 50 } else { 10 }
 }
 
 /// `SEED` from the environment, or the pinned ones.

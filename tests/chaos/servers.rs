@@ -12,7 +12,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::world::NODES;
 
-const FAILOVER: Duration = Duration::from_secs(30);
+/// Sentinels that find their clock to have jumped do nothing for half a minute (TILT).
+const FAILOVER: Duration = Duration::from_secs(75);
 /// Replicas say each second what they have heard, and others write meanwhile.
 const HEARD: Duration = Duration::from_secs(60);
 /// Seldom does a master that is written to know of a replica that has everything; on a busy machine it may never.

@@ -389,9 +389,9 @@ async fn the_demos_page_shows_its_pods_and_what_its_buttons_do_in_a_real_browser
     {
         assert!(text.contains(words), "{words}: {text}");
     }
-    // A busy machine may refuse what a button asks, and it is pressed again; nothing else may be said.
+    // A busy machine may refuse a visit or what a button asks, and it is asked again; nothing else may be said.
     let refused = |line: &String| {
-        let asked = ["/broadcast\"", "/invalidate\""].iter().any(|path| line.contains(path));
+        let asked = ["/\"", "/broadcast\"", "/invalidate\""].iter().any(|path| line.contains(path));
         asked && line.contains("status of 503")
     };
     let console: Vec<_> = page.console().await.into_iter().filter(|line| !refused(line)).collect();

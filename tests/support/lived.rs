@@ -10,7 +10,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// A thread that has slept for so long instead of a [`TICK`] was kept from running, with all others.
 const LATE: Duration = Duration::from_millis(500);
 /// Which failure may be that of a standstill: what was under way then has long ended.
-const AFTER: Duration = Duration::from_secs(60);
+const AFTER: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug)]
 struct Clock {
