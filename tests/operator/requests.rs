@@ -50,6 +50,15 @@ async fn a_settled_operator_asks_for_nothing_at_rest_and_after_a_restart() {
     let Some(World { server, operator }) = World::start("requests").await else { return };
     let (audit, scene) = (server.audit(), scene(&server, "t-requests").await);
     let _nodes = Nodes::healthy(&scene);
+    // Who leads has yet to read what exists.
+    eventually("the operator watches", SOON, async || {
+        let asked = audit.since(audit.start(), OPERATOR)?;
+        let watches = |entry: &Entry| entry.verb == "watch" && entry.object_ref.resource == "hyperpages";
+        anyhow::ensure!(asked.iter().any(watches), "{}", verbs(&asked));
+        anyhow::Ok(())
+    })
+    .await;
+    settled(&server).await;
     let cold = audit.mark().unwrap();
     scene.apply("cold", shop()).await.unwrap();
     scene.wait("cold", "Ready", "True", SOON).await;

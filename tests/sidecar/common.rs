@@ -34,7 +34,13 @@ pub(crate) async fn new_session(sidecar: &Sidecar) -> String {
 
 /// A new session with these fields, and its ETag.
 pub(crate) async fn new_v1(sidecar: &Sidecar, fields: &str) -> (String, String) {
-    let answer = sidecar.app.post("/v1/sessions", fields).await.expect(201);
+    let answer = eventually("a session is made", RECOVERY, async || {
+        let answer = sidecar.app.post("/v1/sessions", fields).await;
+        // Only this 503 says that none was made.
+        let refused = answer.code() == "SESSION_STORE_UNAVAILABLE";
+        if refused { Err(answer) } else { Ok(answer.expect(201)) }
+    })
+    .await;
     let location = answer.header("location").unwrap();
     (location.rsplit('/').next().unwrap().to_owned(), answer.etag())
 }
