@@ -17,6 +17,7 @@ mod killed;
 mod leader;
 mod paused;
 mod pod_template;
+mod refused;
 mod requests;
 mod resource;
 mod rotation;

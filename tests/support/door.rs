@@ -1,8 +1,9 @@
 //! A way to the API server that counts the writes made through it, and can shut after any of them: what happens when
-//! the operator ends between two writes.
+//! the operator ends between two writes. Or it refuses, as a server with too much to do.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::Result;
 use axum::Router;
@@ -22,6 +23,7 @@ pub struct Door {
     url: String,
     writes: watch::Receiver<usize>,
     serve: JoinHandle<()>,
+    inner: Arc<Inner>,
 }
 
 struct Inner {
@@ -30,6 +32,8 @@ struct Inner {
     last: usize,
     writes: watch::Sender<usize>,
     turn: Mutex<()>,
+    refuses: AtomicBool,
+    refused: AtomicUsize,
 }
 
 impl Door {
@@ -41,19 +45,37 @@ impl Door {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let (tell, writes) = watch::channel(0);
-        let inner = Arc::new(Inner { client, last, writes: tell, turn: Mutex::new(()) });
-        let router = Router::new().fallback(pass).with_state(inner);
+        let inner = Inner {
+            client,
+            last,
+            writes: tell,
+            turn: Mutex::new(()),
+            refuses: AtomicBool::new(false),
+            refused: AtomicUsize::new(0),
+        };
+        let inner = Arc::new(inner);
+        let router = Router::new().fallback(pass).with_state(inner.clone());
         let serve = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
                 eprintln!("the door to the API server: {error}");
             }
         });
-        Ok(Self { url, writes, serve })
+        Ok(Self { url, writes, serve, inner })
     }
 
     /// How many writes went through, those of Leases apart.
     pub fn writes(&self) -> usize {
         *self.writes.borrow()
+    }
+
+    /// From now on, or no more: 429 to all that is asked but Leases. Watches go on.
+    pub fn refuse(&self, refuses: bool) {
+        self.inner.refuses.store(refuses, Ordering::SeqCst);
+    }
+
+    /// How many requests were.
+    pub fn refused(&self) -> usize {
+        self.inner.refused.load(Ordering::SeqCst)
     }
 
     /// Waits until it has shut.
@@ -84,7 +106,13 @@ impl Drop for Door {
 }
 
 async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
-    if request.method() == Method::GET || request.uri().path().contains("/leases") {
+    let lease = request.uri().path().contains("/leases");
+    if !lease && inner.refuses.load(Ordering::SeqCst) {
+        inner.refused.fetch_add(1, Ordering::SeqCst);
+        let patience = [("retry-after", "1")];
+        return (StatusCode::TOO_MANY_REQUESTS, patience, "Too many requests.").into_response();
+    }
+    if lease || request.method() == Method::GET {
         return forward(&inner.client, request).await;
     }
     let _turn = inner.turn.lock().await;
